@@ -1,0 +1,146 @@
+"""The command line. Heavy modules are imported by the command that needs them.
+
+`healthcheck` runs every 30 seconds in every container: it must start in an instant.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from exporter import __version__
+from exporter.errors import QstickyError
+
+if TYPE_CHECKING:
+    from exporter.config import Config
+
+NOT_IN_SYNC = 3
+
+_DESCRIPTION = """\
+Keeps qBittorrent's listening port equal to the port that Gluetun's VPN forwards.
+"""
+_EPILOG = """\
+Everything is set by environment variables; `qsticky config` prints them all, with the
+values in force and where each comes from. The most important ones:
+
+  GLUETUN_HOST, GLUETUN_PORT        Gluetun's control server (gluetun, 8000)
+  GLUETUN_APIKEY                    its API key, or GLUETUN_AUTH_TYPE=basic or none
+  QBITTORRENT_HOST, QBITTORRENT_PORT, QBITTORRENT_USER, QBITTORRENT_PASS
+                                    qBittorrent's Web UI (gluetun, 8080, admin, adminadmin)
+  CHECK_INTERVAL                    seconds between two checks (30)
+
+Exit codes: 0 all well, 1 an error (healthcheck: unhealthy), 2 a mistake in the configuration
+or the command line, 3 not in sync (once).
+"""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run a command and return its exit code."""
+    parser = _parser()
+    options = parser.parse_args(arguments)
+    try:
+        code: int = options.command()
+    except QstickyError as error:
+        print(f"qsticky: {error.message}", file=sys.stderr)
+        if error.fix:
+            print(f"qsticky: {error.fix}", file=sys.stderr)
+        return error.exit_code
+    except BrokenPipeError:
+        return 1
+    except KeyboardInterrupt:
+        return 130
+    return code
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="qsticky",
+        description=_DESCRIPTION,
+        epilog=_EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--version", action="version", version=f"qsticky {__version__}")
+    parser.set_defaults(command=run)
+    commands = parser.add_subparsers(title="commands", metavar="COMMAND")
+    for name, command, text in (
+        ("run", run, "run until stopped (the default)"),
+        ("once", once, "run one check; exit 0 when in sync, 3 when not"),
+        ("healthcheck", healthcheck, "tell from status.json whether a running qsticky is healthy"),
+        ("config", config, "print the configuration in force and where each value comes from"),
+        ("demo", demo, "show it at work on a simulated Gluetun and qBittorrent"),
+        ("version", version, "print the version"),
+    ):
+        subparser = commands.add_parser(name, help=text, description=text.capitalize() + ".")
+        subparser.set_defaults(command=command)
+    return parser
+
+
+def run() -> int:
+    """Run the daemon until it is stopped."""
+    from exporter.clock import Clock
+    from exporter.service import make_daemon
+
+    daemon = make_daemon(_configuration(), Clock())
+    daemon.run()
+    if daemon.has_abandoned_work:
+        # a worker still hangs in a request, and Python would wait for it
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(0)
+    return 0
+
+
+def once() -> int:
+    """Run one cycle of each tunnel."""
+    from exporter.clock import Clock
+    from exporter.service import run_once
+
+    return 0 if run_once(_configuration(), Clock()) else NOT_IN_SYNC
+
+
+def _configuration() -> Config:
+    from exporter import config as configuration
+    from exporter import log
+
+    settings = configuration.load(os.environ)
+    log.set_up(settings.log_level, settings.log_format)
+    return settings
+
+
+def healthcheck() -> int:
+    """Judge status.json."""
+    from exporter import health
+    from exporter.settings import health_file
+
+    verdict = health.healthcheck(health_file(os.environ))
+    print(verdict.text)
+    return 0 if verdict.healthy else 1
+
+
+def config() -> int:
+    """Print the effective configuration."""
+    from exporter import config as configuration
+
+    values = configuration.load(os.environ).values
+    width = max(len(value.name) for value in values)
+    shown_width = max(len(value.shown) for value in values)
+    for value in values:
+        print(f"{value.name:<{width}}  {value.shown:<{shown_width}}  {value.source}")
+    return 0
+
+
+def demo() -> int:
+    """Run the daemon against simulated servers."""
+    from exporter.demo import run_demo
+
+    run_demo()
+    return 0
+
+
+def version() -> int:
+    """Print the version."""
+    print(f"qsticky {__version__}")
+    return 0

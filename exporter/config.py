@@ -1,0 +1,290 @@
+"""From environment, secret files and YAML to one frozen Config, or all mistakes at once.
+
+A value comes from, in this order: the tunnel's entry in the YAML file, the variable, the file
+named by `NAME_FILE` (secrets only), `/run/secrets/<name in lower case>` (secrets only), the
+default. An empty variable counts as not set.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from exporter.errors import ConfigError
+from exporter.model import RebindPolicy
+from exporter.settings import BY_NAME, Setting, health_file
+from exporter.values import check, is_true, read_text, why
+from exporter.yaml_file import NO_FILE, Entry, read_tunnels
+
+RUN_SECRETS = Path("/run/secrets")
+
+
+@dataclass(frozen=True, slots=True)
+class Secret:
+    """A value that is never printed; `path` is the file that it came from, if it did."""
+
+    value: str = field(default="", repr=False)
+    path: Path | None = None
+
+    def __str__(self) -> str:
+        return "***" if self.value else ""
+
+    def current(self) -> Secret:
+        """Read the file again; what was read before stays where that fails."""
+        if self.path is None:
+            return self
+        try:
+            return Secret(read_text(self.path), self.path)
+        except (OSError, ValueError):
+            return self
+
+
+@dataclass(frozen=True, slots=True)
+class Server:
+    """Where a server is and how to reach it."""
+
+    host: str
+    port: int
+    https: bool
+    verify: bool | str
+    """Whether to check the certificate, or the path of the authority to check it with."""
+
+    @property
+    def address(self) -> str:
+        """`host:port`, an IPv6 address in brackets."""
+        host = self.host.strip("[]")
+        return f"[{host}]:{self.port}" if ":" in host else f"{host}:{self.port}"
+
+    @property
+    def url(self) -> str:
+        """The server's base URL, without a trailing slash."""
+        return f"{'https' if self.https else 'http'}://{self.address}"
+
+
+@dataclass(frozen=True, slots=True)
+class GluetunConfig:
+    """Gluetun's control server; `auth` is none, basic or apikey, as it is really used."""
+
+    server: Server
+    auth: str
+    username: str
+    password: Secret
+    apikey: Secret
+    port_index: int
+
+
+@dataclass(frozen=True, slots=True)
+class QbittorrentConfig:
+    """qBittorrent's Web UI; an API key goes before user name and password."""
+
+    server: Server
+    user: str
+    password: Secret
+    api_key: Secret
+
+    @property
+    def auth(self) -> str:
+        """How we authenticate: password or apikey."""
+        return "apikey" if self.api_key.value else "password"
+
+
+@dataclass(frozen=True, slots=True)
+class TunnelConfig:
+    """One Gluetun port and the one qBittorrent behind it."""
+
+    name: str
+    gluetun: GluetunConfig
+    qbittorrent: QbittorrentConfig
+    rebind: RebindPolicy
+    interval_seconds: float
+    request_timeout_seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class WebConfig:
+    """The web server; an empty address means none."""
+
+    listen_address: str
+    users_file: Path | None
+
+
+@dataclass(frozen=True, slots=True)
+class Value:
+    """One effective value for `qsticky config`: a secret is already hidden."""
+
+    name: str
+    shown: str
+    source: str
+
+
+@dataclass(frozen=True, slots=True)
+class Config:
+    """All that the daemon needs to know; `warnings` are said once at the start."""
+
+    tunnels: tuple[TunnelConfig, ...]
+    interval_seconds: float
+    log_level: str
+    log_format: str
+    health_file: Path
+    web: WebConfig
+    warnings: tuple[str, ...] = ()
+    values: tuple[Value, ...] = ()
+
+
+def load(environ: Mapping[str, str], run_secrets: Path = RUN_SECRETS) -> Config:
+    """Read the whole configuration.
+
+    Raises ConfigError with every mistake in it: the variable or YAML path, what was given
+    (never a secret) and what is expected.
+    """
+    reader = _Reader(environ, run_secrets)
+    config = reader.config()
+    if reader.mistakes:
+        raise ConfigError(reader.mistakes)
+    return config
+
+
+class _Reader:
+    """Collects values and mistakes; a mistaken value is replaced by its default meanwhile."""
+
+    def __init__(self, environ: Mapping[str, str], run_secrets: Path) -> None:
+        self.environ = environ
+        self.run_secrets = run_secrets
+        self.mistakes: list[str] = []
+        self.warnings: list[str] = []
+        self.values: list[Value] = []
+
+    def config(self) -> Config:
+        entries = self._entries()
+        interval = float(self._text("CHECK_INTERVAL"))
+        timeout = float(self._text("REQUEST_TIMEOUT"))
+        tunnels = tuple(self._tunnel(entry, interval, timeout) for entry in entries)
+        users_file = self._text("WEB_USERS_FILE")
+        chosen = health_file(self.environ)
+        self.values.append(
+            Value("HEALTH_FILE", str(chosen), _source(self.environ, "HEALTH_FILE", "default"))
+        )
+        return Config(
+            tunnels=tunnels,
+            interval_seconds=interval,
+            log_level=self._text("LOG_LEVEL").upper(),
+            log_format=self._text("LOG_FORMAT").lower(),
+            health_file=chosen,
+            web=WebConfig(
+                self._text("WEB_LISTEN_ADDRESS"), Path(users_file) if users_file else None
+            ),
+            warnings=tuple(self.warnings),
+            values=tuple(self.values),
+        )
+
+    def _tunnel(self, entry: Entry, interval: float, timeout: float) -> TunnelConfig:
+        def text(name: str) -> str:
+            return self._text(name, entry)
+
+        def secret(name: str) -> Secret:
+            return self._secret(name, entry)
+
+        def server(prefix: str) -> Server:
+            ca_file = text(f"{prefix}_CA_FILE")
+            return Server(
+                host=text(f"{prefix}_HOST"),
+                port=int(text(f"{prefix}_PORT")),
+                https=is_true(text(f"{prefix}_HTTPS")),
+                verify=ca_file or is_true(text(f"{prefix}_VERIFY_SSL")),
+            )
+
+        auth = text("GLUETUN_AUTH_TYPE").lower()
+        gluetun = GluetunConfig(
+            server=server("GLUETUN"),
+            auth=auth,
+            username=text("GLUETUN_USERNAME"),
+            password=secret("GLUETUN_PASSWORD"),
+            apikey=secret("GLUETUN_APIKEY"),
+            port_index=int(text("GLUETUN_PORT_INDEX")),
+        )
+        missing = {"apikey": not gluetun.apikey.value, "basic": not gluetun.username}
+        if missing.get(auth):
+            variable = "GLUETUN_APIKEY" if auth == "apikey" else "GLUETUN_USERNAME"
+            self.warnings.append(
+                f"{entry.label(BY_NAME[variable])} is not set, so Gluetun is asked without "
+                "credentials; set it, or GLUETUN_AUTH_TYPE=none if that is meant"
+            )
+        return TunnelConfig(
+            name=entry.name,
+            gluetun=gluetun,
+            qbittorrent=QbittorrentConfig(
+                server=server("QBITTORRENT"),
+                user=text("QBITTORRENT_USER"),
+                password=secret("QBITTORRENT_PASS"),
+                api_key=secret("QBITTORRENT_API_KEY"),
+            ),
+            rebind=RebindPolicy(text("REBIND").lower()),
+            interval_seconds=interval,
+            request_timeout_seconds=timeout,
+        )
+
+    def _text(self, name: str, entry: Entry = NO_FILE) -> str:
+        setting = BY_NAME[name]
+        label, given, source = self._find(setting, entry)
+        self.values.append(Value(label, given, source))
+        try:
+            check(setting, given)
+        except ValueError as error:
+            self.mistakes.append(f"{label}: {error}; expected {setting.expected}")
+            return setting.default
+        return given
+
+    def _find(self, setting: Setting, entry: Entry) -> tuple[str, str, str]:
+        """What to call the value, its text, and where it came from."""
+        if (given := entry.get(setting)) is not None:
+            return entry.label(setting), given, entry.file
+        if (given := self.environ.get(setting.name)) is not None:
+            given = given.strip()
+            if given or setting.empty_means_none:
+                return setting.name, given, "environment"
+        return entry.label(setting), setting.default, "default"
+
+    def _secret(self, name: str, entry: Entry) -> Secret:
+        setting = BY_NAME[name]
+        label, secret, source = self._find_secret(setting, entry)
+        self.values.append(Value(label, str(secret), source))
+        return secret
+
+    def _find_secret(self, setting: Setting, entry: Entry) -> tuple[str, Secret, str]:
+        label, variable = entry.label(setting), setting.name
+        if (given := entry.get(setting)) is not None:
+            return label, Secret(given), entry.file
+        if (path := entry.get_file(setting)) is not None:
+            return f"{label}_file", self._secret_file(f"{label}_file", path), path
+        if given := self.environ.get(variable):
+            return variable, Secret(given), "environment"
+        if path := self.environ.get(f"{variable}_FILE"):
+            return f"{variable}_FILE", self._secret_file(f"{variable}_FILE", path), path
+        docker_secret = self.run_secrets / variable.lower()
+        if docker_secret.is_file():
+            path = str(docker_secret)
+            return variable, self._secret_file(path, path), path
+        return label, Secret(setting.default), "default"
+
+    def _secret_file(self, label: str, path: str) -> Secret:
+        try:
+            return Secret(read_text(Path(path)), Path(path))
+        except (OSError, ValueError) as error:
+            self.mistakes.append(
+                f"{label}: can't read {path!r} ({why(error)}); "
+                "expected a readable file that holds the secret"
+            )
+            return Secret()
+
+    def _entries(self) -> list[Entry]:
+        path = self._text("QSTICKY_CONFIG")
+        if not path:
+            return [NO_FILE]
+        entries, mistakes = read_tunnels(Path(path))
+        self.mistakes += mistakes
+        return entries
+
+
+def _source(environ: Mapping[str, str], name: str, default: str) -> str:
+    return "environment" if environ.get(name, "").strip() else default

@@ -1,0 +1,60 @@
+"""`qsticky demo`: the real daemon at work on simulated servers, to which things happen."""
+
+from __future__ import annotations
+
+import tempfile
+import threading
+from pathlib import Path
+
+from exporter import config, log
+from exporter.clock import Clock
+from exporter.log import logger
+from exporter.service import make_daemon
+from exporter.simulator import World
+
+SECONDS_BETWEEN_EVENTS = 20.0
+CHECK_INTERVAL = "5"
+
+
+def run_demo() -> None:
+    """Run until Ctrl-C."""
+    with tempfile.TemporaryDirectory(prefix="qsticky-demo-") as folder, World() as world:
+        settings = config.load(_environment(world, Path(folder)))
+        log.set_up("INFO", "text")
+        daemon = make_daemon(settings, Clock())
+        _introduce(settings, world)
+        ended = threading.Event()
+        storyteller = threading.Thread(target=_tell, args=(world, ended), daemon=True)
+        storyteller.start()
+        daemon.run()
+        ended.set()
+        storyteller.join()
+
+
+def _environment(world: World, folder: Path) -> dict[str, str]:
+    return {
+        "GLUETUN_HOST": world.gluetun.host,
+        "GLUETUN_PORT": str(world.gluetun.port),
+        "GLUETUN_APIKEY": "simulated-key",
+        "QBITTORRENT_HOST": world.qbittorrent.host,
+        "QBITTORRENT_PORT": str(world.qbittorrent.port),
+        "QBITTORRENT_USER": world.qbittorrent.username,
+        "QBITTORRENT_PASS": world.qbittorrent.password,
+        "CHECK_INTERVAL": CHECK_INTERVAL,
+        "REQUEST_TIMEOUT": "2",
+        "HEALTH_FILE": str(folder / "status.json"),
+    }
+
+
+def _introduce(settings: config.Config, world: World) -> None:
+    logger.info("This is a demo: Gluetun and qBittorrent are simulated, nothing leaves this host")
+    logger.info("Gluetun's control server: %s", world.gluetun.url)
+    logger.info("qBittorrent's Web UI API: %s", world.qbittorrent.url)
+    logger.info("The status file: %s", settings.health_file)
+    logger.info("Something happens every %.0f s; stop with Ctrl-C", SECONDS_BETWEEN_EVENTS)
+
+
+def _tell(world: World, ended: threading.Event) -> None:
+    """Let the next thing happen from time to time."""
+    while not ended.wait(SECONDS_BETWEEN_EVENTS):
+        logger.info(">>> %s", world.next_event())

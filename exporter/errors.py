@@ -1,0 +1,168 @@
+"""The typed errors. Each owns its `reason` (a metric label) and the `fix` for the user.
+
+QstickyError
+├── ConfigError          the configuration is wrong; exit code 2
+├── StatusFileError      status.json can't be written
+└── ServerError          one exchange with Gluetun or qBittorrent failed
+    ├── Unreachable      nobody answers
+    │   ├── TimedOut     … in time
+    │   └── TlsFailed    … with a certificate that we trust
+    ├── Unauthorized     the credentials or the role don't suffice
+    │   ├── SessionExpired   qBittorrent no longer knows our session
+    │   ├── LoginRejected    wrong user name or password
+    │   └── LoginSuspended   we wait, so as not to be banned
+    ├── Banned           qBittorrent refuses our address
+    ├── ForbiddenHost    qBittorrent refuses the Host header
+    ├── HttpError        any other status than the one expected
+    ├── InvalidResponse  an answer that the server would never give
+    ├── VerifyMismatch   qBittorrent did not keep the port
+    └── BindFailed       qBittorrent could not open a socket on the port
+
+Messages hold no secret: they go to the log, the status page and status.json as they are.
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from exporter.model import Reason
+
+
+class QstickyError(Exception):
+    """Base of all our errors: `message` says what and where, `fix` what to do."""
+
+    reason: Reason = Reason.OTHER
+    default_fix: ClassVar[str] = ""
+    exit_code: ClassVar[int] = 1
+
+    def __init__(self, message: str, fix: str | None = None) -> None:
+        super().__init__(message)
+        self.message = message
+        self.fix = self.default_fix if fix is None else fix
+
+
+class ConfigError(QstickyError):
+    """The configuration can't be used; `mistakes` lists everything that is wrong with it."""
+
+    default_fix = "correct the settings above; `qsticky config` shows where each value comes from"
+    exit_code = 2
+
+    def __init__(self, mistakes: list[str]) -> None:
+        count = "1 mistake" if len(mistakes) == 1 else f"{len(mistakes)} mistakes"
+        super().__init__("\n".join([f"the configuration has {count}:", *mistakes]))
+        self.mistakes = tuple(mistakes)
+
+
+class StatusFileError(QstickyError):
+    """status.json could not be written."""
+
+    reason = Reason.IO
+    default_fix = "make the folder writable for qSticky's user, or name another file in HEALTH_FILE"
+
+
+class ServerError(QstickyError):
+    """An exchange with one of the two servers failed."""
+
+
+class Unreachable(ServerError):
+    """No connection, or one that broke before an answer came."""
+
+    reason = Reason.CONNECTION
+    default_fix = "check that the container runs, and the host and port settings"
+
+
+class TimedOut(Unreachable):
+    """No whole answer within REQUEST_TIMEOUT: we know nothing about the server's state."""
+
+    reason = Reason.TIMEOUT
+    default_fix = "check that the server is not overloaded; https to a plain http port hangs too"
+
+
+class TlsFailed(Unreachable):
+    """The TLS handshake failed, mostly for an untrusted or expired certificate."""
+
+    reason = Reason.TLS
+    default_fix = "name the certificate authority in …_CA_FILE, or switch …_VERIFY_SSL off"
+
+
+class Unauthorized(ServerError):
+    """The server knows us not, or does not let us do this."""
+
+    reason = Reason.AUTH
+    default_fix = "check the user name, password or API key"
+
+
+class SessionExpired(Unauthorized):
+    """403 from a call that needs a session: it ended, or qBittorrent was restarted."""
+
+    default_fix = "nothing to do, qSticky logs in again"
+
+
+class LoginRejected(Unauthorized):
+    """qBittorrent does not accept the user name or password."""
+
+    default_fix = (
+        "correct QBITTORRENT_USER and QBITTORRENT_PASS; qBittorrent 4.6.1 and later make up a new "
+        "password at each start unless one is set under Options, Web UI"
+    )
+
+
+class LoginSuspended(Unauthorized):
+    """A login was rejected before; the next try has to wait, or qBittorrent would ban us."""
+
+    default_fix = LoginRejected.default_fix
+
+
+class Banned(ServerError):
+    """qBittorrent refuses our address after too many failed logins."""
+
+    reason = Reason.BANNED
+    default_fix = (
+        "correct QBITTORRENT_PASS; the ban ends by itself (default: 1 hour) or when qBittorrent "
+        "is restarted"
+    )
+
+
+class ForbiddenHost(ServerError):
+    """qBittorrent answers 401 to everything: it does not like the Host header."""
+
+    reason = Reason.FORBIDDEN_HOST
+    default_fix = (
+        "the port in QBITTORRENT_PORT must be the one that qBittorrent itself listens on: map it "
+        "unchanged (8081:8081 with WEBUI_PORT=8081, not 8081:8080), or switch off Options, Web UI, "
+        "'Enable Host header validation'"
+    )
+
+
+class HttpError(ServerError):
+    """A status code that has no meaning for us."""
+
+    default_fix = "check that host and port lead to the right server, without a proxy in between"
+
+    def __init__(self, message: str, status: int, fix: str | None = None) -> None:
+        super().__init__(message, fix)
+        self.reason = Reason.HTTP_5XX if status >= 500 else Reason.HTTP_4XX
+
+
+class InvalidResponse(ServerError):
+    """The answer is not what this server answers in any version."""
+
+    reason = Reason.INVALID_RESPONSE
+    default_fix = "check that host and port lead to the right server, without a proxy in between"
+
+
+class VerifyMismatch(ServerError):
+    """qBittorrent took the port, but reads back another one."""
+
+    reason = Reason.VERIFY_MISMATCH
+    default_fix = "check that no other tool sets qBittorrent's port, and that its disk is not full"
+
+
+class BindFailed(ServerError):
+    """qBittorrent says in its log that it could not open a socket on the port."""
+
+    reason = Reason.BIND_FAILED
+    default_fix = (
+        "see the log in qBittorrent (View, Log): another program may use the port, or the network "
+        "interface set under Options, Advanced may be gone"
+    )

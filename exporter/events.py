@@ -1,0 +1,147 @@
+"""What is worth saying about a cycle: compares two outcomes and puts the difference into words."""
+
+from __future__ import annotations
+
+from exporter.model import (
+    WAITING_GRACE_SECONDS,
+    WAITING_STATES,
+    Event,
+    EventKind,
+    Failure,
+    Level,
+    Outcome,
+    SyncState,
+)
+
+_ERRORS = (
+    SyncState.GLUETUN_UNAUTHORIZED,
+    SyncState.QBITTORRENT_UNAUTHORIZED,
+    SyncState.QBITTORRENT_BANNED,
+    SyncState.NOT_LISTENING,
+)
+
+
+def changes(previous: Outcome | None, current: Outcome) -> tuple[Event, ...]:
+    """Say what changed between two cycles, each thing once; `previous` is None for the first."""
+    events = [*_state_change(previous, current), *_new_failures(previous, current)]
+    if previous is None:
+        events.append(_initial_status(current))
+    elif _waits_too_long(current) and not _waits_too_long(previous):
+        events.append(_long_wait(current))
+    return tuple(events)
+
+
+def _state_change(previous: Outcome | None, current: Outcome) -> list[Event]:
+    if previous is not None and previous.state is current.state:
+        return []
+    if current.state is SyncState.IN_SYNC:
+        said = previous is None or any(e.kind is EventKind.PORT_UPDATE for e in current.events)
+        return [] if said else [_info(f"In sync again on port {current.listening_port}")]
+    kept = f"; qBittorrent keeps port {current.listening_port}" if current.listening_port else ""
+    if current.state is SyncState.NO_PORT:
+        return [_info(f"Gluetun forwards no port at the moment{kept}")]
+    if current.state is SyncState.VPN_DOWN:
+        return [_info(f"The VPN is {current.vpn_status}{kept}")]
+    if not current.failures:
+        return [_info(f"State: {current.state}")]
+    failure = current.failures[0]
+    level = Level.ERROR if current.state in _ERRORS else Level.WARNING
+    return [Event(EventKind.STATE, level, failure.message, failure.fix)]
+
+
+def _new_failures(previous: Outcome | None, current: Outcome) -> list[Event]:
+    """Failures beside the one that made the state, such as a status that can't be read."""
+    changed = previous is None or previous.state is not current.state
+    said = {_key(failure) for failure in previous.failures} if previous else set()
+    failures = current.failures
+    if changed and current.state not in (SyncState.IN_SYNC, *WAITING_STATES):
+        failures = failures[1:]
+    return [
+        Event(EventKind.NOTICE, Level.WARNING, failure.message, failure.fix)
+        for failure in failures
+        if _key(failure) not in said
+    ]
+
+
+def _key(failure: Failure) -> tuple[str, str]:
+    return (failure.operation, failure.reason)
+
+
+def _initial_status(current: Outcome) -> Event:
+    def mark(up: bool) -> str:
+        return "✓" if up else "✗"
+
+    port = current.forwarded_port or "none"
+    return Event(
+        EventKind.NOTICE,
+        Level.INFO,
+        f"Initial status - Gluetun: {mark(current.gluetun_up)}, "
+        f"qBit: {mark(current.qbittorrent_up)}, Port: {port}",
+    )
+
+
+def _waits_too_long(outcome: Outcome) -> bool:
+    waited = outcome.finished_at - outcome.out_of_sync_since
+    return outcome.state in WAITING_STATES and waited > WAITING_GRACE_SECONDS
+
+
+def _long_wait(current: Outcome) -> Event:
+    minutes = round(WAITING_GRACE_SECONDS / 60)
+    if current.state is SyncState.VPN_DOWN:
+        return Event(
+            EventKind.NOTICE,
+            Level.WARNING,
+            f"The VPN has not been running for {minutes} minutes",
+            "look into Gluetun's log for the reason; restarting Gluetun often helps",
+        )
+    return Event(
+        EventKind.NOTICE,
+        Level.WARNING,
+        f"Gluetun has had no forwarded port for {minutes} minutes",
+        "check that VPN_PORT_FORWARDING=on and that the VPN server supports port forwarding; "
+        "restarting Gluetun often helps",
+    )
+
+
+def _info(message: str) -> Event:
+    return Event(EventKind.STATE, Level.INFO, message)
+
+
+def port_change(before: int, after: int) -> Event:
+    """Say that Gluetun's forwarded port changed."""
+    return Event(
+        EventKind.PORT_CHANGE, Level.INFO, f"Gluetun's forwarded port changed: {before} -> {after}"
+    )
+
+
+def drift(kept: int, wanted: int, *, random_port: bool) -> Event:
+    """Say that qBittorrent left the right port, and what is the likely cause."""
+    cause = (
+        "its option 'Use random port on startup' is on; qSticky switches it off"
+        if random_port
+        else "another program or person set it; let only one tool set qBittorrent's port"
+    )
+    return Event(
+        EventKind.DRIFT,
+        Level.WARNING,
+        f"qBittorrent left port {wanted} for {kept or 'a random one'}; it is set again",
+        f"likely cause: {cause}",
+    )
+
+
+def update_needed(before: int, after: int) -> Event:
+    """Announce that the listening port is about to be set."""
+    return Event(
+        EventKind.PORT_UPDATE_NEEDED, Level.INFO, f"Port change needed: {before} -> {after}"
+    )
+
+
+def updated(port: int) -> Event:
+    """Say that the listening port was set and verified."""
+    return Event(EventKind.PORT_UPDATE, Level.INFO, f"Successfully updated port to {port}")
+
+
+def rebinding(port: int, *, dead: bool) -> Event:
+    """Say that the socket is being opened anew."""
+    why = "it was not listening" if dead else "the VPN reconnected with the same port"
+    return Event(EventKind.REBIND, Level.INFO, f"Opening port {port} anew, because {why}")

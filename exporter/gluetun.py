@@ -1,0 +1,171 @@
+"""Gluetun's control server: the forwarded port, the VPN status, the public address.
+
+Facts: Gluetun v3.40.0 and v3.41.1 as measured, newer ones from its source (internal/server).
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from exporter.config import GluetunConfig
+from exporter.errors import HttpError, InvalidResponse, ServerError, Unauthorized
+from exporter.model import HIGHEST_PORT, LOWEST_PORT, NO_PORT, VpnStatus
+from exporter.transport import Response, Transport
+
+PORT_ROUTE = "/v1/portforward"
+"""Since v3.41.0."""
+OLD_PORT_ROUTE = "/v1/openvpn/portforwarded"
+"""Up to v3.40.x; from v3.41.0 on it redirects to the new one."""
+STATUS_ROUTE = "/v1/vpn/status"
+OPENVPN_STATUS_ROUTE = "/v1/openvpn/status"
+"""Says `stopped` whenever the VPN is WireGuard."""
+PUBLIC_IP_ROUTE = "/v1/publicip/ip"
+
+_REFUSED = (401, 404, 405)
+"""401 means wrong credentials, no role for the route, or (up to v3.41) no such route."""
+
+
+class Gluetun:
+    """Client of one control server; remembers which routes it may use."""
+
+    def __init__(self, config: GluetunConfig, timeout_seconds: float) -> None:
+        self._config = config
+        self._port_route = ""
+        self._status_routes: tuple[str, ...] = (STATUS_ROUTE, OPENVPN_STATUS_ROUTE)
+        self._public_ip_allowed = True
+        self._transport = Transport("Gluetun", config.server, timeout_seconds)
+
+    @property
+    def auth(self) -> str:
+        """How we authenticate: none, basic or apikey."""
+        missing = {"apikey": not self._config.apikey.value, "basic": not self._config.username}
+        return "none" if missing.get(self._config.auth) else self._config.auth
+
+    def forwarded_port(self) -> int:
+        """Ask for the forwarded port; 0 = none.
+
+        Raises Unreachable, Unauthorized (with the role that is missing), HttpError,
+        InvalidResponse (also for a port outside 1024 to 65535).
+        """
+        try:
+            ports = _ports(self._port_answer().json(self._transport.where))
+        except ServerError:
+            self.forget_routes()
+            raise
+        if not ports:
+            return NO_PORT
+        if self._config.port_index >= len(ports):
+            raise InvalidResponse(
+                f"{self._transport.where} forwards {len(ports)} port(s), so there is none with "
+                f"index {self._config.port_index}",
+                "lower GLUETUN_PORT_INDEX (port_index in YAML); the first port has index 0",
+            )
+        return ports[self._config.port_index]
+
+    def vpn_status(self, *, forwarded_port: int) -> VpnStatus:
+        """Ask for the VPN status; `unknown` where our role lets us ask neither route."""
+        for route in self._status_routes:
+            response = self._get(route)
+            if response.status in _REFUSED:
+                continue
+            self._status_routes = (route,)
+            status = _status(self._expect_ok(response).json(self._transport.where))
+            if route == OPENVPN_STATUS_ROUTE and status is VpnStatus.STOPPED and forwarded_port:
+                return VpnStatus.UNKNOWN
+            return status
+        self._status_routes = ()
+        return VpnStatus.UNKNOWN
+
+    def public_ip(self) -> str:
+        """Ask for the VPN's public address; empty where it is not known or not ours to ask."""
+        if not self._public_ip_allowed:
+            return ""
+        response = self._get(PUBLIC_IP_ROUTE)
+        if response.status in _REFUSED:
+            self._public_ip_allowed = False
+            return ""
+        document = self._expect_ok(response).json(self._transport.where)
+        address = document.get("public_ip", "") if isinstance(document, dict) else ""
+        return address if isinstance(address, str) else ""
+
+    def forget_routes(self) -> None:
+        """Find out anew what we may ask: a restarted Gluetun can have other routes and roles."""
+        self._port_route = ""
+        self._status_routes = (STATUS_ROUTE, OPENVPN_STATUS_ROUTE)
+        self._public_ip_allowed = True
+
+    def close(self) -> None:
+        """Close the connection."""
+        self._transport.close()
+
+    def _port_answer(self) -> Response:
+        if self._port_route == OLD_PORT_ROUTE:
+            response = self._get(OLD_PORT_ROUTE)
+            if response.status == 200:
+                return response
+        new = self._get(PORT_ROUTE)
+        if new.status not in _REFUSED:
+            self._port_route = PORT_ROUTE
+            return self._expect_ok(new)
+        old = self._get(OLD_PORT_ROUTE)
+        if old.status == 301 or new.status in (404, 405):
+            raise self._unauthorized(f'add "GET {PORT_ROUTE}" to the routes of qSticky\'s role')
+        if old.status in _REFUSED:
+            raise self._unauthorized(
+                f'give the role the routes "GET {PORT_ROUTE}" (Gluetun 3.41 and later) or '
+                f'"GET {OLD_PORT_ROUTE}" (up to 3.40, which does not start with the other one)'
+            )
+        self._port_route = OLD_PORT_ROUTE
+        return self._expect_ok(old)
+
+    def _unauthorized(self, role_fix: str) -> Unauthorized:
+        credentials = {
+            "apikey": "check GLUETUN_APIKEY against the apikey in",
+            "basic": "check GLUETUN_USERNAME and GLUETUN_PASSWORD against the role in",
+        }.get(self.auth, "set GLUETUN_AUTH_TYPE and its credentials as in")
+        return Unauthorized(
+            f"{self._transport.where} refuses to tell the forwarded port",
+            f"{credentials} /gluetun/auth/config.toml, and {role_fix}; then restart Gluetun",
+        )
+
+    def _get(self, route: str) -> Response:
+        session = self._transport.session
+        if self.auth == "apikey":
+            session.headers["X-API-Key"] = self._config.apikey.current().value
+        elif self.auth == "basic":
+            session.auth = (self._config.username, self._config.password.current().value)
+        return self._transport.get(route)
+
+    def _expect_ok(self, response: Response) -> Response:
+        if response.status != 200:
+            raise HttpError(
+                f"{self._transport.where} answered with status {response.status}", response.status
+            )
+        return response
+
+
+def _ports(document: Any) -> tuple[int, ...]:
+    """Read `{"port": N}` or `{"ports": [N, …]}`; without a port it is 0, null or an empty list."""
+    if not isinstance(document, dict) or not ("port" in document or "ports" in document):
+        raise InvalidResponse("Gluetun answered without a port")
+    listed = document.get("ports")
+    if listed is not None and not isinstance(listed, list):
+        raise InvalidResponse("Gluetun answered with ports that are not a list")
+    ports = listed or [document.get("port", NO_PORT)]
+    for port in ports:
+        if type(port) is not int:
+            raise InvalidResponse("Gluetun answered with a port that is not a number")
+        if port != NO_PORT and not LOWEST_PORT <= port <= HIGHEST_PORT:
+            raise InvalidResponse(
+                f"Gluetun answered with the port {port}; only {LOWEST_PORT} to {HIGHEST_PORT} "
+                f"can be a forwarded port"
+            )
+    return () if ports == [NO_PORT] else tuple(ports)
+
+
+def _status(document: Any) -> VpnStatus:
+    """Read `{"status": "running"}`; a word that we don't know is `unknown`."""
+    word = document.get("status") if isinstance(document, dict) else None
+    if not isinstance(word, str):
+        raise InvalidResponse("Gluetun answered without a VPN status")
+    return VpnStatus(word) if word in tuple(VpnStatus) else VpnStatus.UNKNOWN

@@ -1,0 +1,229 @@
+"""status.json: written after every cycle, read at the start and by the healthcheck.
+
+The keys that older readers know stay at the top; `tunnels` holds the same facts for each tunnel,
+and what has to survive a restart. Standard library only: the healthcheck starts in an instant.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+from exporter.errors import StatusFileError
+from exporter.model import LoginNote, Outcome, Reason, Remembered
+
+STALE_AFTER_SECONDS = 30.0
+"""Beyond three intervals, how old the file may be before the healthcheck fails."""
+
+
+class StatusFile:
+    """Writes the file: the last outcome of each tunnel, and whether all are healthy."""
+
+    def __init__(self, path: Path, version: str, started_at: float, interval: float) -> None:
+        self.path = path
+        self._version = version
+        self._started_at = started_at
+        self._interval = interval
+        self._outcomes: dict[str, Outcome] = {}
+
+    def publish(self, outcome: Outcome) -> None:
+        """Take in the outcome of a cycle."""
+        self._outcomes[outcome.tunnel] = outcome
+
+    def forget(self, tunnel: str) -> None:
+        """Drop a tunnel that is no longer configured."""
+        self._outcomes.pop(tunnel, None)
+
+    def document(self, now: float, *, stopped: bool = False) -> dict[str, Any]:
+        """Build the file's content as of `now` (Unix seconds)."""
+        outcomes = list(self._outcomes.values())
+        tunnels = {outcome.tunnel: _facts(outcome, now) for outcome in outcomes}
+        first = _worst(outcomes)
+        uptime = max(0.0, now - self._started_at)
+        return {
+            "healthy": not stopped and bool(outcomes) and all(o.is_healthy(now) for o in outcomes),
+            "state": "stopped" if stopped else first.state if first else "starting",
+            "current_port": first.forwarded_port or None if first else None,
+            "last_error": _last_error(first) if first else None,
+            "uptime": str(timedelta(seconds=int(uptime))),
+            "uptime_seconds": round(uptime, 3),
+            "last_check": _latest(o.finished_at for o in outcomes if o.operations),
+            "last_port_change": _latest(o.last_port_change_at for o in outcomes),
+            "timestamp": _iso(now),
+            "services": {
+                "gluetun": {
+                    "connected": bool(outcomes) and all(o.gluetun_up for o in outcomes),
+                    "port": first.forwarded_port or None if first else None,
+                },
+                "qbittorrent": {
+                    "connected": bool(outcomes) and all(o.qbittorrent_up for o in outcomes),
+                    "port_synced": bool(outcomes) and all(o.in_sync for o in outcomes),
+                },
+            },
+            "tunnels": tunnels,
+            "interval_seconds": self._interval,
+            "version": self._version,
+        }
+
+    def write(self, now: float, *, stopped: bool = False) -> None:
+        """Replace the file in one step, mode 0644; raises StatusFileError."""
+        content = json.dumps(self.document(now, stopped=stopped), indent=2).encode() + b"\n"
+        temporary = self.path.with_name(f".{self.path.name}.new")
+        try:
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            with open(temporary, "wb", opener=_open_own_file) as file:  # has no opener
+                os.fchmod(file.fileno(), 0o644)
+                file.write(content)
+            temporary.replace(self.path)
+        except OSError as error:
+            raise StatusFileError(
+                f"can't write the status file {self.path}: {error.strerror or error}"
+            ) from error
+
+
+def _open_own_file(path: str, flags: int) -> int:
+    """Open without following a link that somebody else may have put there."""
+    return os.open(path, flags | os.O_NOFOLLOW, 0o644)
+
+
+def remembered(path: Path) -> dict[str, Remembered]:
+    """Read what has to survive a restart, by tunnel; nothing where there is no file.
+
+    A file that is damaged or not ours is renamed to `<name>.damaged`, never fatal; raises
+    StatusFileError with the new name then, so that it can be said.
+    """
+    try:
+        tunnels = json.loads(path.read_bytes()).get("tunnels", {})
+        return {str(name): _remembered(facts) for name, facts in tunnels.items()}
+    except FileNotFoundError:
+        return {}
+    except OSError as error:
+        raise StatusFileError(
+            f"can't read the status file {path}: {error.strerror or error}"
+        ) from error
+    except (ValueError, TypeError, AttributeError, KeyError, RecursionError, OverflowError):
+        aside = path.with_name(path.name + ".damaged")
+        raise StatusFileError(
+            f"the status file {path} can't be understood; it is set aside as {aside.name}"
+            if _set_aside(path, aside)
+            else f"the status file {path} can't be understood",
+            "nothing to do: a new one is written",
+        ) from None
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What the healthcheck says."""
+
+    healthy: bool
+    text: str
+
+
+def judge(path: Path, now: float) -> Verdict:
+    """Judge the status file as the healthcheck does: what it says, and its age."""
+    try:
+        document = json.loads(path.read_bytes())
+        healthy = document["healthy"] is True
+        age = now - datetime.fromisoformat(document["timestamp"]).timestamp()
+        interval = float(document["interval_seconds"])
+        state = str(document["state"])
+    except OSError as error:
+        return Verdict(False, f"unhealthy: can't read {path}: {error.strerror or error}")
+    except (ValueError, TypeError, KeyError, RecursionError, OverflowError):
+        return Verdict(False, f"unhealthy: {path} is not a status file of qSticky")
+    if age > 3 * interval + STALE_AFTER_SECONDS:
+        return Verdict(False, f"unhealthy: nothing was written to {path} for {age:.0f} s")
+    if not healthy:
+        cause = document.get("last_error")
+        return Verdict(False, f"unhealthy: {state}" + (f": {cause}" if cause else ""))
+    return Verdict(True, f"healthy: {state}")
+
+
+def healthcheck(path: Path) -> Verdict:
+    """Judge the status file now."""
+    return judge(path, time.time())
+
+
+def _facts(outcome: Outcome, now: float) -> dict[str, Any]:
+    return {
+        "healthy": outcome.is_healthy(now),
+        "state": outcome.state,
+        "current_port": outcome.forwarded_port or None,
+        "listening_port": outcome.listening_port or None,
+        "port_bound": outcome.port_bound,
+        "vpn_status": outcome.vpn_status,
+        "connection_status": outcome.connection_status,
+        "last_error": _last_error(outcome),
+        "last_check": _iso(outcome.finished_at) if outcome.operations else None,
+        "last_success": _iso(outcome.last_success_at),
+        "last_port_change": _iso(outcome.last_port_change_at),
+        "out_of_sync_since": _iso(outcome.out_of_sync_since),
+        "failing_since": _iso(outcome.failing_since),
+        "last_forwarded_port": outcome.last_forwarded_port or None,
+        "services": {
+            "gluetun": {"connected": outcome.gluetun_up, "port": outcome.forwarded_port or None},
+            "qbittorrent": {
+                "connected": outcome.qbittorrent_up,
+                "port_synced": outcome.in_sync,
+            },
+        },
+        "login": asdict(outcome.login_note) if outcome.login_note else None,
+    }
+
+
+def _worst(outcomes: list[Outcome]) -> Outcome | None:
+    """The tunnel that stands at the top of the file: the first that is not in sync."""
+    return min(outcomes, key=lambda outcome: outcome.in_sync, default=None)
+
+
+def _last_error(outcome: Outcome) -> str | None:
+    """The error in force; none once all is well again."""
+    return outcome.failures[0].message if outcome.failures else None
+
+
+def _iso(at: float) -> str | None:
+    return datetime.fromtimestamp(at, UTC).isoformat(timespec="milliseconds") if at else None
+
+
+def _latest(times: Any) -> str | None:
+    return _iso(max(times, default=0.0))
+
+
+def _unix(text: Any) -> float:
+    return datetime.fromisoformat(text).timestamp() if text else 0.0
+
+
+def _remembered(facts: Mapping[str, Any]) -> Remembered:
+    login = facts.get("login")
+    return Remembered(
+        forwarded_port=int(facts.get("last_forwarded_port") or 0),
+        last_port_change_at=_unix(facts.get("last_port_change")),
+        last_success_at=_unix(facts.get("last_success")),
+        out_of_sync_since=_unix(facts.get("out_of_sync_since")),
+        failing_since=_unix(facts.get("failing_since")),
+        login_note=_login_note(login) if login else None,
+    )
+
+
+def _login_note(login: Mapping[str, Any]) -> LoginNote:
+    return LoginNote(
+        attempts_at=tuple(float(at) for at in login["attempts_at"]),
+        rejections=int(login["rejections"]),
+        suspended_until=float(login["suspended_until"]),
+        reason=Reason(login["reason"]),
+        fingerprint=str(login["fingerprint"]),
+    )
+
+
+def _set_aside(path: Path, aside: Path) -> bool:
+    try:
+        path.replace(aside)
+    except OSError:
+        return False
+    return True

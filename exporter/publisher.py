@@ -1,0 +1,61 @@
+"""Tells every reader about every outcome, and keeps status.json up to date."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Protocol
+
+from exporter.clock import Clock
+from exporter.errors import StatusFileError
+from exporter.health import StatusFile
+from exporter.log import logger
+from exporter.model import Outcome
+
+CLOCK_STEP_SECONDS = 2.0
+"""How far the system clock has to jump before we say so."""
+
+
+class Reader(Protocol):
+    """Somebody who wants to know the outcome of every cycle."""
+
+    def publish(self, outcome: Outcome) -> None:
+        """Take in an outcome."""
+
+
+class Publisher:
+    """Publishes outcomes; used by the main thread only."""
+
+    def __init__(self, status_file: StatusFile, readers: Iterable[Reader], clock: Clock) -> None:
+        self._status_file = status_file
+        self._readers = (*readers, status_file)
+        self._clock = clock
+        self._clock_offset = clock.wall() - clock.monotonic()
+        self._write_error = ""
+
+    def publish(self, outcome: Outcome) -> None:
+        """Tell all readers, and write the file."""
+        for reader in self._readers:
+            reader.publish(outcome)
+        self.write()
+
+    def beat(self) -> None:
+        """Write the file even while a cycle hangs, and notice a clock that was set."""
+        offset = self._clock.wall() - self._clock.monotonic()
+        step = offset - self._clock_offset
+        self._clock_offset = offset
+        if abs(step) > CLOCK_STEP_SECONDS:
+            logger.info("The system clock was set by %+.0f s; the checks go on as before", step)
+        self.write()
+
+    def write(self, *, stopped: bool = False) -> None:
+        """Write status.json; an error is said once, and when it is over."""
+        try:
+            self._status_file.write(self._clock.wall(), stopped=stopped)
+        except StatusFileError as error:
+            if error.message != self._write_error:
+                logger.error("%s - %s", error.message, error.fix)
+            self._write_error = error.message
+            return
+        if self._write_error:
+            logger.info("The status file can be written again")
+        self._write_error = ""

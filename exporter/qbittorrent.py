@@ -1,0 +1,325 @@
+"""qBittorrent's Web UI API: log in, read and set the listening port, prove that it is bound.
+
+Facts: qBittorrent 4.2.5, 4.5.2, 5.1.0 and 5.3.0 as measured, others from their source.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import Any
+
+from exporter.config import QbittorrentConfig
+from exporter.errors import (
+    Banned,
+    ForbiddenHost,
+    HttpError,
+    InvalidResponse,
+    LoginRejected,
+    SessionExpired,
+    Unauthorized,
+    VerifyMismatch,
+)
+from exporter.model import BindResult, ConnectionStatus
+from exporter.transport import LARGEST_BODY_BYTES, Response, Transport
+
+_LARGEST_LOG_BYTES = 8_000_000  # qBittorrent keeps up to 20,000 entries
+_SOCKET = re.compile(r"\b(TCP|UTP|UDP)/(\d+)\b")
+_ADDRESS = re.compile(r"\b\d{1,3}(?:\.\d{1,3}){3}\b|[0-9A-Fa-f]*:[0-9A-Fa-f:]*:[0-9A-Fa-f:.]*")
+_LOG_INFO, _LOG_CRITICAL = 2, 8
+
+
+@dataclass(frozen=True, slots=True)
+class Listening:
+    """The listening port as stored; that says nothing about a socket."""
+
+    port: int
+    random_port: bool
+    """Whether qBittorrent picks a port of its own at each start (up to 4.3 beside `port`)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Version:
+    """Versions as qBittorrent tells them, and libtorrent's as numbers."""
+
+    app: str
+    webapi: str
+    libtorrent: tuple[int, ...]
+
+    @property
+    def reopens_sockets(self) -> bool:
+        """Whether a vanished network interface that comes back is listened on again.
+
+        libtorrent 2.0.8 does not, 2.0.11 and 2.0.14 do (measured).
+        """
+        return self.libtorrent >= (2, 0, 11)
+
+
+@dataclass(frozen=True, slots=True)
+class LogEntry:
+    """An entry of `log/main`; type 2 tells of a success, 8 of a failure."""
+
+    id: int
+    type: int
+    message: str
+
+
+@dataclass(slots=True)
+class BindLog:
+    """What the log told about sockets, folded entry by entry.
+
+    The text of an entry is translated, `TCP/<port>`, the address and the type are not.
+    """
+
+    sockets: dict[tuple[int, str, str], bool] = field(default_factory=dict)
+    """Whether the last try to open (port, protocol, address) succeeded."""
+
+    def fold(self, entries: Iterable[LogEntry]) -> None:
+        """Take in new entries; a later one about the same socket counts."""
+        for entry in entries:
+            match = _SOCKET.search(entry.message)
+            if match is None or entry.type not in (_LOG_INFO, _LOG_CRITICAL):
+                continue
+            found = _ADDRESS.search(entry.message)
+            address = found[0] if found else ""
+            if entry.type == _LOG_CRITICAL and address.lower().startswith("fe80:"):
+                continue  # still being checked for duplicates, right after its interface came up
+            self.sockets[int(match[2]), match[1], address] = entry.type == _LOG_INFO
+
+    def forget(self, port: int) -> None:
+        """Drop what is known of a port that is about to be opened anew."""
+        self.sockets = {key: bound for key, bound in self.sockets.items() if key[0] != port}
+
+    def result(self, port: int) -> BindResult:
+        """Tell whether peers can reach the port: forwarded ports are IPv4, so that goes first."""
+        by_kind: dict[str, list[bool]] = {}
+        for (at, protocol, address), bound in self.sockets.items():
+            if at == port and protocol == "TCP":
+                by_kind.setdefault(_address_kind(address), []).append(bound)
+        for kind in ("ipv4", "ipv6", "loopback"):
+            if kind in by_kind:
+                return BindResult.BOUND if any(by_kind[kind]) else BindResult.FAILED
+        # a port whose UDP socket fails gets no TCP socket either
+        others = [bound for (at, _, _), bound in self.sockets.items() if at == port]
+        return BindResult.FAILED if False in others else BindResult.UNKNOWN
+
+
+class Qbittorrent:
+    """Client of one qBittorrent; it never logs in unless `log_in()` is called."""
+
+    def __init__(self, config: QbittorrentConfig, timeout_seconds: float) -> None:
+        self._config = config
+        self._transport = Transport("qBittorrent", config.server, timeout_seconds)
+        self._last_entry: LogEntry | None = None
+        self.bind_log = BindLog()
+        self.version: Version | None = None
+        self.ready = False
+        """Whether a session, an API key or the bypass was seen to work and not to fail since."""
+        self.auth = config.auth
+        """How we authenticate: password, apikey or bypass."""
+
+    @property
+    def where(self) -> str:
+        """The server in words for messages."""
+        return self._transport.where
+
+    def needs_login(self) -> bool:
+        """Ask without a password what is needed; costs no credit against a ban.
+
+        Raises ForbiddenHost (401 to everything: the Host header), Unauthorized (wrong API key),
+        InvalidResponse (not a qBittorrent), Unreachable.
+        """
+        key = self._config.api_key.current().value
+        if key:
+            self._transport.session.headers["Authorization"] = f"Bearer {key}"
+        self._transport.session.cookies.clear()
+        response = self._transport.get("/api/v2/app/version")
+        if response.status == 200 and response.body[:1] == b"v":
+            self.auth = "apikey" if key else "bypass"
+            self._new_session()
+            return False
+        if response.status == 403 and key:
+            raise Unauthorized(
+                f"{self.where} does not accept the API key",
+                "correct QBITTORRENT_API_KEY (Options, Web UI; qBittorrent 5.2 and later), "
+                "or unset it and use QBITTORRENT_USER and QBITTORRENT_PASS",
+            )
+        if response.status == 401:
+            raise ForbiddenHost(f"{self.where} refuses the Host header {self._host_header!r}")
+        if response.status != 403:
+            raise self._not_qbittorrent(response)
+        self.auth = "password"
+        return True
+
+    def log_in(self) -> None:
+        """Log in once, on a fresh cookie jar: a live cookie would hide a wrong password.
+
+        Raises LoginRejected, Banned (403 on this very call), Unreachable.
+        """
+        self._transport.session.cookies.clear()
+        response = self._transport.post(
+            "/api/v2/auth/login",
+            {"username": self._config.user, "password": self._config.password.current().value},
+        )
+        if response.status == 403:
+            raise Banned(f"{self.where} has banned our address after too many failed logins")
+        # up to 5.1: 200 and `Ok.` or `Fails.`; from 5.2 on: 204 or 401
+        if response.status == 204 or (response.status == 200 and response.body.strip() == b"Ok."):
+            self._new_session()
+            return
+        if response.status == 401 or response.body.strip() == b"Fails.":
+            raise LoginRejected(f"{self.where} rejects the user name or password")
+        raise self._not_qbittorrent(response)
+
+    def fingerprint(self, salt: str) -> str:
+        """Tell whether the credentials changed; 16 bits, too few to guess a password from."""
+        secret = f"{self._config.user}\n{self._config.password.current().value}".encode()
+        digest = hashlib.pbkdf2_hmac("sha256", secret, salt.encode(), 50_000, 2)
+        return f"{salt}:{digest.hex()}"
+
+    def listening(self) -> Listening:
+        """Read the listening port; the rest of the preferences (passwords too) stays here."""
+        document = self._get("/api/v2/app/preferences").json(self.where)
+        port = document.get("listen_port") if isinstance(document, dict) else None
+        if type(port) is not int:
+            raise InvalidResponse(f"{self.where} answered preferences without a listening port")
+        return Listening(port, random_port=document.get("random_port") is True)
+
+    def connection_status(self) -> ConnectionStatus:
+        """Read `connection_status`; up to 1.5 s old from qBittorrent 4.6 on."""
+        document = self._get("/api/v2/transfer/info").json(self.where)
+        word = document.get("connection_status") if isinstance(document, dict) else None
+        if not isinstance(word, str):
+            raise InvalidResponse(f"{self.where} answered without a connection status")
+        known = word in tuple(ConnectionStatus)
+        return ConnectionStatus(word) if known else ConnectionStatus.UNKNOWN
+
+    def has_torrents(self) -> bool:
+        """Ask whether there is any torrent at all."""
+        document = self._get("/api/v2/torrents/info", {"limit": "1"}).json(self.where)
+        if not isinstance(document, list):
+            raise InvalidResponse(f"{self.where} answered without a list of torrents")
+        return bool(document)
+
+    def send_listening_port(self, port: int) -> None:
+        """Ask for a port. The answer proves nothing: see `listening()` and `bind_result()`.
+
+        `random_port` is needed up to 4.3, where it is independent of the port.
+        """
+        self.bind_log.forget(port)
+        preferences = json.dumps({"listen_port": port, "random_port": False})
+        response = self._transport.post("/api/v2/app/setPreferences", {"json": preferences})
+        self._check(response, accepted=range(200, 300))
+
+    def confirm_listening_port(self, port: int) -> None:
+        """Read the port back; VerifyMismatch where it is another one."""
+        kept = self.listening()
+        if kept.port != port or kept.random_port:
+            raise VerifyMismatch(
+                f"{self.where} was given port {port} but keeps "
+                f"{'a random one' if kept.random_port else kept.port}"
+            )
+
+    def bind_result(self, port: int) -> BindResult:
+        """Read what is new in the log and tell what it says about a port."""
+        self.bind_log.fold(self._new_entries())
+        return self.bind_log.result(port)
+
+    def learn_version(self) -> Version:
+        """Ask for the versions, once a session."""
+        if self.version is None:
+            app = self._get("/api/v2/app/version").body.decode("utf-8", "replace").strip()
+            webapi = self._get("/api/v2/app/webapiVersion").body.decode("utf-8", "replace").strip()
+            build = self._get("/api/v2/app/buildInfo").json(self.where)
+            libtorrent = str(build.get("libtorrent", "")) if isinstance(build, dict) else ""
+            numbers = tuple(int(number) for number in re.findall(r"\d+", libtorrent)[:4])
+            self.version = Version(app[:32], webapi[:32], numbers)
+        return self.version
+
+    def has_secure_cookie_over_http(self) -> bool:
+        """Whether the session can't work: a broken HTTPS set-up marks its cookie `secure`."""
+        secure = any(cookie.secure for cookie in self._transport.session.cookies)
+        return secure and not self._config.server.https
+
+    def close(self) -> None:
+        """Close the connection."""
+        self._transport.close()
+
+    @property
+    def _host_header(self) -> str:
+        return self._config.server.address
+
+    def _new_session(self) -> None:
+        self.ready = True
+        self.version = None
+        self._last_entry = None
+        self.bind_log = BindLog()
+
+    def _get(
+        self, path: str, params: dict[str, str] | None = None, limit: int = LARGEST_BODY_BYTES
+    ) -> Response:
+        response = self._transport.get(path, params=params, limit=limit)
+        self._check(response, accepted=range(200, 201))
+        return response
+
+    def _check(self, response: Response, accepted: range) -> None:
+        if response.status == 403:
+            self.ready = False
+            raise SessionExpired(f"{self.where} no longer knows our session")
+        if response.status == 401:
+            self.ready = False
+            raise ForbiddenHost(f"{self.where} refuses the Host header {self._host_header!r}")
+        if response.status not in accepted:
+            raise HttpError(f"{self.where} answered with status {response.status}", response.status)
+
+    def _not_qbittorrent(self, response: Response) -> HttpError | InvalidResponse:
+        if response.status != 200:
+            return HttpError(
+                f"{self.where} answered with status {response.status}", response.status
+            )
+        return InvalidResponse(
+            f"{self.where} is no qBittorrent: it answered {response.describe_body()}"
+        )
+
+    def _new_entries(self) -> list[LogEntry]:
+        """Read the entries after the last one seen.
+
+        Ids start at 0 again when qBittorrent is restarted. So the last entry is read once more:
+        where it is not found again, that has happened, and everything is read anew.
+        """
+        last = self._last_entry
+        entries = self._read_log(after_id=-1 if last is None else last.id - 1)
+        if last is not None and last not in entries:
+            self.version = last = None
+            self.bind_log = BindLog()
+            entries = self._read_log(after_id=-1)
+        if entries:
+            self._last_entry = entries[-1]
+        return entries if last is None else entries[entries.index(last) + 1 :]
+
+    def _read_log(self, *, after_id: int) -> list[LogEntry]:
+        document = self._get(
+            "/api/v2/log/main",
+            {"last_known_id": str(after_id), "normal": "false", "warning": "false"},
+            _LARGEST_LOG_BYTES,
+        ).json(self.where)
+        if not isinstance(document, list):
+            raise InvalidResponse(f"{self.where} answered without a log")
+        return [_log_entry(item, self.where) for item in document]
+
+
+def _log_entry(item: Any, where: str) -> LogEntry:
+    if isinstance(item, dict):
+        number, kind, message = item.get("id"), item.get("type"), item.get("message")
+        if type(number) is int and type(kind) is int and isinstance(message, str):
+            return LogEntry(number, kind, message)
+    raise InvalidResponse(f"{where} answered with a log entry that makes no sense")
+
+
+def _address_kind(address: str) -> str:
+    if address.startswith("127.") or address == "::1":
+        return "loopback"
+    return "ipv6" if ":" in address else "ipv4"

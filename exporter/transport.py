@@ -1,0 +1,271 @@
+"""HTTP with the limits that requests leaves open, and its errors turned into ours.
+
+A request never takes longer than its timeout (requests' own limit starts anew with each byte),
+never reads more than its size limit, never follows a redirect, and takes no proxy, password or
+certificate from the environment.
+"""
+
+from __future__ import annotations
+
+import http.client
+import io
+import json
+import ssl
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from socket import socket
+from typing import Any
+
+import requests
+import urllib3
+from requests.adapters import HTTPAdapter
+from urllib3.connection import HTTPConnection, HTTPSConnection
+from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
+
+from exporter.config import Server
+from exporter.errors import InvalidResponse, ServerError, TimedOut, TlsFailed, Unreachable
+
+LARGEST_BODY_BYTES = 1_000_000
+_CHUNK_BYTES = 65_536
+
+Chain = list[BaseException]
+
+
+@dataclass(frozen=True, slots=True)
+class Response:
+    """A whole answer, read within the limits."""
+
+    status: int
+    headers: Mapping[str, str]
+    body: bytes
+
+    def json(self, what: str) -> Any:
+        """Parse the body; InvalidResponse, naming `what` was asked, where it is not JSON."""
+        try:
+            return json.loads(self.body)
+        except (ValueError, RecursionError):
+            raise InvalidResponse(f"{what} answered {self.describe_body()}") from None
+
+    def describe_body(self) -> str:
+        """Say what kind of body this is without showing it."""
+        start = self.body[:200].lstrip().lower()
+        if not start:
+            return "with an empty body"
+        if start.startswith((b"<!doctype", b"<html", b"<?xml", b"<")):
+            return "with an HTML page; is that a proxy's login page?"
+        return "with something that is not JSON"
+
+
+class Transport:
+    """One server, and one connection to it that is kept open."""
+
+    def __init__(self, name: str, server: Server, timeout_seconds: float) -> None:
+        self.name = name
+        self.server = server
+        self.timeout_seconds = timeout_seconds
+        self.session = requests.Session()
+        self.session.trust_env = False
+        self.session.headers["User-Agent"] = "qsticky"
+        adapter = _DeadlineAdapter()
+        self.session.mount("http://", adapter)
+        self.session.mount("https://", adapter)
+
+    @property
+    def where(self) -> str:
+        """The server in words for messages, such as `Gluetun at gluetun:8000`."""
+        return f"{self.name} at {self.server.address}"
+
+    def get(
+        self, path: str, *, params: Mapping[str, str] | None = None, limit: int = LARGEST_BODY_BYTES
+    ) -> Response:
+        """GET; asks once more where the server closed the connection that was kept open."""
+        try:
+            return self._send("GET", path, params=params, limit=limit)
+        except _ConnectionClosed:
+            return self._send("GET", path, params=params, limit=limit)
+
+    def post(self, path: str, form: Mapping[str, str]) -> Response:
+        """POST a form, once: the server may have acted on it even where no answer comes."""
+        return self._send("POST", path, form=form)
+
+    def close(self) -> None:
+        """Close the connection that is kept open."""
+        self.session.close()
+
+    def _send(
+        self,
+        method: str,
+        path: str,
+        *,
+        params: Mapping[str, str] | None = None,
+        form: Mapping[str, str] | None = None,
+        limit: int = LARGEST_BODY_BYTES,
+    ) -> Response:
+        try:
+            with self.session.request(
+                method,
+                self.server.url + path,
+                params=params,
+                data=form,
+                timeout=self.timeout_seconds,
+                verify=self.server.verify,
+                allow_redirects=False,
+                stream=True,
+            ) as answer:
+                return Response(answer.status_code, answer.headers, self._read(answer, limit))
+        except (requests.RequestException, urllib3.exceptions.HTTPError, OSError) as error:
+            raise translate(error, self.where, self.timeout_seconds) from error
+
+    def _read(self, answer: requests.Response, limit: int) -> bytes:
+        body = bytearray()
+        while chunk := answer.raw.read(_CHUNK_BYTES, decode_content=True):
+            body += chunk
+            if len(body) > limit:
+                raise InvalidResponse(f"{self.where} answered with more than {limit} bytes")
+        return bytes(body)
+
+
+class _ConnectionClosed(Unreachable):
+    """The server closed the connection instead of answering."""
+
+
+def translate(error: Exception, where: str, timeout_seconds: float) -> ServerError:
+    """Turn an error of requests, urllib3 or the operating system into one of ours."""
+    chain = _chain(error)
+    for kinds, make in _TRANSLATIONS:
+        if any(isinstance(link, kinds) for link in chain):
+            return make(where, timeout_seconds, chain)
+    return Unreachable(f"{where} can't be reached")
+
+
+def _unknown_name(where: str, _: float, __: Chain) -> ServerError:
+    host = where.rpartition(" at ")[2].rpartition(":")[0]
+    return Unreachable(
+        f"{where} can't be reached: the name {host!r} is not known here",
+        "check the host setting; containers know each other's names in a common network only",
+    )
+
+
+def _tls_failed(where: str, _: float, chain: Chain) -> ServerError:
+    verify_errors = [e for e in chain if isinstance(e, ssl.SSLCertVerificationError)]
+    if verify_errors:
+        why = verify_errors[0].verify_message
+        return TlsFailed(f"{where} has no certificate that we trust: {why}")
+    return TlsFailed(
+        f"the TLS handshake with {where} failed",
+        "check that it speaks HTTPS on that port, or switch …_HTTPS off",
+    )
+
+
+def _system_error(where: str, _: float, chain: Chain) -> ServerError:
+    reasons = [e.strerror for e in chain if isinstance(e, OSError) and e.strerror]
+    return Unreachable(f"{where} can't be reached: {reasons[0] if reasons else 'network error'}")
+
+
+_TRANSLATIONS: tuple[
+    tuple[tuple[type[BaseException], ...], Callable[[str, float, Chain], ServerError]], ...
+] = (
+    ((urllib3.exceptions.NameResolutionError,), _unknown_name),
+    ((ssl.SSLError, requests.exceptions.SSLError, urllib3.exceptions.SSLError), _tls_failed),
+    (
+        (TimeoutError, requests.Timeout, urllib3.exceptions.TimeoutError),
+        lambda where, limit, _: TimedOut(f"{where} did not answer within {limit:g} s"),
+    ),
+    (
+        (ConnectionRefusedError,),
+        lambda where, *_: Unreachable(f"{where} refuses the connection; does it run there?"),
+    ),
+    (
+        (urllib3.exceptions.DecodeError, requests.exceptions.ContentDecodingError),
+        lambda where, *_: InvalidResponse(f"{where} answered with a body that can't be unpacked"),
+    ),
+    (
+        (urllib3.exceptions.IncompleteRead, http.client.IncompleteRead),
+        lambda where, *_: InvalidResponse(f"{where} broke off in the middle of an answer"),
+    ),
+    (
+        (http.client.RemoteDisconnected, ConnectionResetError, BrokenPipeError),
+        lambda where, *_: _ConnectionClosed(f"{where} closed the connection without an answer"),
+    ),
+    (
+        (http.client.HTTPException, urllib3.exceptions.ProtocolError),
+        lambda where, *_: InvalidResponse(f"{where} does not speak HTTP as it should"),
+    ),
+    ((OSError,), _system_error),
+)
+
+
+def _chain(error: BaseException) -> Chain:
+    """The error and all that it was caused by; urllib3 hides causes in `reason` and `args`."""
+    found: list[BaseException] = []
+    waiting: list[object] = [error]
+    while waiting and len(found) < 32:
+        link = waiting.pop()
+        if isinstance(link, BaseException) and link not in found:
+            found.append(link)
+            waiting += [link.__cause__, link.__context__, getattr(link, "reason", None), *link.args]
+    return found
+
+
+class _DeadlineReader(io.RawIOBase):
+    """Reads from a socket until a fixed time, however slowly the bytes drip."""
+
+    def __init__(self, sock: socket, raw: io.RawIOBase) -> None:
+        self._sock = sock
+        self._raw = raw
+        timeout = sock.gettimeout()
+        self._deadline = None if timeout is None else time.monotonic() + timeout
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int | None:
+        if self._deadline is not None:
+            left = self._deadline - time.monotonic()
+            if left <= 0:
+                raise TimeoutError("the answer took too long")
+            self._sock.settimeout(left)
+        return self._raw.readinto(buffer)
+
+    def close(self) -> None:
+        self._raw.close()
+        super().close()
+
+
+class _DeadlineResponse(http.client.HTTPResponse):
+    """A response whose head and body together keep to the read timeout."""
+
+    def __init__(self, sock: socket, *args: Any, **kwargs: Any) -> None:
+        super().__init__(sock, *args, **kwargs)
+        self.fp = io.BufferedReader(_DeadlineReader(sock, self.fp.detach()))
+
+
+class _DeadlineHTTPConnection(HTTPConnection):
+    response_class = _DeadlineResponse
+
+
+class _DeadlineHTTPSConnection(HTTPSConnection):
+    response_class = _DeadlineResponse
+
+
+class _DeadlineHTTPPool(HTTPConnectionPool):
+    ConnectionCls = _DeadlineHTTPConnection
+
+
+class _DeadlineHTTPSPool(HTTPSConnectionPool):
+    ConnectionCls = _DeadlineHTTPSConnection
+
+
+class _DeadlineAdapter(HTTPAdapter):
+    """requests' adapter, one connection a server, without retries of its own."""
+
+    def __init__(self) -> None:
+        super().__init__(pool_connections=1, pool_maxsize=1, max_retries=0)
+
+    def init_poolmanager(self, *args: Any, **kwargs: Any) -> None:
+        super().init_poolmanager(*args, **kwargs)
+        self.poolmanager.pool_classes_by_scheme = {
+            "http": _DeadlineHTTPPool,
+            "https": _DeadlineHTTPSPool,
+        }

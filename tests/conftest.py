@@ -1,0 +1,60 @@
+"""What several folders of tests share: the real parts and a certificate."""
+
+import os
+import shutil
+import subprocess
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+from tests.parts import qbittorrent
+from tests.parts.debian import PartMissing
+
+
+def missing_part(reason: str) -> None:
+    """A missing part fails in CI; elsewhere it skips, saying why."""
+    if os.environ.get("CI") == "true":
+        pytest.fail(f"CI must bring every part: {reason}")
+    pytest.skip(reason)
+
+
+@pytest.fixture(scope="session", params=qbittorrent.VERSIONS)
+def qbittorrent_version(request: pytest.FixtureRequest) -> str:
+    """Each of the real qBittorrents, brought here first; runs the test once for each."""
+    version = str(request.param)
+    try:
+        qbittorrent.launcher(version)
+    except PartMissing as error:
+        missing_part(f"no real qBittorrent {version}: {error}")
+    return version
+
+
+@pytest.fixture(scope="session")
+def qbittorrent_binaries() -> dict[str, Path]:
+    """The launchers of all real qBittorrents, by version."""
+    try:
+        return {version: qbittorrent.launcher(version) for version in qbittorrent.VERSIONS}
+    except PartMissing as error:
+        missing_part(f"a real qBittorrent is missing: {error}")
+        raise
+
+
+@dataclass(frozen=True)
+class Certificate:
+    """A self-signed certificate for localhost and 127.0.0.1; it is its own authority."""
+
+    file: Path
+    key: Path
+
+
+@pytest.fixture(scope="session")
+def certificate(tmp_path_factory: pytest.TempPathFactory) -> Certificate:
+    if shutil.which("openssl") is None:
+        missing_part("the program openssl makes the certificate, and is missing")
+    folder = tmp_path_factory.mktemp("certificate")
+    made = Certificate(folder / "certificate.pem", folder / "key.pem")
+    command = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2"]
+    command += ["-subj", "/CN=localhost", "-addext", "subjectAltName=DNS:localhost,IP:127.0.0.1"]
+    command += ["-keyout", str(made.key), "-out", str(made.file)]
+    subprocess.run(command, check=True, capture_output=True)
+    return made

@@ -1,0 +1,617 @@
+"""Whole cycles against the simulated servers, time turned by hand."""
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import pytest
+
+from exporter import config
+from exporter.model import (
+    ConnectionStatus,
+    EventKind,
+    Outcome,
+    Reason,
+    Remembered,
+    SyncState,
+    VpnStatus,
+)
+from exporter.simulator import (
+    VERSIONS,
+    Fault,
+    Generation,
+    RedirectAway,
+    Role,
+    SimulatedGluetun,
+    SimulatedQbittorrent,
+    Status,
+    Version,
+)
+from exporter.tunnel import Tunnel
+from tests.fakes import FakeClock
+
+KEY = "simulated-key"
+
+
+@dataclass
+class Bench:
+    """A tunnel on its two simulated servers."""
+
+    gluetun: SimulatedGluetun
+    qbittorrent: SimulatedQbittorrent
+    clock: FakeClock
+    environ: dict[str, str]
+
+    def __post_init__(self) -> None:
+        self.tunnel = self.new_tunnel()
+
+    def new_tunnel(self, remembered: Remembered | None = None, **more: str) -> Tunnel:
+        settings = config.load(self.environ | more)
+        self.tunnel = Tunnel(settings.tunnels[0], self.clock, remembered)
+        return self.tunnel
+
+    def cycle(self, *, pushed: bool = False) -> Outcome:
+        return self.tunnel.cycle(pushed=pushed)
+
+    def later(self, seconds: float) -> Outcome:
+        self.clock.now += seconds
+        return self.cycle()
+
+
+@pytest.fixture
+def clock() -> FakeClock:
+    return FakeClock()
+
+
+def make_bench(
+    gluetun: SimulatedGluetun, qbittorrent: SimulatedQbittorrent, clock: FakeClock
+) -> Bench:
+    environ = {
+        "GLUETUN_HOST": gluetun.host,
+        "GLUETUN_PORT": str(gluetun.port),
+        "GLUETUN_APIKEY": KEY,
+        "QBITTORRENT_HOST": qbittorrent.host,
+        "QBITTORRENT_PORT": str(qbittorrent.port),
+        "QBITTORRENT_PASS": qbittorrent.password,
+        "REQUEST_TIMEOUT": "0.4",
+    }
+    return Bench(gluetun, qbittorrent, clock, environ)
+
+
+@pytest.fixture
+def bench(clock: FakeClock) -> Iterator[Bench]:
+    role = Role(auth="apikey", apikey=KEY)
+    with (
+        SimulatedGluetun("3.41", role=role, clock=clock.monotonic) as gluetun,
+        SimulatedQbittorrent("5.1.0", clock=clock.monotonic) as qbittorrent,
+    ):
+        bench = make_bench(gluetun, qbittorrent, clock)
+        yield bench
+        bench.tunnel.close()
+
+
+def said(outcome: Outcome) -> list[str]:
+    return [event.message for event in outcome.events]
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+@pytest.mark.parametrize("generation", ["3.40", "3.41", "main"])
+def test_sets_and_proves_the_port_on_every_pair_of_versions(
+    clock: FakeClock, version: Version, generation: Generation
+) -> None:
+    role = Role(auth="apikey", apikey=KEY)
+    with (
+        SimulatedGluetun(generation, role=role, clock=clock.monotonic) as gluetun,
+        SimulatedQbittorrent(version, clock=clock.monotonic) as qbittorrent,
+    ):
+        bench = make_bench(gluetun, qbittorrent, clock)
+        outcome = bench.cycle()
+        assert outcome.failures == ()
+        assert (outcome.state, outcome.forwarded_port, outcome.listening_port) == (
+            SyncState.IN_SYNC,
+            45720,
+            45720,
+        )
+        assert outcome.port_bound
+        assert outcome.vpn_status is VpnStatus.RUNNING
+        assert qbittorrent.bound_ports == {45720}
+        assert outcome.qbittorrent_version == f"v{version}"
+        bench.tunnel.close()
+
+
+def test_says_the_lines_that_users_know(bench: Bench) -> None:
+    assert said(bench.cycle()) == [
+        "Port change needed: 21000 -> 45720",
+        "Successfully updated port to 45720",
+        "Initial status - Gluetun: ✓, qBit: ✓, Port: 45720",
+    ]
+
+
+def test_a_quiet_cycle_says_and_writes_nothing(bench: Bench) -> None:
+    bench.cycle()
+    outcome = bench.later(30)
+    assert outcome.events == ()
+    assert bench.qbittorrent.writes == [45720]
+
+
+def test_follows_a_changed_port_at_the_next_look(bench: Bench) -> None:
+    bench.cycle()
+    bench.gluetun.forwarded_ports = [50001]
+    outcome = bench.later(30)
+    assert outcome.in_sync
+    assert said(outcome) == [
+        "Gluetun's forwarded port changed: 45720 -> 50001",
+        "Port change needed: 45720 -> 50001",
+        "Successfully updated port to 50001",
+    ]
+    assert outcome.last_port_change_at == pytest.approx(bench.clock.wall(), abs=1)
+
+
+def test_mends_a_drift_and_names_the_likely_cause_once(bench: Bench) -> None:
+    bench.cycle()
+    bench.later(30)
+    bench.qbittorrent.listening_port = 6881
+    outcome = bench.later(30)
+    drift = [event for event in outcome.events if event.kind is EventKind.DRIFT]
+    assert [event.message for event in drift] == [
+        "qBittorrent left port 45720 for 6881; it is set again"
+    ]
+    assert drift[0].fix.startswith("likely cause: another program or person set it")
+    assert bench.qbittorrent.listening_port == 45720
+
+
+def test_names_the_random_port_option_as_the_cause_of_a_drift(bench: Bench) -> None:
+    bench.cycle()
+    bench.qbittorrent.random_port = True
+    outcome = bench.later(30)
+    assert "Use random port" in outcome.events[0].fix
+    assert not bench.qbittorrent.random_port
+
+
+def test_keeps_the_port_while_the_vpn_is_down_and_is_back_with_it(bench: Bench) -> None:
+    bench.cycle()
+    bench.gluetun.reconnect(50002, gap_seconds=5)
+    states = []
+    while True:
+        outcome = bench.later(1.0)
+        states.append(outcome.state)
+        if outcome.in_sync:
+            break
+        assert outcome.next_look_seconds == 1.0
+        assert bench.qbittorrent.listening_port == 45720
+    assert set(states) <= {SyncState.VPN_DOWN, SyncState.NO_PORT, SyncState.IN_SYNC}
+    assert bench.qbittorrent.bound_ports == {50002}
+
+
+def test_survives_a_restart_of_qbittorrent(bench: Bench) -> None:
+    bench.cycle()
+    bench.qbittorrent.restart()
+    outcome = bench.later(30)
+    assert outcome.in_sync
+    assert outcome.port_bound
+    assert len(bench.qbittorrent.login_attempts) == 2
+
+
+def test_logs_in_once_and_keeps_the_session(bench: Bench) -> None:
+    for _ in range(5):
+        assert bench.later(30).in_sync
+    assert len(bench.qbittorrent.login_attempts) == 1
+
+
+def test_uses_the_bypass_without_ever_logging_in(clock: FakeClock) -> None:
+    role = Role(auth="apikey", apikey=KEY)
+    with (
+        SimulatedGluetun("3.41", role=role, clock=clock.monotonic) as gluetun,
+        SimulatedQbittorrent("5.1.0", bypass=True, clock=clock.monotonic) as qbittorrent,
+    ):
+        bench = make_bench(gluetun, qbittorrent, clock)
+        bench.environ["QBITTORRENT_PASS"] = "wrong"
+        outcome = bench.cycle()
+        assert outcome.in_sync
+        assert outcome.qbittorrent_auth == "bypass"
+        assert qbittorrent.login_attempts == []
+
+
+def test_uses_an_api_key_instead_of_the_password(clock: FakeClock) -> None:
+    api_key = "qbt_" + "A" * 28
+    with (
+        SimulatedGluetun("3.40", clock=clock.monotonic) as gluetun,
+        SimulatedQbittorrent("5.3.0", api_key=api_key, clock=clock.monotonic) as qbittorrent,
+    ):
+        bench = make_bench(gluetun, qbittorrent, clock)
+        bench.new_tunnel(QBITTORRENT_API_KEY=api_key, QBITTORRENT_PASS="wrong")
+        outcome = bench.cycle()
+        assert outcome.in_sync
+        assert outcome.qbittorrent_auth == "apikey"
+        assert qbittorrent.login_attempts == []
+        bench.new_tunnel(QBITTORRENT_API_KEY="qbt_" + "B" * 28)
+        outcome = bench.cycle()
+        assert outcome.state is SyncState.QBITTORRENT_UNAUTHORIZED
+        assert "QBITTORRENT_API_KEY" in outcome.failures[0].fix
+
+
+# what an unauthorized Gluetun is told to do
+
+
+@pytest.mark.parametrize(
+    ("generation", "route", "advice"),
+    [
+        ("3.41", "GET /v1/openvpn/portforwarded", 'add "GET /v1/portforward" to the routes'),
+        ("3.40", "GET /v1/vpn/status", '"GET /v1/openvpn/portforwarded" (up to 3.40'),
+        ("main", "GET /v1/vpn/status", '"GET /v1/portforward" (Gluetun 3.41 and later)'),
+    ],
+)
+def test_names_the_role_line_that_is_missing(
+    bench: Bench, generation: Generation, route: str, advice: str
+) -> None:
+    role = Role(auth="apikey", apikey=KEY, routes=[route])
+    with SimulatedGluetun(generation, role=role) as gluetun:
+        bench.new_tunnel(GLUETUN_PORT=str(gluetun.port))
+        outcome = bench.cycle()
+    assert outcome.state is SyncState.GLUETUN_UNAUTHORIZED
+    assert advice in outcome.failures[0].fix
+    assert "GLUETUN_APIKEY" in outcome.failures[0].fix
+    assert bench.qbittorrent.writes == []
+
+
+@pytest.mark.parametrize("generation", ["3.40", "3.41", "main"])
+def test_lives_with_the_role_of_the_tool_it_replaces(bench: Bench, generation: Generation) -> None:
+    routes = ["GET /v1/openvpn/portforwarded", "GET /v1/openvpn/status"]
+    if generation != "3.40":
+        routes.append("GET /v1/portforward")
+    role = Role(auth="apikey", apikey=KEY, routes=routes)
+    with SimulatedGluetun(generation, role=role) as gluetun:
+        bench.new_tunnel(GLUETUN_PORT=str(gluetun.port))
+        first, second = bench.cycle(), bench.later(30)
+    assert first.in_sync
+    assert second.in_sync
+    assert second.vpn_status is VpnStatus.UNKNOWN
+    assert first.failures == second.failures == ()
+
+
+def test_asks_a_refused_status_route_once_and_not_each_cycle(bench: Bench) -> None:
+    role = Role(auth="apikey", apikey=KEY, routes=["GET /v1/portforward"])
+    with SimulatedGluetun("3.41", role=role) as gluetun:
+        bench.new_tunnel(GLUETUN_PORT=str(gluetun.port))
+        bench.cycle()
+        asked = len(gluetun.requests)
+        assert bench.later(30).in_sync
+        assert [path for _, path, _ in gluetun.requests[asked:]] == ["/v1/portforward"]
+
+
+def test_finds_the_new_route_after_gluetun_was_upgraded(bench: Bench) -> None:
+    with SimulatedGluetun("3.40") as old:
+        bench.new_tunnel(GLUETUN_PORT=str(old.port))
+        assert bench.cycle().in_sync
+        old.stop()
+        assert bench.later(30).state is SyncState.GLUETUN_UNREACHABLE
+        port = old.port
+        old._free_port()
+        with SimulatedGluetun("main", role=Role(auth="apikey", apikey=KEY), port=port):
+            assert bench.later(30).in_sync
+
+
+def test_authenticates_with_basic_authentication(bench: Bench) -> None:
+    role = Role(auth="basic", username="me", password="secret")
+    with SimulatedGluetun("3.41", role=role) as gluetun:
+        basic = {"GLUETUN_PORT": str(gluetun.port), "GLUETUN_AUTH_TYPE": "basic"}
+        bench.new_tunnel(**basic, GLUETUN_USERNAME="me", GLUETUN_PASSWORD="secret")
+        assert bench.cycle().in_sync
+        bench.new_tunnel(**basic, GLUETUN_USERNAME="me", GLUETUN_PASSWORD="other")
+        outcome = bench.cycle()
+        assert outcome.state is SyncState.GLUETUN_UNAUTHORIZED
+        assert "GLUETUN_USERNAME and GLUETUN_PASSWORD" in outcome.failures[0].fix
+
+
+def test_picks_one_of_several_forwarded_ports(bench: Bench) -> None:
+    bench.gluetun.forwarded_ports = [50001, 50002]
+    bench.new_tunnel(GLUETUN_PORT_INDEX="1")
+    assert bench.cycle().listening_port == 50002
+    bench.new_tunnel(GLUETUN_PORT_INDEX="2")
+    outcome = bench.cycle()
+    assert outcome.state is SyncState.GLUETUN_UNREACHABLE
+    assert "GLUETUN_PORT_INDEX" in outcome.failures[0].fix
+    assert bench.qbittorrent.listening_port == 50002
+
+
+# bad answers
+
+
+BAD_PORTS = {
+    "HTML": Fault.HTML,
+    "bytes that are no text": Fault.GARBAGE,
+    "a port that is text": Status(200, '{"port":"x"}'),
+    "a negative port": Status(200, '{"port":-1}'),
+    "a port below 1024": Status(200, '{"port":80}'),
+    "a port above 65535": Status(200, '{"port":70000}'),
+    "a port that is true": Status(200, '{"port":true}'),
+    "a fraction": Status(200, '{"port":45720.5}'),
+    "ports that are no list": Status(200, '{"ports":"45720"}'),
+    "a list": Status(200, "[45720]"),
+    "no port at all": Status(200, "{}"),
+    "an empty body": Status(200, ""),
+    "a body of 50 MB": Fault.HUGE,
+    "a body without end": Fault.ENDLESS,
+    "a body that drips": Fault.SLOW,
+    "a body cut off": Fault.CUT,
+    "a wrong length": Fault.WRONG_LENGTH,
+    "values of wrong types": Fault.WRONG_TYPE,
+    "JSON too deep": Fault.DEEP_JSON,
+    "bad gzip": Fault.BAD_GZIP,
+    "a redirect to itself": Fault.REDIRECT_LOOP,
+    "a redirect elsewhere": RedirectAway("http://127.0.0.1:9/"),
+    "no answer": Fault.HANG,
+    "a reset": Fault.RESET,
+    "refused": Fault.REFUSE,
+    "an error of its own": Status(500),
+}
+
+
+@pytest.mark.parametrize("fault", BAD_PORTS.values(), ids=BAD_PORTS.keys())
+def test_keeps_the_port_and_goes_on_whatever_gluetun_answers(bench: Bench, fault: Fault) -> None:
+    bench.cycle()
+    bench.gluetun.fail("/v1/portforward", fault)
+    bench.gluetun.fail("/v1/openvpn/portforwarded", fault)
+    outcome = bench.later(30)
+    assert outcome.state is SyncState.GLUETUN_UNREACHABLE
+    assert len(outcome.events) == 1
+    assert outcome.events[0].message.count("\n") == 0
+    assert outcome.events[0].fix
+    assert bench.qbittorrent.writes == [45720]
+    bench.gluetun.heal()
+    assert bench.later(1).in_sync
+
+
+@pytest.mark.parametrize(
+    "fault", [Status(200, '{"port":0}'), Status(200, '{"ports":[]}'), Status(200, '{"ports":null}')]
+)
+def test_an_empty_list_is_no_port(bench: Bench, fault: Status) -> None:
+    bench.cycle()
+    bench.gluetun.fail("/v1/portforward", fault)
+    outcome = bench.later(30)
+    assert outcome.state is SyncState.NO_PORT
+    assert said(outcome) == ["Gluetun forwards no port at the moment; qBittorrent keeps port 45720"]
+
+
+BAD_QBITTORRENT = {
+    "HTML": Fault.HTML,
+    "bytes that are no text": Fault.GARBAGE,
+    "a body of 50 MB": Fault.HUGE,
+    "values of wrong types": Fault.WRONG_TYPE,
+    "JSON too deep": Fault.DEEP_JSON,
+    "a proxy's redirect to its login page": RedirectAway("http://127.0.0.1:9/login"),
+    "no answer": Fault.HANG,
+    "a reset": Fault.RESET,
+    "an error of its own": Status(502, "<html>Bad Gateway</html>"),
+}
+
+
+@pytest.mark.parametrize("fault", BAD_QBITTORRENT.values(), ids=BAD_QBITTORRENT.keys())
+@pytest.mark.parametrize("from_the_start", [True, False])
+def test_says_one_clear_line_whatever_qbittorrent_answers(
+    bench: Bench, fault: Fault, from_the_start: bool
+) -> None:
+    if not from_the_start:
+        bench.cycle()
+    bench.qbittorrent.fail(None, fault)
+    outcome = bench.later(30)
+    assert outcome.state is SyncState.QBITTORRENT_UNREACHABLE
+    assert outcome.events[0].fix
+    assert outcome.forwarded_port == 45720
+    bench.qbittorrent.heal()
+    assert bench.later(1).in_sync
+    assert len(bench.qbittorrent.login_attempts) <= 2
+
+
+def test_a_host_header_that_qbittorrent_refuses_names_the_port_mapping(bench: Bench) -> None:
+    bench.qbittorrent.fail(None, Status(401, "Unauthorized"))
+    outcome = bench.cycle()
+    assert outcome.state is SyncState.QBITTORRENT_UNAUTHORIZED
+    assert outcome.failures[0].reason is Reason.FORBIDDEN_HOST
+    assert "WEBUI_PORT" in outcome.failures[0].fix
+    assert bench.qbittorrent.login_attempts == []
+
+
+# the socket
+
+
+def test_an_occupied_port_is_not_in_sync_and_is_repaired_once_it_is_free(bench: Bench) -> None:
+    bench.qbittorrent.occupied.add(45720)
+    outcome = bench.cycle()
+    assert outcome.state is SyncState.NOT_LISTENING
+    assert outcome.listening_port == 45720
+    assert not outcome.port_bound
+    assert "another program may use the port" in outcome.failures[0].fix
+    assert bench.later(30).state is SyncState.NOT_LISTENING
+    bench.qbittorrent.occupied.clear()
+    outcome = bench.later(31)
+    assert outcome.in_sync
+    assert outcome.port_bound
+    assert bench.qbittorrent.writes == [45720, 45721, 45720]
+
+
+def test_repairs_the_dead_socket_that_an_old_libtorrent_keeps_after_a_reconnect(
+    clock: FakeClock,
+) -> None:
+    role = Role(auth="apikey", apikey=KEY)
+    with (
+        SimulatedGluetun("3.41", role=role, clock=clock.monotonic) as gluetun,
+        SimulatedQbittorrent(
+            "4.5.2", clock=clock.monotonic, interface="tun0", addresses=("10.2.0.2",)
+        ) as qbittorrent,
+    ):
+        bench = make_bench(gluetun, qbittorrent, clock)
+        bench.cycle()
+        gluetun.reconnect(gap_seconds=1)
+        bench.later(0.5)
+        qbittorrent.vpn_interface_recreated()
+        assert not qbittorrent.incoming_peer()
+        outcome = bench.later(2)
+        assert said(outcome) == [
+            "Opening port 45720 anew, because the VPN reconnected with the same port",
+            "In sync again on port 45720",
+        ]
+        assert qbittorrent.incoming_peer()
+
+
+def test_a_rebind_that_breaks_off_in_the_middle_is_ended_by_the_next_cycle(bench: Bench) -> None:
+    bench.qbittorrent.occupied.add(45720)
+    bench.cycle()
+    bench.qbittorrent.occupied.clear()
+    bench.clock.now += 60
+    # the neighbour is set, the answer to it is lost
+    bench.qbittorrent.fail("/api/v2/app/setPreferences", Fault.LOST, times=1)
+    outcome = bench.cycle()
+    assert outcome.state is SyncState.QBITTORRENT_UNREACHABLE
+    assert bench.qbittorrent.listening_port == 45721
+    outcome = bench.later(1)
+    assert outcome.in_sync
+    assert [event.kind for event in outcome.events if event.kind is EventKind.DRIFT] == []
+    assert bench.qbittorrent.bound_ports == {45720}
+
+
+def test_a_preference_that_does_not_stick_is_out_of_sync(bench: Bench) -> None:
+    bench.qbittorrent.fail("/api/v2/app/setPreferences", Status(200))
+    outcome = bench.cycle()
+    assert outcome.state is SyncState.OUT_OF_SYNC
+    assert outcome.failures[0].reason is Reason.VERIFY_MISMATCH
+
+
+# logging in
+
+
+def test_a_rejected_password_is_not_retried_at_the_polling_rate(bench: Bench) -> None:
+    bench.new_tunnel(QBITTORRENT_PASS="wrong")
+    for _ in range(120):
+        outcome = bench.later(30)
+        assert outcome.state is SyncState.QBITTORRENT_UNAUTHORIZED
+    started = bench.qbittorrent.login_attempts[0]
+    assert [at - started for at in bench.qbittorrent.login_attempts] == [0, 300, 2100]
+    assert outcome.login_suspended_until > bench.clock.wall()
+
+
+def test_a_suspension_is_said_once(bench: Bench) -> None:
+    bench.new_tunnel(QBITTORRENT_PASS="wrong")
+    bench.cycle()
+    assert [said(bench.later(30)) for _ in range(5)] == [[], [], [], [], []]
+
+
+def test_a_suspension_survives_a_restart_of_ours(bench: Bench) -> None:
+    bench.new_tunnel(QBITTORRENT_PASS="wrong")
+    outcome = bench.cycle()
+    for _ in range(10):
+        bench.new_tunnel(Remembered(login_note=outcome.login_note), QBITTORRENT_PASS="wrong")
+        outcome = bench.later(1)
+    assert len(bench.qbittorrent.login_attempts) == 1
+    bench.new_tunnel(Remembered(login_note=outcome.login_note))
+    assert bench.cycle().in_sync
+
+
+def test_a_clock_set_back_does_not_suspend_for_more_than_an_hour(bench: Bench) -> None:
+    bench.new_tunnel(QBITTORRENT_PASS="wrong")
+    note = bench.cycle().login_note
+    bench.clock.set_wall(bench.clock.wall() - 1e6)
+    bench.new_tunnel(Remembered(login_note=note), QBITTORRENT_PASS="wrong")
+    outcome = bench.cycle()
+    assert outcome.login_suspended_until <= bench.clock.wall() + 3600
+
+
+def test_a_ban_is_waited_out(bench: Bench) -> None:
+    for _ in range(5):
+        bench.qbittorrent.fail("/api/v2/auth/login", Status(403, "banned"), times=1)
+    outcome = bench.cycle()
+    assert outcome.state is SyncState.QBITTORRENT_BANNED
+    assert bench.later(1800).state is SyncState.QBITTORRENT_BANNED
+    bench.qbittorrent.heal()
+    assert bench.later(1801).in_sync
+
+
+def test_a_corrected_password_file_is_tried_at_once(bench: Bench, tmp_path: Path) -> None:
+    file = tmp_path / "password"
+    file.write_text("wrong\n")
+    del bench.environ["QBITTORRENT_PASS"]
+    bench.new_tunnel(QBITTORRENT_PASS_FILE=str(file))
+    assert bench.cycle().state is SyncState.QBITTORRENT_UNAUTHORIZED
+    assert bench.later(30).state is SyncState.QBITTORRENT_UNAUTHORIZED
+    file.write_text(f"{bench.qbittorrent.password}\n")
+    assert bench.later(30).in_sync
+
+
+def test_a_broken_https_set_up_that_loses_the_cookie_is_named(clock: FakeClock) -> None:
+    role = Role(auth="apikey", apikey=KEY)
+    with (
+        SimulatedGluetun("3.41", role=role, clock=clock.monotonic) as gluetun,
+        SimulatedQbittorrent("5.1.0", secure_cookie=True, clock=clock.monotonic) as qbittorrent,
+    ):
+        outcome = make_bench(gluetun, qbittorrent, clock).cycle()
+    assert outcome.state is SyncState.QBITTORRENT_UNAUTHORIZED
+    assert "HTTPS set-up is broken" in outcome.failures[0].fix
+
+
+# what is remembered
+
+
+def test_the_first_port_after_a_start_is_not_a_change(bench: Bench) -> None:
+    bench.new_tunnel(Remembered(forwarded_port=45720, last_port_change_at=123.0))
+    outcome = bench.cycle()
+    assert EventKind.PORT_CHANGE not in [event.kind for event in outcome.events]
+    assert outcome.last_port_change_at == 123.0
+
+
+def test_a_restart_does_not_renew_the_grace(bench: Bench) -> None:
+    bench.gluetun.stop()
+    outcome = bench.cycle()
+    for _ in range(3):
+        remembered = Remembered(
+            out_of_sync_since=outcome.out_of_sync_since, failing_since=outcome.failing_since
+        )
+        bench.new_tunnel(remembered)
+        assert outcome.is_healthy(bench.clock.wall())
+        outcome = bench.later(31)
+    assert not outcome.is_healthy(bench.clock.wall())
+
+
+def test_a_clock_that_jumps_does_not_make_it_unhealthy(bench: Bench) -> None:
+    bench.gluetun.stop()
+    bench.cycle()
+    bench.clock.set_wall(bench.clock.wall() + 1e7)
+    outcome = bench.later(30)
+    assert outcome.is_healthy(bench.clock.wall())
+
+
+def test_a_silent_wait_is_said_aloud_after_ten_minutes(bench: Bench) -> None:
+    bench.gluetun.forwarded_ports = []
+    bench.cycle()
+    assert said(bench.later(599)) == []
+    outcome = bench.later(2)
+    assert said(outcome) == ["Gluetun has had no forwarded port for 10 minutes"]
+    assert said(bench.later(30)) == []
+
+
+def test_asks_for_torrents_only_while_firewalled(bench: Bench) -> None:
+    bench.qbittorrent.torrents = [{"hash": "a"}]
+    bench.cycle()
+    outcome = bench.later(30)
+    assert outcome.connection_status is ConnectionStatus.FIREWALLED
+    assert outcome.has_torrents
+    bench.qbittorrent.incoming_peer()
+    bench.later(30)
+    asked = len(bench.qbittorrent.requests)
+    assert bench.later(30).connection_status is ConnectionStatus.CONNECTED
+    paths = [path for _, path, _ in bench.qbittorrent.requests[asked:]]
+    assert not [path for path in paths if "torrents" in path]
+
+
+def test_no_secret_reaches_an_outcome(bench: Bench) -> None:
+    bench.new_tunnel(QBITTORRENT_PASS="hunter2-canary", GLUETUN_APIKEY="apikey-canary")
+    outcome = bench.cycle()
+    told = json.dumps([str(outcome), repr(bench.tunnel.config), repr(outcome)])
+    assert "canary" not in told
+
+
+def test_an_outcome_is_one_value_that_cannot_change(bench: Bench) -> None:
+    outcome = bench.cycle()
+    with pytest.raises(AttributeError):
+        outcome.state = SyncState.NO_PORT  # type: ignore[misc]
+    assert replace(outcome, events=()) != outcome

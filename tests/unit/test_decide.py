@@ -1,0 +1,392 @@
+"""decide() and its companions: no servers, no clock."""
+
+import itertools
+import math
+from dataclasses import replace
+
+import pytest
+
+from exporter.decide import (
+    GluetunReading,
+    LoginMemory,
+    Memory,
+    Nothing,
+    Observation,
+    QbittorrentReading,
+    Rebind,
+    SetPort,
+    Wait,
+    decide,
+    has_drifted,
+    login_failed,
+    login_opens_at,
+    may_log_in,
+    next_look,
+    notice,
+    opened,
+    settled,
+    state_of,
+)
+from exporter.model import (
+    BindResult,
+    ConnectionStatus,
+    Failure,
+    Operation,
+    Reason,
+    RebindPolicy,
+    SyncState,
+    VpnStatus,
+)
+
+NOW = 5000.0
+PORT = 45720
+RUNNING = GluetunReading(PORT, VpnStatus.RUNNING, "203.0.113.7")
+LISTENING = QbittorrentReading(PORT, connection_status=ConnectionStatus.FIREWALLED)
+CLOSED = replace(LISTENING, connection_status=ConnectionStatus.DISCONNECTED)
+UNBOUND = replace(LISTENING, bind_result=BindResult.FAILED)
+OLD_LIBTORRENT = replace(LISTENING, reopens_sockets=False)
+NEW_LIBTORRENT = replace(LISTENING, reopens_sockets=True)
+
+
+def failure(operation: Operation, reason: Reason = Reason.CONNECTION) -> Failure:
+    return Failure(operation, reason, "it failed", "mend it")
+
+
+def look(
+    gluetun: GluetunReading | Failure = RUNNING,
+    qbittorrent: QbittorrentReading | Failure = LISTENING,
+    *,
+    pushed: bool = False,
+) -> Observation:
+    return Observation(gluetun, qbittorrent, pushed=pushed)
+
+
+def synced() -> Memory:
+    """A tunnel that has been in sync for long."""
+    memory = settled(SyncState.IN_SYNC, notice(look(), Memory(), NOW - 1000), NOW - 1000)
+    assert memory.synced_port == PORT
+    return memory
+
+
+def test_does_nothing_while_both_ports_are_equal() -> None:
+    assert decide(look(), synced(), NOW) == Nothing()
+
+
+def test_sets_the_forwarded_port_where_qbittorrent_has_another() -> None:
+    assert decide(look(qbittorrent=replace(LISTENING, listening_port=1)), synced(), NOW) == SetPort(
+        PORT
+    )
+
+
+def test_sets_the_port_where_qbittorrent_would_pick_a_random_one_at_its_next_start() -> None:
+    assert decide(look(qbittorrent=replace(LISTENING, random_port=True)), synced(), NOW) == SetPort(
+        PORT
+    )
+
+
+def test_keeps_the_listening_port_while_nothing_is_forwarded() -> None:
+    assert decide(look(GluetunReading(0, VpnStatus.RUNNING)), synced(), NOW) == Wait(
+        SyncState.NO_PORT
+    )
+
+
+@pytest.mark.parametrize("status", ["starting", "stopping", "stopped", "crashed", "completed"])
+def test_keeps_the_listening_port_while_the_vpn_does_not_run(status: str) -> None:
+    for port in (0, 50000):
+        decision = decide(look(GluetunReading(port, VpnStatus(status))), synced(), NOW)
+        assert decision == Wait(SyncState.VPN_DOWN)
+
+
+def test_trusts_the_port_where_the_vpn_status_is_not_ours_to_ask() -> None:
+    assert decide(look(GluetunReading(50000, VpnStatus.UNKNOWN)), synced(), NOW) == SetPort(50000)
+
+
+@pytest.mark.parametrize(
+    ("operation", "reason", "state"),
+    [
+        (Operation.GLUETUN_PORT, Reason.CONNECTION, SyncState.GLUETUN_UNREACHABLE),
+        (Operation.GLUETUN_PORT, Reason.TIMEOUT, SyncState.GLUETUN_UNREACHABLE),
+        (Operation.GLUETUN_PORT, Reason.INVALID_RESPONSE, SyncState.GLUETUN_UNREACHABLE),
+        (Operation.GLUETUN_PORT, Reason.HTTP_5XX, SyncState.GLUETUN_UNREACHABLE),
+        (Operation.GLUETUN_PORT, Reason.AUTH, SyncState.GLUETUN_UNAUTHORIZED),
+        (Operation.QBITTORRENT_PREFERENCES, Reason.TIMEOUT, SyncState.QBITTORRENT_UNREACHABLE),
+        (Operation.QBITTORRENT_PREFERENCES, Reason.TLS, SyncState.QBITTORRENT_UNREACHABLE),
+        (Operation.QBITTORRENT_LOGIN, Reason.AUTH, SyncState.QBITTORRENT_UNAUTHORIZED),
+        (Operation.QBITTORRENT_LOGIN, Reason.FORBIDDEN_HOST, SyncState.QBITTORRENT_UNAUTHORIZED),
+        (Operation.QBITTORRENT_LOGIN, Reason.BANNED, SyncState.QBITTORRENT_BANNED),
+        (Operation.QBITTORRENT_SET_PORT, Reason.VERIFY_MISMATCH, SyncState.OUT_OF_SYNC),
+        (Operation.QBITTORRENT_SET_PORT, Reason.BIND_FAILED, SyncState.NOT_LISTENING),
+    ],
+)
+def test_each_failure_leads_to_its_state(
+    operation: Operation, reason: Reason, state: SyncState
+) -> None:
+    assert state_of(failure(operation, reason)) == state
+
+
+def test_a_failure_of_gluetun_is_told_before_one_of_qbittorrent() -> None:
+    both = look(failure(Operation.GLUETUN_PORT), failure(Operation.QBITTORRENT_PREFERENCES))
+    assert decide(both, synced(), NOW) == Wait(SyncState.GLUETUN_UNREACHABLE)
+
+
+def test_never_sets_a_port_that_gluetun_does_not_report_now() -> None:
+    """Every combination of what can be read: only the forwarded port of this very cycle."""
+    failures = [failure(o, r) for o in (Operation.GLUETUN_PORT,) for r in Reason]
+    readings = [GluetunReading(p, s) for p in (0, PORT, 50000) for s in VpnStatus]
+    qbittorrents = [
+        QbittorrentReading(port, random, status, bound, reopens)
+        for port, random, status, bound, reopens in itertools.product(
+            (0, 1, PORT, 50000), (False, True), ConnectionStatus, BindResult, (None, False, True)
+        )
+    ]
+    for gluetun, qbittorrent, policy in itertools.product(
+        [*failures, *readings], qbittorrents, RebindPolicy
+    ):
+        observation = look(gluetun, qbittorrent)
+        memory = notice(observation, synced(), NOW)
+        match decide(observation, memory, NOW, policy):
+            case SetPort(port) | Rebind(port):
+                assert isinstance(gluetun, GluetunReading)
+                assert port == gluetun.forwarded_port != 0
+            case Nothing():
+                assert isinstance(gluetun, GluetunReading)
+                assert qbittorrent.listening_port == gluetun.forwarded_port
+            case Wait(state):
+                assert state is not SyncState.IN_SYNC
+
+
+# a port that nobody listens on
+
+
+def test_waits_a_minute_before_it_opens_an_unbound_port_anew() -> None:
+    observation = look(qbittorrent=UNBOUND)
+    memory = notice(observation, synced(), NOW)
+    assert decide(observation, memory, NOW) == Wait(SyncState.NOT_LISTENING)
+    memory = settled(SyncState.NOT_LISTENING, memory, NOW)
+    assert decide(observation, memory, NOW + 59) == Wait(SyncState.NOT_LISTENING)
+    assert decide(observation, memory, NOW + 60) == Rebind(PORT)
+
+
+def test_repairs_after_1_minute_then_5_then_every_30() -> None:
+    observation, memory, now, at = look(qbittorrent=UNBOUND), synced(), NOW, []
+    while len(at) < 4:
+        memory = notice(observation, memory, now)
+        if decide(observation, memory, now) == Rebind(PORT):
+            at.append(now - NOW)
+            memory = opened(memory, now, rebind=True)
+        memory = settled(SyncState.NOT_LISTENING, memory, now)
+        now += 30
+    assert at == [60, 360, 2160, 3960]
+
+
+def test_one_disconnected_reading_may_be_stale() -> None:
+    observation = look(qbittorrent=CLOSED)
+    memory = notice(observation, synced(), NOW)
+    assert decide(observation, memory, NOW) == Nothing()
+    assert next_look(SyncState.IN_SYNC, memory, NOW, 30.0) == 3.0
+    memory = notice(observation, memory, NOW + 3)
+    assert decide(observation, memory, NOW + 3) == Wait(SyncState.NOT_LISTENING)
+
+
+def test_a_socket_seen_open_ends_the_repairs() -> None:
+    memory = replace(synced(), repairs=3, repair_at=NOW + 1800)
+    memory = notice(look(), memory, NOW)
+    assert (memory.repairs, memory.repair_at) == (0, math.inf)
+
+
+def test_never_rebinds_where_that_is_forbidden() -> None:
+    observation = look(qbittorrent=UNBOUND)
+    memory = settled(SyncState.NOT_LISTENING, notice(observation, synced(), NOW), NOW)
+    assert decide(observation, memory, NOW + 3600, RebindPolicy.NEVER) == Wait(
+        SyncState.NOT_LISTENING
+    )
+
+
+# a VPN reconnect that brings the same port
+
+
+def after(*gluetun: GluetunReading | Failure) -> Memory:
+    memory = synced()
+    for reading in gluetun:
+        memory = notice(look(reading), memory, NOW)
+    return notice(look(), memory, NOW)
+
+
+RECONNECTS = {
+    "the VPN was down": after(GluetunReading(0, VpnStatus.STOPPED)),
+    "there was no port": after(GluetunReading(0, VpnStatus.RUNNING)),
+    "Gluetun was gone": after(failure(Operation.GLUETUN_PORT)),
+    "the public address is another": after(replace(RUNNING, public_ip="198.51.100.9")),
+}
+
+
+@pytest.mark.parametrize("memory", RECONNECTS.values(), ids=RECONNECTS.keys())
+def test_opens_the_socket_anew_after_a_reconnect_where_libtorrent_needs_it(memory: Memory) -> None:
+    assert decide(look(qbittorrent=OLD_LIBTORRENT), memory, NOW) == Rebind(PORT)
+    assert decide(look(qbittorrent=NEW_LIBTORRENT), memory, NOW) == Nothing()
+    assert decide(look(qbittorrent=replace(CLOSED, reopens_sockets=True)), memory, NOW) == Rebind(
+        PORT
+    )
+
+
+@pytest.mark.parametrize("memory", RECONNECTS.values(), ids=RECONNECTS.keys())
+def test_the_rebind_policy_is_obeyed_after_a_reconnect(memory: Memory) -> None:
+    old, new = look(qbittorrent=OLD_LIBTORRENT), look(qbittorrent=NEW_LIBTORRENT)
+    assert decide(new, memory, NOW, RebindPolicy.ALWAYS) == Rebind(PORT)
+    assert decide(old, memory, NOW, RebindPolicy.NEVER) == Nothing()
+
+
+def test_waits_for_the_version_before_it_rebinds() -> None:
+    memory = RECONNECTS["there was no port"]
+    assert decide(look(), memory, NOW) == Nothing()
+    assert decide(look(qbittorrent=OLD_LIBTORRENT), memory, NOW + 30) == Rebind(PORT)
+
+
+def test_a_timeout_is_no_reconnect() -> None:
+    memory = after(failure(Operation.GLUETUN_PORT, Reason.TIMEOUT))
+    assert decide(look(qbittorrent=OLD_LIBTORRENT), memory, NOW) == Nothing()
+
+
+def test_rebinds_at_most_once_in_5_minutes() -> None:
+    memory = opened(RECONNECTS["there was no port"], NOW, rebind=True)
+    memory = replace(memory, reconnected_at=NOW + 10)
+    observation = look(qbittorrent=OLD_LIBTORRENT)
+    assert decide(observation, memory, NOW + 299) == Nothing()
+    assert decide(observation, memory, NOW + 300) == Rebind(PORT)
+
+
+def test_a_new_port_needs_no_rebind() -> None:
+    memory = opened(RECONNECTS["there was no port"], NOW, rebind=False)
+    assert decide(look(qbittorrent=OLD_LIBTORRENT), memory, NOW) == Nothing()
+
+
+# a push
+
+
+def test_a_push_without_a_new_port_is_followed_by_four_quick_looks() -> None:
+    memory = notice(look(pushed=True), synced(), NOW)
+    pauses, now = [], NOW
+    for _ in range(5):
+        pause = next_look(SyncState.IN_SYNC, memory, now, 30.0)
+        pauses.append(round(pause, 3))
+        now += pause
+        memory = notice(look(), memory, now)
+    assert pauses == [0.2, 0.3, 0.5, 1.0, 30.0]
+
+
+def test_a_push_that_brings_the_same_port_is_a_reconnect() -> None:
+    observation = look(qbittorrent=OLD_LIBTORRENT, pushed=True)
+    memory = notice(observation, synced(), NOW)
+    assert decide(observation, memory, NOW) == Nothing()
+    memory = notice(look(qbittorrent=OLD_LIBTORRENT), memory, NOW + 2)
+    assert decide(look(qbittorrent=OLD_LIBTORRENT), memory, NOW + 2) == Rebind(PORT)
+
+
+def test_a_push_that_brings_a_new_port_is_none() -> None:
+    new = replace(RUNNING, forwarded_port=50000)
+    memory = notice(look(new, pushed=True), synced(), NOW)
+    assert next_look(SyncState.IN_SYNC, memory, NOW, 30.0) == 30.0
+
+
+# drift
+
+
+def test_leaving_the_right_port_is_a_drift() -> None:
+    moved = replace(LISTENING, listening_port=1)
+    assert has_drifted(moved, synced())
+    assert has_drifted(replace(LISTENING, random_port=True), synced())
+
+
+def test_a_new_forwarded_port_is_no_drift() -> None:
+    memory = notice(look(replace(RUNNING, forwarded_port=50000)), synced(), NOW)
+    assert not has_drifted(LISTENING, memory)
+
+
+def test_an_interrupted_rebind_is_no_drift() -> None:
+    memory = opened(synced(), NOW, rebind=True)
+    assert not has_drifted(replace(LISTENING, listening_port=PORT + 1), memory)
+
+
+# when to look again
+
+
+@pytest.mark.parametrize(
+    "state",
+    [
+        SyncState.NO_PORT,
+        SyncState.VPN_DOWN,
+        SyncState.GLUETUN_UNREACHABLE,
+        SyncState.QBITTORRENT_UNREACHABLE,
+        SyncState.OUT_OF_SYNC,
+    ],
+)
+def test_looks_every_second_at_first_while_it_waits_then_less_often(state: SyncState) -> None:
+    memory = replace(Memory(), facts_since=NOW)
+    pauses = [next_look(state, memory, NOW + waited, 30.0) for waited in (0, 59, 60, 120, 900)]
+    assert pauses == [1.0, 1.0, 2.0, 4.0, 30.0]
+
+
+def test_never_looks_less_often_than_the_interval() -> None:
+    memory = replace(Memory(), facts_since=NOW)
+    for state in SyncState:
+        for waited in (0, 10, 1000, 1e9):
+            assert 0 < next_look(state, memory, NOW + waited, 0.5) <= 0.5
+
+
+def test_a_change_of_what_is_read_makes_it_look_often_again() -> None:
+    memory = notice(look(GluetunReading(0, VpnStatus.STOPPED)), Memory(), NOW)
+    memory = notice(look(GluetunReading(0, VpnStatus.STOPPED)), memory, NOW + 600)
+    assert next_look(SyncState.VPN_DOWN, memory, NOW + 600, 30.0) == 20.0
+    memory = notice(look(GluetunReading(0, VpnStatus.STARTING)), memory, NOW + 620)
+    assert next_look(SyncState.VPN_DOWN, memory, NOW + 620, 30.0) == 1.0
+
+
+# logging in
+
+
+def rejected(times: int, *, every: float = 0.0) -> LoginMemory:
+    login = LoginMemory()
+    for index in range(times):
+        login = login_failed(login, NOW + index * every, Reason.AUTH, "print")
+    return login
+
+
+def test_a_first_login_is_always_allowed() -> None:
+    assert may_log_in(LoginMemory(), NOW, same_credentials=True)
+
+
+def test_waits_5_minutes_then_30_then_an_hour_between_rejected_logins() -> None:
+    login, now, waits = LoginMemory(), NOW, []
+    for _ in range(5):
+        login = login_failed(login, now, Reason.AUTH, "print")
+        opens = login_opens_at(login, now)
+        waits.append(opens - now)
+        now = opens
+        assert may_log_in(login, now, same_credentials=True)
+    assert waits == [300.0, 1800.0, 3600.0, 3600.0, 3600.0]
+
+
+def test_other_credentials_are_tried_at_once() -> None:
+    assert not may_log_in(rejected(1), NOW + 1, same_credentials=True)
+    assert may_log_in(rejected(1), NOW + 1, same_credentials=False)
+
+
+def test_however_often_the_credentials_change_4_tries_an_hour_are_the_most() -> None:
+    login = rejected(4, every=60.0)
+    assert not may_log_in(login, NOW + 3599, same_credentials=False)
+    assert may_log_in(login, NOW + 3600, same_credentials=False)
+
+
+def test_a_ban_is_waited_out_for_an_hour_whatever_the_credentials() -> None:
+    login = login_failed(LoginMemory(), NOW, Reason.BANNED, "print")
+    assert not may_log_in(login, NOW + 3599, same_credentials=False)
+    assert may_log_in(login, NOW + 3600, same_credentials=False)
+
+
+def test_a_try_without_an_answer_counts_but_does_not_suspend() -> None:
+    login = login_failed(LoginMemory(), NOW, Reason.TIMEOUT, "")
+    assert may_log_in(login, NOW + 1, same_credentials=True)
+    for second in range(1, 4):
+        login = login_failed(login, NOW + second, Reason.TIMEOUT, "")
+    assert not may_log_in(login, NOW + 4, same_credentials=True)
+    assert login_opens_at(login, NOW + 4) == NOW + 3600
