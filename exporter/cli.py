@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import argparse
+import io
 import os
 import sys
 from collections.abc import Sequence
@@ -39,16 +40,22 @@ or the command line, 3 not in sync (once).
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command and return its exit code."""
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        # a ✓ where the locale has none, or a name that is not UTF-8, must not end the program
+        sys.stdout.reconfigure(errors="backslashreplace")
     parser = _parser()
     options = parser.parse_args(arguments)
     try:
         code: int = options.command()
+        sys.stdout.flush()
     except QstickyError as error:
         print(f"qsticky: {error.message}", file=sys.stderr)
         if error.fix:
             print(f"qsticky: {error.fix}", file=sys.stderr)
         return error.exit_code
-    except BrokenPipeError:
+    except BrokenPipeError:  # of `qsticky config | head`
+        # Python flushes once more at its end, and would complain again
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
     except KeyboardInterrupt:
         return 130
@@ -81,11 +88,11 @@ def _parser() -> argparse.ArgumentParser:
 def run() -> int:
     """Run the daemon until it is stopped."""
     from exporter.clock import Clock
-    from exporter.service import make_daemon
+    from exporter.service import Service
 
-    daemon = make_daemon(_configuration(), Clock())
-    daemon.run()
-    if daemon.has_abandoned_work:
+    service = Service(_configuration(), Clock())
+    service.start()
+    if service.run():
         # a worker still hangs in a request, and Python would wait for it
         sys.stdout.flush()
         sys.stderr.flush()

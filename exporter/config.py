@@ -7,15 +7,18 @@ default. An empty variable counts as not set.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import TypeVar
 
 from exporter.errors import ConfigError
 from exporter.model import RebindPolicy
 from exporter.settings import BY_NAME, Setting, health_file
 from exporter.values import check, is_true, read_text, why
 from exporter.yaml_file import NO_FILE, Entry, read_tunnels
+
+T = TypeVar("T")
 
 RUN_SECRETS = Path("/run/secrets")
 
@@ -64,7 +67,7 @@ class Server:
 
 @dataclass(frozen=True, slots=True)
 class GluetunConfig:
-    """Gluetun's control server; `auth` is none, basic or apikey, as it is really used."""
+    """Gluetun's control server; `auth` is none, basic or apikey, as configured."""
 
     server: Server
     auth: str
@@ -141,7 +144,7 @@ def load(environ: Mapping[str, str], run_secrets: Path = RUN_SECRETS) -> Config:
     reader = _Reader(environ, run_secrets)
     config = reader.config()
     if reader.mistakes:
-        raise ConfigError(reader.mistakes)
+        raise ConfigError(_once(reader.mistakes))
     return config
 
 
@@ -161,22 +164,25 @@ class _Reader:
         timeout = float(self._text("REQUEST_TIMEOUT"))
         tunnels = tuple(self._tunnel(entry, interval, timeout) for entry in entries)
         users_file = self._text("WEB_USERS_FILE")
-        chosen = health_file(self.environ)
-        self.values.append(
-            Value("HEALTH_FILE", str(chosen), _source(self.environ, "HEALTH_FILE", "default"))
-        )
         return Config(
             tunnels=tunnels,
             interval_seconds=interval,
             log_level=self._text("LOG_LEVEL").upper(),
             log_format=self._text("LOG_FORMAT").lower(),
-            health_file=chosen,
+            health_file=self._health_file(),
             web=WebConfig(
                 self._text("WEB_LISTEN_ADDRESS"), Path(users_file) if users_file else None
             ),
-            warnings=tuple(self.warnings),
-            values=tuple(self.values),
+            warnings=tuple(_once(self.warnings)),
+            values=tuple(_once(self.values)),
         )
+
+    def _health_file(self) -> Path:
+        """Its default depends on the machine."""
+        self._text("HEALTH_FILE")
+        chosen = health_file(self.environ)
+        self.values[-1] = replace(self.values[-1], shown=str(chosen))
+        return chosen
 
     def _tunnel(self, entry: Entry, interval: float, timeout: float) -> TunnelConfig:
         def text(name: str) -> str:
@@ -249,6 +255,10 @@ class _Reader:
         setting = BY_NAME[name]
         label, secret, source = self._find_secret(setting, entry)
         self.values.append(Value(label, str(secret), source))
+        try:
+            check(setting, secret.value)
+        except ValueError as error:
+            self.mistakes.append(f"{label}: {error}; expected {setting.expected}")
         return secret
 
     def _find_secret(self, setting: Setting, entry: Entry) -> tuple[str, Secret, str]:
@@ -261,9 +271,8 @@ class _Reader:
             return variable, Secret(given), "environment"
         if path := self.environ.get(f"{variable}_FILE"):
             return f"{variable}_FILE", self._secret_file(f"{variable}_FILE", path), path
-        docker_secret = self.run_secrets / variable.lower()
-        if docker_secret.is_file():
-            path = str(docker_secret)
+        path = str(self.run_secrets / variable.lower())
+        if _is_file(path):
             return variable, self._secret_file(path, path), path
         return label, Secret(setting.default), "default"
 
@@ -286,5 +295,13 @@ class _Reader:
         return entries
 
 
-def _source(environ: Mapping[str, str], name: str, default: str) -> str:
-    return "environment" if environ.get(name, "").strip() else default
+def _is_file(path: str) -> bool:
+    try:
+        return Path(path).is_file()
+    except OSError:  # a folder that is not for us to look into
+        return False
+
+
+def _once(things: Iterable[T]) -> list[T]:
+    """Drop repetitions: what all tunnels take from one variable is said once."""
+    return list(dict.fromkeys(things))

@@ -121,13 +121,17 @@ class Daemon:
         workers = min(MOST_WORKERS, len(self._watches))
         self._executor = executor or ThreadPoolExecutor(workers, "tunnel")
 
-    def run(self) -> None:
-        """Run until SIGTERM or SIGINT; returns within 5 s of it."""
+    def start(self) -> None:
+        """Listen to SIGTERM and SIGINT, and start the first cycles."""
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, self._on_signal)
         logger.info("Starting qSticky port manager...")
+        self._scheduler.run_pending()
+
+    def run(self) -> None:
+        """Run until a signal comes; returns within 5 s of it."""
         while not self._stopping:
-            self.step(self._scheduler.idle())
+            self.step(self.idle())
         self._finish()
 
     def step(self, timeout: float) -> None:
@@ -140,6 +144,10 @@ class Daemon:
             pass
         if not self._stopping:
             self._scheduler.run_pending()
+
+    def idle(self) -> float:
+        """Seconds until something is due."""
+        return self._scheduler.idle()
 
     def request_look(self, tunnel: str | None = None, *, pushed: bool = False) -> None:
         """Ask for a cycle now, of one tunnel or of all; returns at once, from any thread."""

@@ -29,8 +29,11 @@ REPAIR_AFTER = (60.0, 300.0, 1800.0)
 LOOKS_AFTER_PUSH = (0.2, 0.5, 1.0, 2.0)
 """When to look again after a push that brought no new port, in seconds since the push."""
 _ROUNDING = 0.001
-LOOK_OFTEN_FOR = 60.0
-"""How long to look every second for a port or server, before the pauses grow."""
+LOOK_OFTEN_FOR = 300.0
+"""How long to look every second for a port or server, before the pauses grow.
+
+In the field, gaps without a port of up to 253 s heal by themselves.
+"""
 LOGIN_WAITS = (300.0, 1800.0, 3600.0)
 """Waits after the first, the second and each further rejected login."""
 BAN_SECONDS = 3600.0
@@ -131,7 +134,7 @@ class Memory:
     last_rebind_at: float = -math.inf
     pushed_at: float = -math.inf
     port_at_push: int = NO_PORT
-    facts: tuple[object, ...] = ()
+    facts: tuple[tuple[object, ...], ...] = ()
     facts_since: float = -math.inf
 
 
@@ -264,9 +267,9 @@ def next_look(state: SyncState, memory: Memory, now: float, interval: float) -> 
             | SyncState.QBITTORRENT_UNREACHABLE
         ):
             waited = now - memory.facts_since
-            # after a minute: 2 s, doubling each time that the wait has doubled
-            pause = 1.0 if waited < LOOK_OFTEN_FOR else waited / LOOK_OFTEN_FOR * 2.0
-            return min(interval, pause)
+            # a server that hangs keeps a worker busy at each look, so the pauses grow at once
+            hangs = any(Reason.TIMEOUT in fact for fact in memory.facts)
+            return min(interval, max(1.0, waited if hangs else waited / LOOK_OFTEN_FOR))
 
 
 def may_log_in(login: LoginMemory, now: float, *, same_credentials: bool) -> bool:
@@ -303,7 +306,7 @@ def login_failed(login: LoginMemory, now: float, reason: Reason, fingerprint: st
 
 def _notice_facts(observation: Observation, memory: Memory, now: float) -> Memory:
     """Remember since when everything reads the same: a change makes looking often worthwhile."""
-    facts: tuple[object, ...] = tuple(
+    facts: tuple[tuple[object, ...], ...] = tuple(
         (side.operation, side.reason) if isinstance(side, Failure) else _facts_of(side)
         for side in (observation.gluetun, observation.qbittorrent)
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import tempfile
 import threading
 from pathlib import Path
@@ -9,11 +10,12 @@ from pathlib import Path
 from exporter import config, log
 from exporter.clock import Clock
 from exporter.log import logger
-from exporter.service import make_daemon
+from exporter.service import Service
 from exporter.simulator import World
 
 SECONDS_BETWEEN_EVENTS = 20.0
 CHECK_INTERVAL = "5"
+WEB_LISTEN_ADDRESS = "127.0.0.1:9809"
 
 
 def run_demo() -> None:
@@ -21,12 +23,13 @@ def run_demo() -> None:
     with tempfile.TemporaryDirectory(prefix="qsticky-demo-") as folder, World() as world:
         settings = config.load(_environment(world, Path(folder)))
         log.set_up("INFO", "text")
-        daemon = make_daemon(settings, Clock())
+        service = Service(settings, Clock())
         _introduce(settings, world)
+        service.start()
         ended = threading.Event()
         storyteller = threading.Thread(target=_tell, args=(world, ended), daemon=True)
         storyteller.start()
-        daemon.run()
+        service.run()
         ended.set()
         storyteller.join()
 
@@ -38,11 +41,11 @@ def _environment(world: World, folder: Path) -> dict[str, str]:
         "GLUETUN_APIKEY": "simulated-key",
         "QBITTORRENT_HOST": world.qbittorrent.host,
         "QBITTORRENT_PORT": str(world.qbittorrent.port),
-        "QBITTORRENT_USER": world.qbittorrent.username,
         "QBITTORRENT_PASS": world.qbittorrent.password,
         "CHECK_INTERVAL": CHECK_INTERVAL,
         "REQUEST_TIMEOUT": "2",
         "HEALTH_FILE": str(folder / "status.json"),
+        "WEB_LISTEN_ADDRESS": os.environ.get("WEB_LISTEN_ADDRESS", WEB_LISTEN_ADDRESS),
     }
 
 

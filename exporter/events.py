@@ -26,7 +26,7 @@ def changes(previous: Outcome | None, current: Outcome) -> tuple[Event, ...]:
     events = [*_state_change(previous, current), *_new_failures(previous, current)]
     if previous is None:
         events.append(_initial_status(current))
-    elif _waits_too_long(current) and not _waits_too_long(previous):
+    if _waits_too_long(current) and (previous is None or not _waits_too_long(previous)):
         events.append(_long_wait(current))
     return tuple(events)
 

@@ -6,6 +6,7 @@ and what has to survive a restart. Standard library only: the healthcheck starts
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import time
@@ -16,10 +17,20 @@ from pathlib import Path
 from typing import Any
 
 from exporter.errors import StatusFileError
-from exporter.model import LoginNote, Outcome, Reason, Remembered
+from exporter.model import (
+    HIGHEST_PORT,
+    LOWEST_PORT,
+    NO_PORT,
+    LoginNote,
+    Outcome,
+    Reason,
+    Remembered,
+)
 
 STALE_AFTER_SECONDS = 30.0
 """Beyond three intervals, how old the file may be before the healthcheck fails."""
+LARGEST_FILE_BYTES = 20_000_000
+"""A thousand tunnels make 1.3 MB."""
 
 
 class StatusFile:
@@ -74,14 +85,17 @@ class StatusFile:
     def write(self, now: float, *, stopped: bool = False) -> None:
         """Replace the file in one step, mode 0644; raises StatusFileError."""
         content = json.dumps(self.document(now, stopped=stopped), indent=2).encode() + b"\n"
-        temporary = self.path.with_name(f".{self.path.name}.new")
+        # `qsticky once` may write at the same time as the daemon: each has a file of its own
+        temporary = self.path.with_name(f".{self.path.name}.{os.getpid()}.new")
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
-            with open(temporary, "wb", opener=_open_own_file) as file:  # has no opener
+            with open(temporary, "wb", opener=_open_own_file) as file:  # Path.open has no opener
                 os.fchmod(file.fileno(), 0o644)
                 file.write(content)
             temporary.replace(self.path)
         except OSError as error:
+            with contextlib.suppress(OSError):
+                temporary.unlink()
             raise StatusFileError(
                 f"can't write the status file {self.path}: {error.strerror or error}"
             ) from error
@@ -99,15 +113,17 @@ def remembered(path: Path) -> dict[str, Remembered]:
     StatusFileError with the new name then, so that it can be said.
     """
     try:
-        tunnels = json.loads(path.read_bytes()).get("tunnels", {})
-        return {str(name): _remembered(facts) for name, facts in tunnels.items()}
+        document = _read(path)
+        document["healthy"]  # in every status file, the older ones too
+        tunnels = document.get("tunnels", {})
+        return {name: _remembered(facts) for name, facts in tunnels.items()}
     except FileNotFoundError:
         return {}
     except OSError as error:
         raise StatusFileError(
             f"can't read the status file {path}: {error.strerror or error}"
         ) from error
-    except (ValueError, TypeError, AttributeError, KeyError, RecursionError, OverflowError):
+    except _NOT_OURS:
         aside = path.with_name(path.name + ".damaged")
         raise StatusFileError(
             f"the status file {path} can't be understood; it is set aside as {aside.name}"
@@ -128,16 +144,16 @@ class Verdict:
 def judge(path: Path, now: float) -> Verdict:
     """Judge the status file as the healthcheck does: what it says, and its age."""
     try:
-        document = json.loads(path.read_bytes())
+        document = _read(path)
         healthy = document["healthy"] is True
         age = now - datetime.fromisoformat(document["timestamp"]).timestamp()
         interval = float(document["interval_seconds"])
         state = str(document["state"])
     except OSError as error:
         return Verdict(False, f"unhealthy: can't read {path}: {error.strerror or error}")
-    except (ValueError, TypeError, KeyError, RecursionError, OverflowError):
+    except _NOT_OURS:
         return Verdict(False, f"unhealthy: {path} is not a status file of qSticky")
-    if age > 3 * interval + STALE_AFTER_SECONDS:
+    if not age <= 3 * interval + STALE_AFTER_SECONDS:  # NaN is old too
         return Verdict(False, f"unhealthy: nothing was written to {path} for {age:.0f} s")
     if not healthy:
         cause = document.get("last_error")
@@ -148,6 +164,18 @@ def judge(path: Path, now: float) -> Verdict:
 def healthcheck(path: Path) -> Verdict:
     """Judge the status file now."""
     return judge(path, time.time())
+
+
+_NOT_OURS = (ValueError, TypeError, AttributeError, KeyError, RecursionError, OverflowError)
+"""What comes of reading a file that is damaged or somebody else's."""
+
+
+def _read(path: Path) -> Any:
+    with path.open("rb") as file:
+        content = file.read(LARGEST_FILE_BYTES + 1)
+    if len(content) > LARGEST_FILE_BYTES:
+        raise ValueError("too large")
+    return json.loads(content)
 
 
 def _facts(outcome: Outcome, now: float) -> dict[str, Any]:
@@ -201,8 +229,11 @@ def _unix(text: Any) -> float:
 
 def _remembered(facts: Mapping[str, Any]) -> Remembered:
     login = facts.get("login")
+    port = int(facts.get("last_forwarded_port") or NO_PORT)
+    if port != NO_PORT and not LOWEST_PORT <= port <= HIGHEST_PORT:
+        raise ValueError("not a port")
     return Remembered(
-        forwarded_port=int(facts.get("last_forwarded_port") or 0),
+        forwarded_port=port,
         last_port_change_at=_unix(facts.get("last_port_change")),
         last_success_at=_unix(facts.get("last_success")),
         out_of_sync_since=_unix(facts.get("out_of_sync_since")),

@@ -205,14 +205,16 @@ class Outcome:
         """Whether the tunnel has not been out of sync for longer than its grace.
 
         That is 3 intervals (at least 90 s) for failures, 10 minutes where the VPN is down or has
-        no port, which heals by itself. A cycle that does not end is a failure too.
+        no port, which heals by itself, and for both in turn. A cycle that does not end is a
+        failure too.
         """
         grace = max(3 * self.interval_seconds, LEAST_GRACE_SECONDS)
         if now - self.finished_at > grace + self.next_look_seconds:
             return False
         if self.failing_since and now - self.failing_since > grace:
             return False
-        return not self.out_of_sync_since or now - self.out_of_sync_since <= WAITING_GRACE_SECONDS
+        longest = max(grace, WAITING_GRACE_SECONDS) if self.failing_since else WAITING_GRACE_SECONDS
+        return not self.out_of_sync_since or now - self.out_of_sync_since <= longest
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Protocol
 
 from exporter.clock import Clock
 from exporter.errors import StatusFileError
 from exporter.health import StatusFile
 from exporter.log import logger
-from exporter.model import Outcome
+from exporter.model import Operation, OperationResult, Outcome
 
 CLOCK_STEP_SECONDS = 2.0
 """How far the system clock has to jump before we say so."""
@@ -27,10 +27,16 @@ class Publisher:
 
     def __init__(self, status_file: StatusFile, readers: Iterable[Reader], clock: Clock) -> None:
         self._status_file = status_file
-        self._readers = (*readers, status_file)
+        self._readers: tuple[Reader, ...] = (*readers, status_file)
         self._clock = clock
         self._clock_offset = clock.wall() - clock.monotonic()
         self._write_error = ""
+        self.on_write: Callable[[OperationResult, float], None] | None = None
+        """Told of each write of the file, and the Unix time of its end."""
+
+    def add_readers(self, *readers: Reader) -> None:
+        """Tell these too, from now on."""
+        self._readers = (*self._readers, *readers)
 
     def publish(self, outcome: Outcome) -> None:
         """Tell all readers, and write the file."""
@@ -49,13 +55,24 @@ class Publisher:
 
     def write(self, *, stopped: bool = False) -> None:
         """Write status.json; an error is said once, and when it is over."""
+        started = self._clock.monotonic()
+        reason = None
         try:
             self._status_file.write(self._clock.wall(), stopped=stopped)
         except StatusFileError as error:
-            if error.message != self._write_error:
-                logger.error("%s - %s", error.message, error.fix)
-            self._write_error = error.message
-            return
-        if self._write_error:
+            reason = error.reason
+            self._note_error(f"{error.message} - {error.fix}")
+        else:
+            self._note_error("")
+        if self.on_write:
+            seconds = self._clock.monotonic() - started
+            result = OperationResult(Operation.STATUS_FILE, seconds, reason)
+            self.on_write(result, self._clock.wall())
+
+    def _note_error(self, error: str) -> None:
+        """Say an error once, and when it is over."""
+        if error and error != self._write_error:
+            logger.error("%s", error)
+        if self._write_error and not error:
             logger.info("The status file can be written again")
-        self._write_error = ""
+        self._write_error = error

@@ -22,7 +22,8 @@ class Kind(StrEnum):
     BOOLEAN = "true or false"
     CHOICE = "one of"
     FILE = "the path of a readable file"
-    PATH = "a path"
+    CA_FILE = "the path of a readable PEM file"
+    PATH = "the path of a file"
     LISTEN_ADDRESS = "host:port, :port, or empty for none"
 
 
@@ -91,7 +92,7 @@ SETTINGS: tuple[Setting, ...] = (
     _tunnel("QBITTORRENT_VERIFY_SSL", Kind.BOOLEAN, "false", "Check the Web UI's certificate."),
     _tunnel(
         "QBITTORRENT_CA_FILE",
-        Kind.FILE,
+        Kind.CA_FILE,
         "",
         "Certificate authority (PEM) for the Web UI's certificate; switches checking on.",
     ),
@@ -111,7 +112,7 @@ SETTINGS: tuple[Setting, ...] = (
     _tunnel("GLUETUN_VERIFY_SSL", Kind.BOOLEAN, "true", "Check that proxy's certificate."),
     _tunnel(
         "GLUETUN_CA_FILE",
-        Kind.FILE,
+        Kind.CA_FILE,
         "",
         "Certificate authority (PEM) for that proxy's certificate; switches checking on.",
     ),
@@ -174,15 +175,24 @@ SETTINGS: tuple[Setting, ...] = (
 
 BY_NAME: Mapping[str, Setting] = {setting.name: setting for setting in SETTINGS}
 
+IMAGE_FOLDER = Path("/app/health")
+"""Where the image, and the one that it replaces, keeps status.json."""
 
-def health_file(environ: Mapping[str, str]) -> Path:
+
+def health_file(environ: Mapping[str, str], image_folder: Path = IMAGE_FOLDER) -> Path:
     """Where status.json is, whether it exists or not."""
     if chosen := environ.get("HEALTH_FILE", "").strip():
         return Path(chosen)
-    image_folder = Path("/app/health")
-    if image_folder.is_dir():
+    if _is_folder(image_folder):
         return image_folder / "status.json"
     if state_folder := environ.get("STATE_DIRECTORY", "").split(":")[0]:
         return Path(state_folder) / "status.json"
     state_home = environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state"
     return Path(state_home) / "qsticky" / "status.json"
+
+
+def _is_folder(path: Path) -> bool:
+    try:
+        return path.is_dir()
+    except OSError:  # somebody else's /app
+        return False

@@ -137,13 +137,14 @@ class Listening:
     def bind(self, port: int) -> None:
         """Close all sockets and open them on another port; 0 lets the system choose."""
         kind, trying = self._words.trying
+        unknown = self.interface not in ("", self._home)
+        if unknown:
+            self.write_log(CRITICAL, self._no_interface())
         self.write_log(kind, trying.format(address=self.interface or "0.0.0.0", port=port))  # noqa: S104
         self._sockets = Sockets({})
-        if self.interface not in ("", self._home):
-            self.write_log(CRITICAL, self._no_interface(), after=BIND_SECONDS)
-        elif not 0 <= port <= _MAX_PORT:
+        if not 0 <= port <= _MAX_PORT:
             self._report("TCP", "0.0.0.0", 0, "invalid port")  # noqa: S104
-        else:
+        elif not unknown:
             for address in self._addresses:
                 self._bind_on(address, port or random.choice(_EPHEMERAL))  # noqa: S311
         self._remember()
@@ -202,5 +203,5 @@ class Listening:
         if passed == 0:
             return False, False
         refreshed = self._started + passed * REFRESH_SECONDS
-        seen = [state for at, *state in self._history if at <= refreshed] or [[False, False]]
+        seen = [state for at, *state in self._history if at < refreshed] or [[False, False]]
         return seen[-1][0], seen[-1][1]

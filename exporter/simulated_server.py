@@ -6,6 +6,7 @@ import socket
 import ssl
 import struct
 import threading
+import weakref
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
@@ -120,8 +121,7 @@ class SimulatedServer(ABC):
         self._connections: set[socket.socket] = set()
         self._threads: set[threading.Thread] = set()
         if port == 0:
-            self._holder = self._bound()
-            self.port = self._holder.getsockname()[1]
+            self.port = self._hold_port()
 
     @abstractmethod
     def answer(self, request: Request) -> Answer:
@@ -217,7 +217,12 @@ class SimulatedServer(ABC):
         self._listener.close()
         self._listener = None
         with contextlib.suppress(OSError):
-            self._holder = self._bound()
+            self._hold_port()
+
+    def _hold_port(self) -> int:
+        self._holder = self._bound()
+        weakref.finalize(self, self._holder.close)
+        return int(self._holder.getsockname()[1])
 
     def _free_port(self) -> None:
         if self._holder is not None:

@@ -8,8 +8,9 @@ from types import TracebackType
 from typing import Self
 
 from exporter.simulated_gluetun import Generation, Role, SimulatedGluetun
-from exporter.simulated_qbittorrent import VERSIONS, SimulatedQbittorrent, Version
+from exporter.simulated_qbittorrent import SimulatedQbittorrent
 from exporter.simulated_server import AnyFault, Fault, RedirectAway, SimulatedServer, Status
+from exporter.simulated_versions import VERSIONS, Version
 
 __all__ = [
     "VERSIONS",
@@ -57,8 +58,8 @@ class World:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        self.qbittorrent.stop()
-        self.gluetun.stop()
+        self.qbittorrent.__exit__(kind, error, trace)
+        self.gluetun.__exit__(kind, error, trace)
 
     def next_event(self) -> str:
         """Let the next thing happen; says what, for people. First ends what was broken."""

@@ -67,6 +67,9 @@ class Transport:
         self.session = requests.Session()
         self.session.trust_env = False
         self.session.headers["User-Agent"] = "qsticky"
+        if server.https and not server.verify:
+            # the user has chosen so; a warning of Python's would say it in the log, unformatted
+            urllib3.disable_warnings(urllib3.exceptions.InsecureRequestWarning)
         adapter = _DeadlineAdapter()
         self.session.mount("http://", adapter)
         self.session.mount("https://", adapter)
@@ -158,6 +161,10 @@ def _tls_failed(where: str, _: float, chain: Chain) -> ServerError:
     )
 
 
+def _timed_out(where: str, limit: float, _: Chain) -> ServerError:
+    return TimedOut(f"{where} did not answer within {limit:g} s")
+
+
 def _system_error(where: str, _: float, chain: Chain) -> ServerError:
     reasons = [e.strerror for e in chain if isinstance(e, OSError) and e.strerror]
     return Unreachable(f"{where} can't be reached: {reasons[0] if reasons else 'network error'}")
@@ -169,13 +176,13 @@ _TRANSLATIONS: tuple[
     ((urllib3.exceptions.NameResolutionError,), _unknown_name),
     ((ssl.SSLError, requests.exceptions.SSLError, urllib3.exceptions.SSLError), _tls_failed),
     (
-        (TimeoutError, requests.Timeout, urllib3.exceptions.TimeoutError),
-        lambda where, limit, _: TimedOut(f"{where} did not answer within {limit:g} s"),
-    ),
-    (
         (ConnectionRefusedError,),
         lambda where, *_: Unreachable(f"{where} refuses the connection; does it run there?"),
     ),
+    ((TimeoutError,), _timed_out),
+    # before its base class, which is a time-out by name only
+    ((urllib3.exceptions.NewConnectionError,), _system_error),
+    ((requests.Timeout, urllib3.exceptions.TimeoutError), _timed_out),
     (
         (urllib3.exceptions.DecodeError, requests.exceptions.ContentDecodingError),
         lambda where, *_: InvalidResponse(f"{where} answered with a body that can't be unpacked"),
@@ -197,12 +204,17 @@ _TRANSLATIONS: tuple[
 
 
 def _chain(error: BaseException) -> Chain:
-    """The error and all that it was caused by; urllib3 hides causes in `reason` and `args`."""
+    """The error and all that it was caused by; urllib3 hides causes in `reason` and `args`.
+
+    It ends at our own errors: what they stand for was translated before.
+    """
     found: list[BaseException] = []
     waiting: list[object] = [error]
     while waiting and len(found) < 32:
         link = waiting.pop()
-        if isinstance(link, BaseException) and link not in found:
+        if isinstance(link, ServerError) or link in found:
+            continue
+        if isinstance(link, BaseException):
             found.append(link)
             waiting += [link.__cause__, link.__context__, getattr(link, "reason", None), *link.args]
     return found

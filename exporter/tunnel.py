@@ -201,6 +201,9 @@ class Tunnel:
             self._now.events.append(events.drift(kept, port, random_port=reading.random_port))
         self._now.events.append(events.update_needed(reading.listening_port, port))
         self._memory = opened(self._memory, now, rebind=False)
+        if reading.listening_port == port:
+            # up to 4.3, switching the random port off leaves the socket where it is
+            self._send_neighbour(port)
         self._send_port(port)
         self._prove(port)
         self._now.events.append(events.updated(port))
@@ -210,13 +213,16 @@ class Tunnel:
         dead = is_dead(reading, self._memory, now)
         self._now.events.append(events.rebinding(port, dead=dead))
         self._memory = opened(self._memory, now, rebind=True)
+        self._send_neighbour(port)
+        self._send_port(port)
+        self._prove(port)
+
+    def _send_neighbour(self, port: int) -> None:
         neighbour = port + 1 if port < HIGHEST_PORT else port - 1
         self._in_session(
             Operation.QBITTORRENT_SET_PORT,
             functools.partial(self._qbittorrent.send_listening_port, neighbour),
         )
-        self._send_port(port)
-        self._prove(port)
 
     def _send_port(self, port: int) -> None:
         def send() -> None:

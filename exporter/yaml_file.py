@@ -69,7 +69,7 @@ class _Reader:
             )
             return []
         self.mistakes += [
-            f"{self.file}: unknown key {key!r}; expected 'tunnels'"
+            f"{self.file}: unknown key '{_shown_key(key)}'; expected 'tunnels'"
             for key in document
             if key != "tunnels"
         ]
@@ -122,14 +122,14 @@ class _Reader:
 
     def _value(self, given: dict[KeyPath, str], where: str, path: KeyPath, value: Any) -> None:
         setting = _BY_KEY.get(path)
-        label = f"{where}.{'.'.join(path)}"
+        label = f"{where}.{'.'.join(map(_shown_key, path))}"
         if setting is None:
             self.mistakes.append(f"{label}: unknown key; expected one of {_siblings(path)}")
         elif value is None or value == "":
             pass  # counts as not set, like an empty variable
         elif isinstance(value, (dict, list)):
             self.mistakes.append(f"{label}: given {_kind(value)}; expected {setting.expected}")
-        elif setting.kind in (Kind.TEXT, Kind.HOST, Kind.FILE) and not isinstance(value, str):
+        elif setting.kind in (Kind.TEXT, Kind.HOST, Kind.CA_FILE) and not isinstance(value, str):
             # YAML reads 0123 as 83 and no as false: a password must not be guessed back
             self.mistakes.append(f"{label}: given {_kind(value)}; expected text, in quotes")
         else:
@@ -159,26 +159,59 @@ def _load_yaml(path: Path) -> Any:
         """PyYAML keeps the last of two equal keys without a word."""
 
         def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
-            keys = [self.construct_object(key, deep=True) for key, _ in node.value]
-            for key in keys:
-                if keys.count(key) > 1:
-                    line = node.start_mark.line + 1
-                    raise ValueError(f"key {key!r} twice in the mapping at line {line}")
+            seen: list[Any] = []
+            for key_node, _ in node.value:
+                if key_node.tag == "tag:yaml.org,2002:merge":
+                    continue  # `<<: *other` gives only what the mapping leaves out
+                key = self.construct_object(key_node, deep=True)
+                if key in seen:
+                    raise yaml.constructor.ConstructorError(
+                        problem=f"found key {_shown_key(key)} a second time",
+                        problem_mark=key_node.start_mark,
+                    )
+                seen.append(key)
             return super().construct_mapping(node, deep)
+
+        def construct_object(self, node: yaml.Node, deep: bool = False) -> Any:
+            try:
+                return super().construct_object(node, deep)
+            except (AttributeError, LookupError, TypeError, ValueError) as error:
+                # such as 2024-13-45, which looks like a date: PyYAML trusts that it is one
+                raise yaml.constructor.ConstructorError(
+                    problem="found text that needs quotes", problem_mark=node.start_mark
+                ) from error
 
     try:
         return yaml.load(read_text(path), UniqueKeys)  # noqa: S506  # it is a SafeLoader
     except yaml.YAMLError as error:
-        raise ValueError(" ".join(_without_snippet(error).split())) from error
+        raise ValueError(_without_snippet(error)) from error
     except RecursionError as error:
         raise ValueError("nested too deeply") from error
 
 
 def _without_snippet(error: Any) -> str:
-    """What is wrong and where, without the line itself: it may hold a secret."""
+    """What is wrong and where, without the text itself: it may hold a secret.
+
+    PyYAML quotes the text in some messages: `*hunter2` is to it an undefined alias 'hunter2'.
+    """
     mark = getattr(error, "problem_mark", None)
-    problem = getattr(error, "problem", None) or "not YAML"
-    return f"{problem} at line {mark.line + 1}" if mark else str(problem)
+    problem = _QUOTED_TEXT.sub("", getattr(error, "problem", None) or "not YAML")
+    return f"{problem} at line {mark.line + 1}" if mark else problem
+
+
+_QUOTED_TEXT = re.compile(r""" '(?!<)[^']{3,}'| "[^"]{3,}\"""")
+"""More than one character; `<block end>` and the like are PyYAML's own words."""
+
+
+def _shown_key(key: object) -> str:
+    """A key as far as it looks like one: in `{pass:hunter2}` all of it is the key."""
+    text = str(key)
+    shown = _KEY_START.match(text)
+    start = shown[0] if shown else ""
+    return start if start == text else f"{start}…"
+
+
+_KEY_START = re.compile(r"[A-Za-z0-9_.-]{0,40}")
 
 
 def _kind(value: Any) -> str:
@@ -186,4 +219,6 @@ def _kind(value: Any) -> str:
     names = {dict: "a mapping", list: "a list", str: "text", bool: "true or false"}
     if value is None:
         return "nothing"
+    if value == []:
+        return "an empty list"
     return names.get(type(value), f"a value of type {type(value).__name__}")

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+
 from tests.parts import qbittorrent
 from tests.parts.debian import PartMissing
 

@@ -1,6 +1,7 @@
 """Starts and stops a real qbittorrent-nox with a profile of its own, closed to the outside."""
 
 import base64
+import functools
 import hashlib
 import http.client
 import json
@@ -16,6 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import Self
+from urllib.parse import urlencode
 
 from tests.parts import debian
 
@@ -28,6 +30,7 @@ START_SECONDS = 15.0
 STOP_SECONDS = 5.0
 
 
+@functools.cache
 def launcher(version: str) -> Path:
     """The program of that version, brought here first where it is missing; or PartMissing."""
     return (
@@ -176,7 +179,7 @@ class RealQbittorrent:
     def _signed_in(self) -> Iterator[tuple[http.client.HTTPConnection, dict[str, str]]]:
         connection = self._connection()
         try:
-            form = f"username={self.username}&password={self.password}"
+            form = urlencode({"username": self.username, "password": self.password})
             kind = {"Content-Type": "application/x-www-form-urlencoded"}
             connection.request("POST", "/api/v2/auth/login", form, kind)
             answer = connection.getresponse()
@@ -273,21 +276,28 @@ def free_port() -> int:
     raise RuntimeError(f"no free port in {FREE_PORTS}")
 
 
+def loopback_addresses() -> tuple[str, ...]:
+    """The addresses of lo: without IPv6 there is only one."""
+    try:
+        with socket.socket(socket.AF_INET6, socket.SOCK_STREAM) as probe:
+            probe.bind(("::1", 0))
+    except OSError:
+        return ("127.0.0.1",)
+    return ("127.0.0.1", "::1")
+
+
 def _can_bind(kind: socket.SocketKind, port: int) -> bool:
-    for family, address in ((socket.AF_INET, "0.0.0.0"), (socket.AF_INET6, "::")):
+    for address in loopback_addresses():
+        family = socket.AF_INET6 if ":" in address else socket.AF_INET
         try:
             with socket.socket(family, kind) as probe:
-                if family == socket.AF_INET6:
-                    probe.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
                 probe.bind((address, port))
-        except OSError as error:
-            if family == socket.AF_INET6 and not socket.has_dualstack_ipv6():
-                continue
-            del error
+        except OSError:
             return False
     return True
 
 
+@functools.cache
 def _pbkdf2(password: str) -> str:
     salt = b"0123456789abcdef"
     digest = hashlib.pbkdf2_hmac("sha512", password.encode(), salt, 100_000, 64)

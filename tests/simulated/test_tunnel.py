@@ -169,6 +169,25 @@ def test_names_the_random_port_option_as_the_cause_of_a_drift(bench: Bench) -> N
     assert not bench.qbittorrent.random_port
 
 
+@pytest.mark.parametrize("version", VERSIONS)
+def test_a_random_port_is_left_for_the_forwarded_one_even_where_the_setting_looks_right(
+    clock: FakeClock, version: Version
+) -> None:
+    with (
+        SimulatedGluetun("3.40", clock=clock.monotonic) as gluetun,
+        SimulatedQbittorrent(version, clock=clock.monotonic) as qbittorrent,
+    ):
+        bench = make_bench(gluetun, qbittorrent, clock)
+        bench.cycle()
+        qbittorrent.random_port = True
+        qbittorrent.restart()
+        assert qbittorrent.bound_ports != {45720}
+        outcome = bench.later(30)
+        assert outcome.in_sync
+        assert qbittorrent.bound_ports == {45720}
+        bench.tunnel.close()
+
+
 def test_keeps_the_port_while_the_vpn_is_down_and_is_back_with_it(bench: Bench) -> None:
     bench.cycle()
     bench.gluetun.reconnect(50002, gap_seconds=5)
@@ -295,10 +314,10 @@ def test_finds_the_new_route_after_gluetun_was_upgraded(bench: Bench) -> None:
 def test_authenticates_with_basic_authentication(bench: Bench) -> None:
     role = Role(auth="basic", username="me", password="secret")
     with SimulatedGluetun("3.41", role=role) as gluetun:
-        basic = {"GLUETUN_PORT": str(gluetun.port), "GLUETUN_AUTH_TYPE": "basic"}
-        bench.new_tunnel(**basic, GLUETUN_USERNAME="me", GLUETUN_PASSWORD="secret")
+        bench.environ |= {"GLUETUN_PORT": str(gluetun.port), "GLUETUN_AUTH_TYPE": "basic"}
+        bench.new_tunnel(GLUETUN_USERNAME="me", GLUETUN_PASSWORD="secret")
         assert bench.cycle().in_sync
-        bench.new_tunnel(**basic, GLUETUN_USERNAME="me", GLUETUN_PASSWORD="other")
+        bench.new_tunnel(GLUETUN_USERNAME="me", GLUETUN_PASSWORD="other")
         outcome = bench.cycle()
         assert outcome.state is SyncState.GLUETUN_UNAUTHORIZED
         assert "GLUETUN_USERNAME and GLUETUN_PASSWORD" in outcome.failures[0].fix
@@ -483,12 +502,11 @@ def test_a_preference_that_does_not_stick_is_out_of_sync(bench: Bench) -> None:
 
 def test_a_rejected_password_is_not_retried_at_the_polling_rate(bench: Bench) -> None:
     bench.new_tunnel(QBITTORRENT_PASS="wrong")
-    for _ in range(120):
-        outcome = bench.later(30)
-        assert outcome.state is SyncState.QBITTORRENT_UNAUTHORIZED
+    outcomes = [bench.later(30) for _ in range(120)]
+    assert {outcome.state for outcome in outcomes} == {SyncState.QBITTORRENT_UNAUTHORIZED}
     started = bench.qbittorrent.login_attempts[0]
     assert [at - started for at in bench.qbittorrent.login_attempts] == [0, 300, 2100]
-    assert outcome.login_suspended_until > bench.clock.wall()
+    assert outcomes[-1].login_suspended_until > bench.clock.wall()
 
 
 def test_a_suspension_is_said_once(bench: Bench) -> None:

@@ -131,8 +131,8 @@ def test_a_failure_of_gluetun_is_told_before_one_of_qbittorrent() -> None:
 
 def test_never_sets_a_port_that_gluetun_does_not_report_now() -> None:
     """Every combination of what can be read: only the forwarded port of this very cycle."""
-    failures = [failure(o, r) for o in (Operation.GLUETUN_PORT,) for r in Reason]
-    readings = [GluetunReading(p, s) for p in (0, PORT, 50000) for s in VpnStatus]
+    failures = [failure(Operation.GLUETUN_PORT, reason) for reason in Reason]
+    readings: list[GluetunReading | Failure] = [GluetunReading(p, s) for p in (0, PORT, 50000) for s in VpnStatus]
     qbittorrents = [
         QbittorrentReading(port, random, status, bound, reopens)
         for port, random, status, bound, reopens in itertools.product(
@@ -140,7 +140,7 @@ def test_never_sets_a_port_that_gluetun_does_not_report_now() -> None:
         )
     ]
     for gluetun, qbittorrent, policy in itertools.product(
-        [*failures, *readings], qbittorrents, RebindPolicy
+        [*readings, *failures], qbittorrents, RebindPolicy
     ):
         observation = look(gluetun, qbittorrent)
         memory = notice(observation, synced(), NOW)
@@ -168,7 +168,8 @@ def test_waits_a_minute_before_it_opens_an_unbound_port_anew() -> None:
 
 
 def test_repairs_after_1_minute_then_5_then_every_30() -> None:
-    observation, memory, now, at = look(qbittorrent=UNBOUND), synced(), NOW, []
+    observation, memory, now = look(qbittorrent=UNBOUND), synced(), NOW
+    at: list[float] = []
     while len(at) < 4:
         memory = notice(observation, memory, now)
         if decide(observation, memory, now) == Rebind(PORT):
@@ -322,8 +323,18 @@ def test_an_interrupted_rebind_is_no_drift() -> None:
 )
 def test_looks_every_second_at_first_while_it_waits_then_less_often(state: SyncState) -> None:
     memory = replace(Memory(), facts_since=NOW)
-    pauses = [next_look(state, memory, NOW + waited, 30.0) for waited in (0, 59, 60, 120, 900)]
-    assert pauses == [1.0, 1.0, 2.0, 4.0, 30.0]
+    pauses = [next_look(state, memory, NOW + waited, 30.0) for waited in (0, 300, 1500, 86400)]
+    assert pauses == [1.0, 1.0, 5.0, 30.0]
+
+
+def test_doubles_the_pauses_at_once_while_a_server_hangs() -> None:
+    observation = look(failure(Operation.GLUETUN_PORT, Reason.TIMEOUT))
+    memory, pauses, now = Memory(), [], NOW
+    for _ in range(7):
+        memory = notice(observation, memory, now)
+        pauses.append(next_look(SyncState.GLUETUN_UNREACHABLE, memory, now, 30.0))
+        now += pauses[-1]
+    assert pauses == [1.0, 1.0, 2.0, 4.0, 8.0, 16.0, 30.0]
 
 
 def test_never_looks_less_often_than_the_interval() -> None:
@@ -335,10 +346,10 @@ def test_never_looks_less_often_than_the_interval() -> None:
 
 def test_a_change_of_what_is_read_makes_it_look_often_again() -> None:
     memory = notice(look(GluetunReading(0, VpnStatus.STOPPED)), Memory(), NOW)
-    memory = notice(look(GluetunReading(0, VpnStatus.STOPPED)), memory, NOW + 600)
-    assert next_look(SyncState.VPN_DOWN, memory, NOW + 600, 30.0) == 20.0
-    memory = notice(look(GluetunReading(0, VpnStatus.STARTING)), memory, NOW + 620)
-    assert next_look(SyncState.VPN_DOWN, memory, NOW + 620, 30.0) == 1.0
+    memory = notice(look(GluetunReading(0, VpnStatus.STOPPED)), memory, NOW + 3000)
+    assert next_look(SyncState.VPN_DOWN, memory, NOW + 3000, 30.0) == 10.0
+    memory = notice(look(GluetunReading(0, VpnStatus.STARTING)), memory, NOW + 3010)
+    assert next_look(SyncState.VPN_DOWN, memory, NOW + 3010, 30.0) == 1.0
 
 
 # logging in

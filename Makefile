@@ -1,0 +1,91 @@
+# Needs only make and Python 3.11 or later. Everything is installed into .venv, from the locks, by hash.
+PYTHON ?= python3
+VENV   := .venv
+BIN    := $(VENV)/bin
+ARGS   ?=
+
+# make lock LOCK_FLAGS=--upgrade takes the newest versions that pyproject.toml allows.
+LOCK_FLAGS ?=
+UV         := uv==0.13.9
+
+DOCKER ?= $(notdir $(firstword $(foreach tool,docker podman buildah,$(shell command -v $(tool)))))
+IMAGE  ?= qsticky
+# Only Docker's own format knows health checks; docker has no other and no such flag.
+IMAGE_FLAGS ?= $(if $(filter docker,$(DOCKER)),,--format docker)
+
+.DEFAULT_GOAL := help
+.PHONY: help demo run test lint format image lock clean
+
+help: ## this list
+	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1\t\2/p' $(firstword $(MAKEFILE_LIST)) | expand -t 16
+
+demo: $(VENV)/run-time.stamp ## watch it work: the daemon against a simulated Gluetun and qBittorrent
+	@$(BIN)/python -m exporter demo $(ARGS)
+
+run: $(VENV)/run-time.stamp ## the daemon, configured by your environment
+	@$(BIN)/python -m exporter run $(ARGS)
+
+test: $(VENV)/dev.stamp ## every test that this machine can run; ARGS="-k port" picks some
+	$(BIN)/python -m pytest $(ARGS)
+
+lint: $(VENV)/dev.stamp ## style, types and the import contract
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+format: $(VENV)/dev.stamp ## rewrite the code in the house style
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+image: ## build the container image with docker, podman or buildah; IMAGE=name
+	@test -n "$(DOCKER)" || { echo "make image needs docker, podman or buildah" >&2; exit 1; }
+	$(DOCKER) build $(IMAGE_FLAGS) --tag $(IMAGE) \
+	  --build-arg VERSION=$(shell sed -n 's/^__version__ = "\(.*\)"/\1/p' exporter/__init__.py) \
+	  --build-arg REVISION=$(shell git rev-parse --verify --quiet HEAD 2>/dev/null) .
+
+lock: .cache/lock/bin/uv ## write the locks anew after a change in pyproject.toml
+	$(call compile,requirements.txt,pyproject.toml)
+	$(call compile,requirements-build.txt,--group build)
+	$(call compile,requirements-dev.txt,pyproject.toml --group dev -c requirements.txt -c requirements-build.txt)
+
+clean: ## remove what make installed and built
+	rm -rf $(VENV) .cache build dist test-output
+
+# Every wheel and the source archive of each version are in the locks: any platform, Python 3.11 or later.
+define compile
+.cache/lock/bin/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
+  --no-emit-index-url --no-emit-find-links --custom-compile-command 'make lock' \
+  $(LOCK_FLAGS) --output-file $(1) $(2) >/dev/null
+endef
+
+.cache/lock/bin/uv:
+	@$(call check_python)
+	$(PYTHON) -m venv --clear .cache/lock
+	.cache/lock/bin/python -m pip install --quiet --disable-pip-version-check $(UV)
+
+# A virtual environment whose Python went away (an upgrade of the system) is made anew.
+$(BIN)/python:
+	@$(call check_python)
+	$(PYTHON) -m venv --clear $(VENV)
+
+$(VENV)/run-time.stamp: requirements.txt $(BIN)/python
+	@$(call install,requirements.txt)
+	@touch $@
+
+# The development lock holds the run-time one.
+$(VENV)/dev.stamp: requirements.txt requirements-dev.txt $(BIN)/python
+	@$(call install,requirements-dev.txt)
+	@touch $@ $(VENV)/run-time.stamp
+
+define install
+echo "Installing $(1) into $(VENV)" && \
+$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes --requirement $(1)
+endef
+
+define check_python
+$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || \
+  { echo "qSticky needs Python 3.11 or later; try: make PYTHON=python3.13" >&2; exit 1; }; \
+$(PYTHON) -c 'import venv, ensurepip' 2>/dev/null || \
+  { echo "$(PYTHON) has no venv module; on Debian and Ubuntu: apt install python3-venv" >&2; exit 1; }
+endef

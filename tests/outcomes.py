@@ -1,0 +1,211 @@
+"""Made-up outcomes, one for each state, for the tests and pictures of the status page."""
+
+from dataclasses import replace
+
+from exporter.board import StatusBoard
+from exporter.model import (
+    ConnectionStatus,
+    Event,
+    EventKind,
+    Failure,
+    Level,
+    Operation,
+    Outcome,
+    Reason,
+    SyncState,
+    VpnStatus,
+)
+
+NOW = 1_800_000_000.0
+"""2027-01-15 08:00:00 UTC."""
+
+MINUTE, HOUR, DAY = 60, 3600, 86400
+
+IN_SYNC = Outcome(
+    tunnel="default",
+    state=SyncState.IN_SYNC,
+    finished_at=NOW - 12,
+    interval_seconds=30,
+    forwarded_port=45720,
+    listening_port=45720,
+    port_bound=True,
+    gluetun_up=True,
+    qbittorrent_up=True,
+    vpn_status=VpnStatus.RUNNING,
+    connection_status=ConnectionStatus.CONNECTED,
+    has_torrents=True,
+    qbittorrent_version="v5.1.0",
+    webapi_version="2.11.4",
+    last_success_at=NOW - 12,
+    last_port_change_at=NOW - 3 * HOUR,
+)
+
+
+def failure(operation: Operation, reason: Reason, message: str, fix: str) -> tuple[Failure]:
+    return (Failure(operation, reason, message, fix),)
+
+
+_GLUETUN_AWAY = replace(
+    IN_SYNC, gluetun_up=False, forwarded_port=0, vpn_status=VpnStatus.UNKNOWN, port_bound=False
+)
+_QBITTORRENT_AWAY = replace(
+    IN_SYNC,
+    qbittorrent_up=False,
+    listening_port=0,
+    port_bound=False,
+    connection_status=ConnectionStatus.UNKNOWN,
+    qbittorrent_version="",
+)
+
+_MADE = {
+    SyncState.IN_SYNC: IN_SYNC,
+    SyncState.OUT_OF_SYNC: replace(
+        IN_SYNC,
+        listening_port=51413,
+        failures=failure(
+            Operation.QBITTORRENT_SET_PORT,
+            Reason.VERIFY_MISMATCH,
+            "qBittorrent took port 45720, but still shows 51413",
+            "look for a second tool that sets the port, and for “random port” in qBittorrent",
+        ),
+    ),
+    SyncState.NOT_LISTENING: replace(
+        IN_SYNC,
+        port_bound=False,
+        connection_status=ConnectionStatus.DISCONNECTED,
+        failures=failure(
+            Operation.QBITTORRENT_LOG,
+            Reason.BIND_FAILED,
+            "qBittorrent could not open a socket on port 45720: Address already in use",
+            "see which program in qBittorrent's container uses the port; the next try is in 5 min",
+        ),
+    ),
+    SyncState.NO_PORT: replace(
+        IN_SYNC, forwarded_port=0, connection_status=ConnectionStatus.FIREWALLED
+    ),
+    SyncState.VPN_DOWN: replace(
+        IN_SYNC,
+        forwarded_port=0,
+        vpn_status=VpnStatus.STOPPED,
+        connection_status=ConnectionStatus.FIREWALLED,
+    ),
+    SyncState.GLUETUN_UNREACHABLE: replace(
+        _GLUETUN_AWAY,
+        failures=failure(
+            Operation.GLUETUN_PORT,
+            Reason.TIMEOUT,
+            "Gluetun timed out at gluetun:8000",
+            "check that the container runs and that its control server is on",
+        ),
+    ),
+    SyncState.GLUETUN_UNAUTHORIZED: replace(
+        _GLUETUN_AWAY,
+        failures=failure(
+            Operation.GLUETUN_PORT,
+            Reason.AUTH,
+            "Gluetun answered 401 on GET /v1/portforward and GET /v1/openvpn/portforwarded",
+            'add "GET /v1/portforward" to the routes of your role in config.toml, restart Gluetun',
+        ),
+    ),
+    SyncState.QBITTORRENT_UNREACHABLE: replace(
+        _QBITTORRENT_AWAY,
+        failures=failure(
+            Operation.QBITTORRENT_PREFERENCES,
+            Reason.CONNECTION,
+            "qBittorrent refused the connection at gluetun:8080",
+            "check that the container runs, QBITTORRENT_HOST and QBITTORRENT_PORT",
+        ),
+    ),
+    SyncState.QBITTORRENT_UNAUTHORIZED: replace(
+        _QBITTORRENT_AWAY,
+        login_suspended_until=NOW + 25 * MINUTE,
+        failures=failure(
+            Operation.QBITTORRENT_LOGIN,
+            Reason.AUTH,
+            "qBittorrent rejected user admin",
+            "correct QBITTORRENT_USER and QBITTORRENT_PASS",
+        ),
+    ),
+    SyncState.QBITTORRENT_BANNED: replace(
+        _QBITTORRENT_AWAY,
+        login_suspended_until=NOW + 55 * MINUTE,
+        failures=failure(
+            Operation.QBITTORRENT_LOGIN,
+            Reason.BANNED,
+            "qBittorrent has banned our address after too many failed logins",
+            "correct QBITTORRENT_PASS; the ban ends by itself (default: 1 hour)",
+        ),
+    ),
+    SyncState.STARTING: Outcome("default", SyncState.STARTING, NOW - 1, 30),
+}
+
+OUTCOMES = {
+    state: outcome
+    if state is SyncState.IN_SYNC
+    else replace(outcome, state=state, last_success_at=NOW - 5 * MINUTE)
+    for state, outcome in _MADE.items()
+}
+
+_HISTORY = (
+    (3 * DAY, EventKind.STATE, Level.INFO, "Starting qSticky port manager", ""),
+    (3 * DAY - 1, EventKind.LOGIN, Level.INFO, "Logged in to qBittorrent v5.1.0", ""),
+    (3 * HOUR + 4, EventKind.STATE, Level.WARNING, "The VPN is down, kept port 38201", ""),
+    (3 * HOUR, EventKind.PORT_UPDATE_NEEDED, Level.INFO, "Port change needed: 38201 -> 45720", ""),
+    (3 * HOUR, EventKind.PORT_UPDATE, Level.INFO, "Successfully updated port to 45720", ""),
+    (
+        40 * MINUTE,
+        EventKind.DRIFT,
+        Level.WARNING,
+        "qBittorrent left port 45720 for 51413; set it again",
+        "switch off “random port” in qBittorrent, and look for a second tool that sets the port",
+    ),
+    (39 * MINUTE, EventKind.PORT_UPDATE, Level.INFO, "Successfully updated port to 45720", ""),
+)
+
+
+def board_of(outcome: Outcome) -> StatusBoard:
+    """One tunnel with a past, now at this outcome."""
+    board = StatusBoard([outcome.tunnel])
+    if outcome.state is SyncState.STARTING:
+        return board
+    for age, kind, level, message, fix in _HISTORY:
+        past = replace(
+            IN_SYNC,
+            tunnel=outcome.tunnel,
+            finished_at=NOW - age,
+            events=(Event(kind, level, message, fix),),
+        )
+        board.publish(past)
+    if outcome.state is not SyncState.IN_SYNC:
+        said = (
+            outcome.failures[0].message
+            if outcome.failures
+            else "No port forwarded, kept port 45720"
+        )
+        event = Event(EventKind.STATE, Level.WARNING, said)
+        board.publish(replace(outcome, finished_at=NOW - 4 * MINUTE, events=(event,)))
+    board.publish(outcome)
+    return board
+
+
+def board_of_many(count: int) -> StatusBoard:
+    """Many tunnels: three of four in sync, the others in each other state in turn."""
+    names = [f"seedbox-{number:04}" for number in range(count)]
+    board = StatusBoard(names)
+    others = [outcome for state, outcome in OUTCOMES.items() if state is not SyncState.IN_SYNC]
+    for number, name in enumerate(names):
+        strange = number % 4 == 3
+        outcome = others[number // 4 % len(others)] if strange else IN_SYNC
+        if outcome.state is SyncState.STARTING:
+            continue
+        port = 30_000 + 7 * number
+        moved = replace(
+            outcome,
+            tunnel=name,
+            finished_at=NOW - number % 30,
+            forwarded_port=outcome.forwarded_port and port,
+            listening_port=outcome.listening_port and port + (outcome.listening_port == 51413),
+        )
+        board.publish(replace(moved, finished_at=NOW - (number % 11 + 1) * 1000))
+        board.publish(moved)
+    return board

@@ -1,0 +1,126 @@
+"""Starts the real qSticky as a process and waits for what it says."""
+
+import json
+import os
+import queue
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+ROOT = Path(__file__).parents[2]
+PATIENCE = 30.0
+
+
+class QstickyProcess:
+    """`python -m exporter` with an environment of its own; a context manager."""
+
+    def __init__(
+        self,
+        environ: Mapping[str, str],
+        folder: Path,
+        command: Sequence[str] = (),
+    ) -> None:
+        self.health_file = folder / "status.json"
+        self.environ = {
+            "PATH": os.environ.get("PATH", os.defpath),
+            "PYTHONPATH": str(ROOT),
+            "HEALTH_FILE": str(self.health_file),
+            "WEB_LISTEN_ADDRESS": "",
+            **environ,
+        }
+        self.lines: list[str] = []
+        self._arguments = [sys.executable, "-m", "exporter", *command]
+        self._queue: queue.SimpleQueue[str | None] = queue.SimpleQueue()
+
+    def __enter__(self) -> Self:
+        self.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        if self.process.poll() is None:
+            self.process.kill()
+        self.process.wait()
+        self._reader.join()
+        if self.process.stdout:
+            self.process.stdout.close()
+
+    def start(self) -> None:
+        """Start, and collect what it prints."""
+        self.process = subprocess.Popen(
+            self._arguments,
+            env=self.environ,
+            cwd=ROOT,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+        self._reader = threading.Thread(target=self._read, daemon=True)
+        self._reader.start()
+
+    def wait_for(self, text: str) -> str:
+        """Wait for a line that holds the text, among those not waited for yet."""
+        deadline = time.monotonic() + PATIENCE
+        while True:
+            try:
+                line = self._queue.get(timeout=max(0.0, deadline - time.monotonic()))
+            except queue.Empty:
+                raise AssertionError(f"no line with {text!r} in:\n{self.output}") from None
+            if line is None:
+                raise AssertionError(f"it ended without a line with {text!r}:\n{self.output}")
+            if text in line:
+                return line
+
+    def stop(self, number: int = signal.SIGTERM) -> int:
+        """Send a signal; returns the exit code."""
+        self.process.send_signal(number)
+        code = self.process.wait(PATIENCE)
+        self._reader.join()
+        return code
+
+    @property
+    def output(self) -> str:
+        """All that it printed."""
+        return "".join(self.lines)
+
+    @property
+    def status(self) -> dict[str, Any]:
+        """What status.json says."""
+        document: dict[str, Any] = json.loads(self.health_file.read_bytes())
+        return document
+
+    def _read(self) -> None:
+        assert self.process.stdout
+        for line in self.process.stdout:
+            self.lines.append(line)
+            self._queue.put(line)
+        self._queue.put(None)
+
+
+def wait_until(condition: Callable[[], object], what: str) -> None:
+    """Wait for something that announces itself in no other way."""
+    deadline = time.monotonic() + PATIENCE
+    while not condition():
+        assert time.monotonic() < deadline, f"waited {PATIENCE:.0f} s in vain until {what}"
+        time.sleep(0.01)
+
+
+def listens(port: int) -> bool:
+    """Whether a TCP socket listens on the port, without connecting to it."""
+    for name in ("tcp", "tcp6"):
+        for line in Path("/proc/net", name).read_text().splitlines()[1:]:
+            _, local, _, state = line.split()[:4]
+            if state == "0A" and int(local.rpartition(":")[2], 16) == port:
+                return True
+    return False

@@ -1,0 +1,195 @@
+"""qSticky as its users run it: a process, a few variables, a real qBittorrent."""
+
+import datetime
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from exporter.simulator import Fault, Role, SimulatedGluetun
+from tests.conftest import missing_part
+from tests.parts.daemon import QstickyProcess, listens, wait_until
+from tests.parts.qbittorrent import RealQbittorrent, free_port
+
+OLD_HEALTHCHECK = (
+    "import json; exit(0 if json.load(open('/app/health/status.json'))['healthy'] else 1)"
+)
+
+
+@pytest.fixture
+def gluetun() -> Iterator[SimulatedGluetun]:
+    routes = [
+        "GET /v1/openvpn/portforwarded",
+        "GET /v1/openvpn/status",
+        "GET /v1/portforward",
+    ]
+    role = Role(auth="apikey", apikey="your_api_key_here", routes=routes)
+    with SimulatedGluetun("3.41", role=role, forwarded_port=free_port()) as gluetun:
+        yield gluetun
+
+
+@pytest.fixture
+def qbittorrent(qbittorrent_version: str, tmp_path: Path) -> Iterator[RealQbittorrent]:
+    with RealQbittorrent(qbittorrent_version, tmp_path / "profile") as qbittorrent:
+        yield qbittorrent
+
+
+def existing_environment(gluetun: SimulatedGluetun, qbittorrent: RealQbittorrent) -> dict[str, str]:
+    """The variables of the existing tool's README, and no other."""
+    return {
+        "QBITTORRENT_HOST": qbittorrent.host,
+        "QBITTORRENT_HTTPS": "false",
+        "QBITTORRENT_PORT": str(qbittorrent.port),
+        "QBITTORRENT_USER": qbittorrent.username,
+        "QBITTORRENT_PASS": qbittorrent.password,
+        "GLUETUN_HOST": gluetun.host,
+        "GLUETUN_PORT": str(gluetun.port),
+        "GLUETUN_AUTH_TYPE": "apikey",
+        "GLUETUN_APIKEY": "your_api_key_here",
+        "LOG_LEVEL": "INFO",
+    }
+
+
+def healthcheck(daemon: QstickyProcess) -> int:
+    """Run the line of people's compose files, on this daemon's file."""
+    line = OLD_HEALTHCHECK.replace("/app/health/status.json", str(daemon.health_file))
+    return subprocess.run([sys.executable, "-c", line], check=False).returncode
+
+
+def test_does_its_main_job_with_the_existing_variables_alone(
+    gluetun: SimulatedGluetun, qbittorrent: RealQbittorrent, tmp_path: Path
+) -> None:
+    first, second = gluetun.forwarded_ports[0], free_port()
+    environ = existing_environment(gluetun, qbittorrent) | {"CHECK_INTERVAL": "1"}
+    with QstickyProcess(environ, tmp_path) as daemon:
+        daemon.wait_for("qsticky - INFO - Starting qSticky port manager...")
+        before = qbittorrent.first_listening_port
+        daemon.wait_for(f"qsticky - INFO - Port change needed: {before} -> {first}")
+        daemon.wait_for(f"qsticky - INFO - Successfully updated port to {first}")
+        daemon.wait_for(f"qsticky - INFO - Initial status - Gluetun: ✓, qBit: ✓, Port: {first}")
+        wait_until(lambda: daemon.status["state"] == "in_sync", "status.json says in_sync")
+        assert listens(first)
+        assert not listens(before)
+        assert healthcheck(daemon) == 0
+
+        gluetun.forwarded_ports = [second]
+        daemon.wait_for(f"Successfully updated port to {second}")
+        assert listens(second)
+        assert not listens(first)
+        wait_until(lambda: daemon.status["current_port"] == second, "the file has the new port")
+        assert daemon.status["services"] == {
+            "gluetun": {"connected": True, "port": second},
+            "qbittorrent": {"connected": True, "port_synced": True},
+        }
+        assert healthcheck(daemon) == 0
+
+        assert daemon.stop() == 0
+        assert daemon.status["state"] == "stopped"
+        assert healthcheck(daemon) == 1
+    assert [line for line in daemon.lines if "WARNING" in line or "ERROR" in line] == []
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize("hanging", [False, True])
+def test_stops_within_5_seconds_even_while_a_server_hangs(
+    tmp_path: Path, number: signal.Signals, hanging: bool
+) -> None:
+    with SimulatedGluetun("3.40") as gluetun:
+        if hanging:
+            gluetun.fail(None, Fault.HANG)
+        environ = {
+            "GLUETUN_HOST": gluetun.host,
+            "GLUETUN_PORT": str(gluetun.port),
+            "GLUETUN_AUTH_TYPE": "none",
+            "QBITTORRENT_HOST": "127.0.0.1",
+            "QBITTORRENT_PORT": str(free_port()),
+            "REQUEST_TIMEOUT": "60",
+        }
+        with QstickyProcess(environ, tmp_path) as daemon:
+            daemon.wait_for("Starting qSticky")
+            wait_until(lambda: gluetun.requests, "Gluetun is asked")
+            started = time.monotonic()
+            assert daemon.stop(number) == 0
+            assert time.monotonic() - started < 5.0
+            assert daemon.status["state"] == "stopped"
+
+
+def test_the_checks_go_on_across_the_end_of_daylight_saving_time(tmp_path: Path) -> None:
+    library = next(Path("/usr/lib").glob("*/faketime/libfaketimeMT.so.1"), None)
+    if library is None:
+        missing_part("libfaketime, from Debian's package faketime")
+    end_of_summer = datetime.datetime(2026, 10, 25, 1, 0, tzinfo=datetime.UTC).timestamp()
+    offset = end_of_summer - 3 - time.time()
+    with SimulatedGluetun("3.40", forwarded_port=0) as gluetun:
+        environ = {
+            "TZ": "Europe/Berlin",
+            "GLUETUN_HOST": gluetun.host,
+            "GLUETUN_PORT": str(gluetun.port),
+            "GLUETUN_AUTH_TYPE": "none",
+            "QBITTORRENT_HOST": "127.0.0.1",
+            "QBITTORRENT_PORT": str(free_port()),
+            "CHECK_INTERVAL": "1",
+            "LOG_LEVEL": "DEBUG",
+            "LD_PRELOAD": str(library),
+            "FAKETIME": f"{offset:+.0f}s",
+            "FAKETIME_DONT_FAKE_MONOTONIC": "1",
+        }
+        with QstickyProcess(environ, tmp_path) as daemon:
+            daemon.wait_for("2026-10-25 02:59:5")
+            for _ in range(4):
+                assert "still no_port" in daemon.wait_for("2026-10-25 02:00:0")
+            daemon.stop()
+
+
+def test_a_daemon_that_cannot_write_its_status_says_so_once_and_works_on(tmp_path: Path) -> None:
+    obstacle = tmp_path / "file"
+    obstacle.write_text("")
+    with SimulatedGluetun("3.40", forwarded_port=0) as gluetun:
+        environ = {
+            "GLUETUN_HOST": gluetun.host,
+            "GLUETUN_PORT": str(gluetun.port),
+            "GLUETUN_AUTH_TYPE": "none",
+            "QBITTORRENT_HOST": "127.0.0.1",
+            "QBITTORRENT_PORT": str(free_port()),
+            "HEALTH_FILE": str(obstacle / "status.json"),
+            "CHECK_INTERVAL": "1",
+            "LOG_LEVEL": "DEBUG",
+        }
+        with QstickyProcess(environ, tmp_path) as daemon:
+            line = daemon.wait_for("can't write the status file")
+            assert "HEALTH_FILE" in line
+            for _ in range(3):
+                daemon.wait_for("still no_port")
+            assert daemon.output.count("can't write the status file") == 1
+            assert daemon.stop() == 0
+
+
+def test_once_tells_by_its_exit_code_whether_all_is_in_sync(
+    gluetun: SimulatedGluetun, qbittorrent: RealQbittorrent, tmp_path: Path
+) -> None:
+    environ = existing_environment(gluetun, qbittorrent)
+    with QstickyProcess(environ, tmp_path, command=["once"]) as once:
+        assert once.process.wait(30) == 0
+    qbittorrent.stop()
+    with QstickyProcess(environ, tmp_path, command=["once"]) as once:
+        assert once.process.wait(30) == 3
+
+
+def test_a_broken_status_file_is_set_aside(tmp_path: Path) -> None:
+    (tmp_path / "status.json").write_bytes(os.urandom(1000))
+    environ = {
+        "GLUETUN_HOST": "127.0.0.1",
+        "GLUETUN_PORT": str(free_port()),
+        "QBITTORRENT_HOST": "127.0.0.1",
+        "QBITTORRENT_PORT": str(free_port()),
+    }
+    with QstickyProcess(environ, tmp_path) as daemon:
+        daemon.wait_for("can't be understood; it is set aside as status.json.damaged")
+        daemon.wait_for("Initial status")
+        daemon.stop()
+    assert (tmp_path / "status.json.damaged").exists()

@@ -1,0 +1,159 @@
+"""The container image: really built from the Dockerfile, and really run."""
+
+from collections.abc import Iterator
+
+import pytest
+
+import exporter
+from exporter.simulator import Role, SimulatedGluetun, SimulatedQbittorrent
+from tests.conftest import missing_part
+from tests.parts import debian, image
+
+IMAGE = "localhost/qsticky-under-test"
+EXIT_CONFIGURATION = 2
+
+# the health check in the compose file of the existing qSticky, word for word
+OLD_HEALTH_CHECK = (
+    "import json; exit(0 if json.load(open('/app/health/status.json'))['healthy'] else 1)"
+)
+
+# prints each loaded module whose byte code is not in the image
+PRINT_UNCOMPILED = """
+import os, sys, exporter.cli, exporter.daemon, exporter.tunnel
+cached = {name: getattr(module, "__cached__", None) for name, module in sys.modules.items()}
+print([name for name, place in cached.items() if place and not os.path.exists(place)])
+"""
+
+# nobody listens on port 1, so each read ends at once
+NOBODY_THERE = {
+    "GLUETUN_HOST": "127.0.0.1",
+    "GLUETUN_PORT": "1",
+    "QBITTORRENT_HOST": "127.0.0.1",
+    "QBITTORRENT_PORT": "1",
+    "WEB_LISTEN_ADDRESS": "",
+}
+
+
+@pytest.fixture(scope="module")
+def buildah() -> Iterator[image.Buildah]:
+    try:
+        tool = image.buildah()
+    except debian.PartMissing as missing:
+        missing_part(str(missing))
+        raise
+    tool.build(debian.REPOSITORY, IMAGE, VERSION=exporter.__version__)
+    yield tool
+    tool("rmi", IMAGE)
+
+
+@pytest.fixture(scope="module")
+def used_container(buildah: image.Buildah) -> Iterator[image.Container]:
+    with buildah.container(IMAGE) as container:
+        yield container
+
+
+@pytest.fixture
+def container(used_container: image.Container) -> image.Container:
+    """A container without a status file; a new one for each test would take seconds."""
+    for left_over in (used_container.root / "app/health").iterdir():
+        left_over.unlink()
+    return used_container
+
+
+def test_runs_as_an_ordinary_user(container: image.Container) -> None:
+    done = container.execute("python3", "-c", "import os; print(os.getuid(), os.getgid())")
+
+    assert done.output == "1000 1000\n"
+
+
+def test_takes_commands_as_the_program_does(container: image.Container) -> None:
+    done = container.start("version")
+
+    assert done.exit_code == 0
+    assert exporter.__version__ in done.output
+
+
+def test_the_program_is_on_the_path_beside_python(container: image.Container) -> None:
+    done = container.execute("sh", "-c", "command -v python3; command -v qsticky")
+
+    assert done.output.split() == ["/opt/qsticky/bin/python3", "/opt/qsticky/bin/qsticky"]
+
+
+def test_a_mistake_in_the_configuration_ends_it_with_exit_code_2(
+    container: image.Container,
+) -> None:
+    done = container.start("once", CHECK_INTERVAL="abc")
+
+    assert done.exit_code == EXIT_CONFIGURATION
+    assert "CHECK_INTERVAL" in done.errors
+
+
+def test_both_health_checks_fail_before_the_first_cycle(
+    buildah: image.Buildah, container: image.Container
+) -> None:
+    _, *new = buildah.inspect(IMAGE)["config"]["Healthcheck"]["Test"]
+
+    assert new == ["qsticky", "healthcheck"]
+    assert container.execute(*new).exit_code == 1
+    assert container.execute("python3", "-c", OLD_HEALTH_CHECK).exit_code == 1
+
+
+def test_sets_the_port_and_satisfies_both_health_checks(container: image.Container) -> None:
+    with (
+        SimulatedGluetun(role=Role(auth="apikey", apikey="a-key"), forwarded_port=45720) as gluetun,
+        SimulatedQbittorrent(listening_port=54219) as qbittorrent,
+    ):
+        done = container.start(
+            "once",
+            GLUETUN_HOST=gluetun.host,
+            GLUETUN_PORT=str(gluetun.port),
+            GLUETUN_AUTH_TYPE="apikey",
+            GLUETUN_APIKEY="a-key",
+            QBITTORRENT_HOST=qbittorrent.host,
+            QBITTORRENT_PORT=str(qbittorrent.port),
+            QBITTORRENT_USER=qbittorrent.username,
+            QBITTORRENT_PASS=qbittorrent.password,
+        )
+        bound = qbittorrent.bound_ports
+
+    assert done.exit_code == 0, done.output + done.errors
+    assert bound == {45720}
+    assert container.execute("qsticky", "healthcheck").exit_code == 0
+    assert container.execute("python3", "-c", OLD_HEALTH_CHECK).exit_code == 0
+
+
+def test_a_status_file_can_be_replaced_by_another_user(container: image.Container) -> None:
+    status = container.root / "app/health/status.json"
+
+    container.start("once", **NOBODY_THERE)
+    assert (status.stat().st_uid, status.stat().st_gid) == (1000, 1000)
+    container.start("once", user="4711:0", **NOBODY_THERE)
+    assert (status.stat().st_uid, status.stat().st_gid) == (4711, 0)
+
+
+def test_everything_it_imports_is_compiled_already(container: image.Container) -> None:
+    assert container.execute("python3", "-c", PRINT_UNCOMPILED).output == "[]\n"
+
+
+def test_writes_nothing_but_the_status_file(container: image.Container) -> None:
+    before = set(container.root.rglob("*"))
+
+    container.start("once", user="0:0", **NOBODY_THERE)
+
+    written = set(container.root.rglob("*")) - before
+    assert {str(place.relative_to(container.root)) for place in written} == {
+        "app/health/status.json"
+    }
+
+
+def test_holds_no_pip_in_its_environment(container: image.Container) -> None:
+    assert container.execute("python3", "-c", "import pip").exit_code == 1
+
+
+def test_its_own_layer_is_small(buildah: image.Buildah, capsys: pytest.CaptureFixture[str]) -> None:
+    base, *own = buildah.layer_sizes(IMAGE)
+
+    with capsys.disabled():
+        size = f"{sum(own) / 1e6:.1f} MB on a base of {base / 1e6:.1f} MB, compressed"
+        print(f"\nimage: {size}")  # noqa: T201  # a figure for the log of CI
+    assert sum(own) < 12_000_000

@@ -1,0 +1,203 @@
+"""The whole daemon with all its readers on simulated servers, its time turned by hand."""
+
+import contextlib
+import io
+import json
+import logging
+import re
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, Self
+
+from exporter import config
+from exporter.board import StatusBoard
+from exporter.daemon import Daemon
+from exporter.errors import StatusFileError
+from exporter.health import StatusFile, remembered
+from exporter.log import LogReader, logger, set_up
+from exporter.metrics import LogCounter, Metrics
+from exporter.model import Outcome, SyncState
+from exporter.publisher import Publisher
+from exporter.simulator import Role, SimulatedGluetun, SimulatedQbittorrent
+from exporter.tunnel import Tunnel
+from exporter.web import WebApp
+from tests.fakes import FakeClock, InlineExecutor
+
+FIRST_PORT = 45720
+GLUETUN_KEY = "simulated-key"
+
+Ask = Callable[[str], tuple[int, str]]
+
+
+class Recorder:
+    """A reader that keeps what it is told."""
+
+    def __init__(self) -> None:
+        self.outcomes: list[Outcome] = []
+
+    def publish(self, outcome: Outcome) -> None:
+        self.outcomes.append(outcome)
+
+
+class Rig:
+    """Both servers, and a daemon that can be started anew; use it as a context."""
+
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        clock: FakeClock | None = None,
+        gluetun: SimulatedGluetun | None = None,
+        qbittorrent: SimulatedQbittorrent | None = None,
+        environ: Mapping[str, str] | None = None,
+        log_format: str = "text",
+    ) -> None:
+        self.clock = clock or FakeClock()
+        time = self.clock.monotonic
+        role = Role(auth="apikey", apikey=GLUETUN_KEY)
+        self.gluetun = gluetun or SimulatedGluetun("3.41", role=role, clock=time)
+        self.qbittorrent = qbittorrent or SimulatedQbittorrent("5.1.0", clock=time)
+        self.path = folder / "status.json"
+        self.environ = {
+            "GLUETUN_HOST": self.gluetun.host,
+            "GLUETUN_PORT": str(self.gluetun.port),
+            "GLUETUN_APIKEY": GLUETUN_KEY,
+            "QBITTORRENT_HOST": self.qbittorrent.host,
+            "QBITTORRENT_PORT": str(self.qbittorrent.port),
+            "QBITTORRENT_PASS": self.qbittorrent._access.password,
+            "HEALTH_FILE": str(self.path),
+            "LOG_LEVEL": "DEBUG",
+            "LOG_FORMAT": log_format,
+            **(environ or {}),
+        }
+        self.recorder = Recorder()
+        self.log = io.StringIO()
+        self._leave = contextlib.ExitStack()
+
+    def __enter__(self) -> Self:
+        before = (logger.handlers, logger.level, logger.propagate)
+        self._leave.callback(_restore_logger, *before)
+        self._leave.enter_context(self.gluetun)
+        self._leave.enter_context(self.qbittorrent)
+        self._leave.callback(lambda: self.tunnel.close())
+        self.start_daemon()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._leave.close()
+
+    def start_daemon(self) -> None:
+        """Start qSticky, for the first time or after it was killed."""
+        if hasattr(self, "tunnel"):
+            self.tunnel.close()
+        settings = config.load(self.environ)
+        set_up(settings.log_level, settings.log_format, self.log)
+        for warning in settings.warnings:
+            logger.warning("%s", warning)
+        try:
+            memory = remembered(settings.health_file)
+        except StatusFileError as error:
+            logger.warning("%s - %s", error.message, error.fix)
+            memory = {}
+        interval = settings.interval_seconds
+        self.tunnel = Tunnel(settings.tunnels[0], self.clock, memory.get("default"))
+        self.status_file = StatusFile(
+            settings.health_file, "2.0.0", self.clock.wall(), settings.interval_seconds
+        )
+        self.status_file.publish(self.tunnel.starting())
+        self.metrics = Metrics("2.0.0", "", interval, ["default"], self.clock.wall)
+        logger.addHandler(LogCounter(self.metrics))
+        self.board = StatusBoard(["default"])
+        readers = [LogReader(several_tunnels=False), self.metrics, self.board, self.recorder]
+        self.publisher = Publisher(self.status_file, readers, self.clock)
+        self.publisher.on_write = self.metrics.file_written
+        self.daemon = Daemon([self.tunnel], interval, self.publisher, self.clock, InlineExecutor())
+        self.app = WebApp(
+            self.board,
+            self.metrics.registry,
+            lambda: json.dumps(self.status_file.document(self.clock.wall())).encode(),
+            lambda tunnel, pushed: self.daemon.request_look(tunnel, pushed=pushed),
+            "2.0.0",
+            clock=self.clock.wall,
+        )
+
+    # time
+
+    def turn(self) -> None:
+        """Let the loop do what is due now."""
+        self.daemon.step(0)
+        self.daemon.step(0)
+
+    def run_for(self, seconds: float) -> None:
+        """Let time pass, from one thing that is due to the next."""
+        end = self.clock.now + seconds
+        self.turn()
+        while self.clock.now + self.daemon.idle() < end:
+            self.clock.now += self.daemon.idle() + 1e-3  # the job's own times are rounded
+            self.turn()
+        self.clock.now = end
+
+    def next_cycle(self) -> Outcome:
+        """Let time pass until a cycle has ended."""
+        known = len(self.recorder.outcomes)
+        self.turn()
+        while len(self.recorder.outcomes) == known:
+            self.clock.now += self.daemon.idle() + 1e-3
+            self.turn()
+        return self.last
+
+    # what there is to see
+
+    @property
+    def last(self) -> Outcome:
+        """The last outcome."""
+        return self.recorder.outcomes[-1]
+
+    def lines(self) -> list[tuple[str, str]]:
+        """The log since it was asked for last, above DEBUG: level and message of each line."""
+        text = self.log.getvalue()
+        self.log.seek(0)
+        self.log.truncate()
+        found = re.findall(r"^\S+ \S+ - qsticky - ([A-Z]+) - (.*)$", text, re.MULTILINE)
+        return [(level, message) for level, message in found if level != "DEBUG"]
+
+    @property
+    def status(self) -> dict[str, Any]:
+        """status.json as it is on the disk."""
+        document: dict[str, Any] = json.loads(self.path.read_bytes())
+        return document
+
+    def metric(self, name: str, **labels: str) -> float:
+        """One sample, as a scrape would see it."""
+        value = self.metrics.registry.get_sample_value(name, labels)
+        assert value is not None, f"nobody exports {name}{labels}"
+        return value
+
+    def shown_state(self) -> SyncState:
+        """The one state that the metrics show."""
+        family = "qsticky_sync_state"
+        shown = [s for s in SyncState if self.metric(family, tunnel="default", state=str(s))]
+        assert len(shown) == 1
+        return shown[0]
+
+    def get(self, path: str, method: str = "GET") -> tuple[int, str]:
+        """Ask the web application; its status code and its body."""
+        path, _, query = path.partition("?")
+        given = {"REQUEST_METHOD": method, "PATH_INFO": path, "QUERY_STRING": query}
+        given["HTTP_HOST"] = "localhost:9809"
+        answered: list[str] = []
+        body = b"".join(
+            self.app(
+                given | {"wsgi.input": io.BytesIO()},
+                lambda status, *_: answered.append(status) or _ignore,  # type: ignore[func-returns-value]
+            )
+        )
+        return int(answered[0][:3]), body.decode()
+
+
+def _ignore(_: bytes, /) -> None:
+    """WSGI's old way of writing, which nobody uses."""
+
+
+def _restore_logger(handlers: list[logging.Handler], level: int, propagate: bool) -> None:
+    logger.handlers, logger.level, logger.propagate = handlers, level, propagate

@@ -1,0 +1,594 @@
+"""status.json: what stands in it, how it is written and read, and when it says healthy."""
+
+import json
+import os
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from dataclasses import replace
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from exporter.errors import StatusFileError
+from exporter.health import StatusFile, Verdict, healthcheck, judge, remembered
+from exporter.model import (
+    ConnectionStatus,
+    Failure,
+    LoginNote,
+    Operation,
+    OperationResult,
+    Outcome,
+    Reason,
+    Remembered,
+    SyncState,
+    VpnStatus,
+)
+
+NOW = 1_800_000_000.0
+"""2027-01-15 08:00:00 UTC."""
+
+IN_SYNC = Outcome(
+    tunnel="default",
+    state=SyncState.IN_SYNC,
+    finished_at=NOW - 1,
+    interval_seconds=30,
+    next_look_seconds=30,
+    forwarded_port=45720,
+    last_forwarded_port=45720,
+    listening_port=45720,
+    port_bound=True,
+    gluetun_up=True,
+    qbittorrent_up=True,
+    vpn_status=VpnStatus.RUNNING,
+    connection_status=ConnectionStatus.CONNECTED,
+    last_success_at=NOW - 1,
+    last_port_change_at=NOW - 3600,
+    operations=(OperationResult(Operation.GLUETUN_PORT, 0.01),),
+)
+FAILING = replace(
+    IN_SYNC,
+    state=SyncState.GLUETUN_UNREACHABLE,
+    forwarded_port=0,
+    gluetun_up=False,
+    last_success_at=NOW - 61,
+    out_of_sync_since=NOW - 60,
+    failing_since=NOW - 60,
+    failures=(Failure(Operation.GLUETUN_PORT, Reason.TIMEOUT, "Gluetun timed out", "look"),),
+)
+NOTE = LoginNote(
+    attempts_at=(NOW - 100, NOW - 50.5),
+    rejections=2,
+    suspended_until=NOW + 1800,
+    reason=Reason.AUTH,
+    fingerprint="salt:12ab",
+)
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "status.json"
+
+
+def names_in(folder: Path) -> list[str]:
+    return [path.name for path in folder.iterdir()]
+
+
+def status_file(path: Path, *outcomes: Outcome) -> StatusFile:
+    made = StatusFile(path, "2.0.0", started_at=NOW - 93_784, interval=30)
+    for outcome in outcomes:
+        made.publish(outcome)
+    return made
+
+
+def document(*outcomes: Outcome, now: float = NOW) -> dict[str, Any]:
+    return status_file(Path("unused"), *outcomes).document(now)
+
+
+# What stands in the file
+
+
+def test_the_whole_file_of_one_tunnel_in_sync(path: Path) -> None:
+    status_file(path, IN_SYNC).write(NOW)
+
+    assert json.loads(path.read_text()) == {
+        "healthy": True,
+        "state": "in_sync",
+        "current_port": 45720,
+        "last_error": None,
+        "uptime": "1 day, 2:03:04",
+        "uptime_seconds": 93784.0,
+        "last_check": "2027-01-15T07:59:59.000+00:00",
+        "last_port_change": "2027-01-15T07:00:00.000+00:00",
+        "timestamp": "2027-01-15T08:00:00.000+00:00",
+        "services": {
+            "gluetun": {"connected": True, "port": 45720},
+            "qbittorrent": {"connected": True, "port_synced": True},
+        },
+        "tunnels": {
+            "default": {
+                "healthy": True,
+                "state": "in_sync",
+                "current_port": 45720,
+                "listening_port": 45720,
+                "port_bound": True,
+                "vpn_status": "running",
+                "connection_status": "connected",
+                "last_error": None,
+                "last_check": "2027-01-15T07:59:59.000+00:00",
+                "last_success": "2027-01-15T07:59:59.000+00:00",
+                "last_port_change": "2027-01-15T07:00:00.000+00:00",
+                "out_of_sync_since": None,
+                "failing_since": None,
+                "last_forwarded_port": 45720,
+                "services": {
+                    "gluetun": {"connected": True, "port": 45720},
+                    "qbittorrent": {"connected": True, "port_synced": True},
+                },
+                "login": None,
+            }
+        },
+        "interval_seconds": 30,
+        "version": "2.0.0",
+    }
+
+
+def test_a_port_that_is_not_known_is_null_and_the_last_one_is_kept() -> None:
+    facts = document(FAILING)
+
+    assert facts["current_port"] is None
+    assert facts["services"]["gluetun"] == {"connected": False, "port": None}
+    assert facts["last_error"] == "Gluetun timed out"
+    assert facts["tunnels"]["default"]["last_forwarded_port"] == 45720
+    assert facts["tunnels"]["default"]["failing_since"] == "2027-01-15T07:59:00.000+00:00"
+
+
+def test_nothing_was_checked_and_nothing_is_well_before_the_first_cycle() -> None:
+    facts = document()
+
+    assert facts["healthy"] is False
+    assert facts["state"] == "starting"
+    assert facts["last_check"] is None
+    assert facts["services"] == {
+        "gluetun": {"connected": False, "port": None},
+        "qbittorrent": {"connected": False, "port_synced": False},
+    }
+
+
+def test_a_tunnel_without_a_cycle_has_no_last_check() -> None:
+    facts = document(Outcome("default", SyncState.STARTING, NOW, 30))
+
+    assert facts["last_check"] is None
+    assert facts["tunnels"]["default"]["last_check"] is None
+    assert facts["state"] == "starting"
+
+
+def test_with_several_tunnels_the_one_in_trouble_stands_on_top() -> None:
+    facts = document(IN_SYNC, replace(FAILING, tunnel="second", finished_at=NOW - 5))
+
+    assert (facts["state"], facts["last_error"]) == ("gluetun_unreachable", "Gluetun timed out")
+    assert facts["services"]["qbittorrent"] == {"connected": True, "port_synced": False}
+    assert facts["last_check"] == "2027-01-15T07:59:59.000+00:00"
+    assert list(facts["tunnels"]) == ["default", "second"]
+    assert facts["tunnels"]["default"]["state"] == "in_sync"
+
+
+def test_one_unhealthy_tunnel_of_several_makes_all_unhealthy() -> None:
+    long_ago = replace(FAILING, tunnel="b", out_of_sync_since=NOW - 91, failing_since=NOW - 91)
+
+    facts = document(IN_SYNC, long_ago)
+
+    assert facts["healthy"] is False
+    assert facts["tunnels"]["default"]["healthy"] is True
+    assert facts["tunnels"]["b"]["healthy"] is False
+
+
+def test_a_tunnel_that_is_forgotten_leaves_the_file() -> None:
+    made = status_file(Path("unused"), IN_SYNC, replace(FAILING, tunnel="second"))
+    made.forget("second")
+    made.forget("never there")
+
+    assert list(made.document(NOW)["tunnels"]) == ["default"]
+
+
+def test_a_later_outcome_takes_the_place_of_the_earlier_one() -> None:
+    assert document(FAILING, IN_SYNC)["state"] == "in_sync"
+
+
+def test_after_a_clean_stop_it_is_stopped_and_not_healthy(path: Path) -> None:
+    status_file(path, IN_SYNC).write(NOW, stopped=True)
+
+    facts = json.loads(path.read_text())
+    assert (facts["healthy"], facts["state"]) == (False, "stopped")
+
+
+def test_the_uptime_is_never_negative() -> None:
+    facts = document(IN_SYNC, now=NOW - 1_000_000)
+
+    assert (facts["uptime"], facts["uptime_seconds"]) == ("0:00:00", 0.0)
+
+
+# When a tunnel is healthy
+
+
+@pytest.mark.parametrize(
+    ("interval", "grace"), [(1, 90), (30, 90), (31, 93), (300, 900), (3600, 10_800)]
+)
+def test_a_failure_has_a_grace_of_three_intervals_and_of_90_seconds_at_least(
+    interval: float, grace: float
+) -> None:
+    outcome = replace(
+        FAILING,
+        interval_seconds=interval,
+        finished_at=NOW,
+        out_of_sync_since=NOW - grace,
+        failing_since=NOW - grace,
+    )
+
+    assert outcome.is_healthy(NOW)
+    assert not outcome.is_healthy(NOW + 0.001)
+
+
+@pytest.mark.parametrize("state", [SyncState.NO_PORT, SyncState.VPN_DOWN])
+@pytest.mark.parametrize("interval", [1, 30, 3600])
+def test_waiting_for_the_vpn_has_a_grace_of_ten_minutes(state: SyncState, interval: float) -> None:
+    outcome = replace(
+        IN_SYNC,
+        state=state,
+        interval_seconds=interval,
+        finished_at=NOW,
+        out_of_sync_since=NOW - 600,
+    )
+
+    assert outcome.is_healthy(NOW)
+    assert not outcome.is_healthy(NOW + 0.001)
+
+
+def test_waiting_and_failing_by_turns_does_not_stay_healthy() -> None:
+    outcome = replace(FAILING, finished_at=NOW, out_of_sync_since=NOW - 600, failing_since=NOW - 5)
+
+    assert outcome.is_healthy(NOW)
+    assert not outcome.is_healthy(NOW + 0.001)
+
+
+def test_a_cycle_that_does_not_end_is_unhealthy_after_the_grace() -> None:
+    assert IN_SYNC.next_look_seconds == 30
+
+    assert IN_SYNC.is_healthy(IN_SYNC.finished_at + 120)
+    assert not IN_SYNC.is_healthy(IN_SYNC.finished_at + 120.001)
+
+
+# Writing
+
+
+def test_the_folder_is_made_where_it_is_missing(tmp_path: Path) -> None:
+    path = tmp_path / "a" / "b" / "status.json"
+    status_file(path, IN_SYNC).write(NOW)
+
+    assert json.loads(path.read_text())["healthy"] is True
+
+
+@pytest.fixture
+def closed_umask() -> Iterator[None]:
+    before = os.umask(0o077)
+    yield
+    os.umask(before)
+
+
+@pytest.mark.usefixtures("closed_umask")
+def test_everybody_may_read_the_file_whatever_the_umask(path: Path) -> None:
+    status_file(path, IN_SYNC).write(NOW)
+
+    assert path.stat().st_mode & 0o777 == 0o644
+
+
+def test_nothing_else_is_left_in_the_folder(path: Path) -> None:
+    made = status_file(path, IN_SYNC)
+    made.write(NOW)
+    made.write(NOW + 1)
+
+    assert names_in(path.parent) == ["status.json"]
+
+
+def test_a_reader_never_sees_half_a_file(path: Path) -> None:
+    many = [replace(IN_SYNC, tunnel=f"tunnel-{number}") for number in range(200)]
+    made = status_file(path, *many)
+    made.write(NOW)
+    seen: list[int] = []
+    enough = threading.Event()
+
+    def read() -> None:
+        while not enough.is_set():
+            seen.append(len(json.loads(path.read_bytes())["tunnels"]))
+
+    reader = threading.Thread(target=read)
+    reader.start()
+    for second in range(10):
+        made.write(NOW + second)
+    enough.set()
+    reader.join()
+
+    assert set(seen) == {200}
+
+
+def test_two_processes_that_write_do_not_disturb_each_other(path: Path) -> None:
+    code = (
+        "import sys; from pathlib import Path; from exporter.health import StatusFile\n"
+        "file = StatusFile(Path(sys.argv[1]), sys.argv[2] * 100_000, 0.0, 30.0)\n"
+        "for second in range(40): file.write(float(second))"
+    )
+    writers = [
+        subprocess.Popen([sys.executable, "-c", code, str(path), version]) for version in "ab"
+    ]
+    versions = set()
+    while any(writer.poll() is None for writer in writers):
+        if path.exists():
+            versions.add(json.loads(path.read_bytes())["version"])
+
+    assert [writer.returncode for writer in writers] == [0, 0]
+    assert versions <= {"a" * 100_000, "b" * 100_000}
+    assert names_in(path.parent) == ["status.json"]
+
+
+def test_a_link_in_the_way_is_not_written_through(path: Path) -> None:
+    victim = path.with_name("victim")
+    victim.write_text("precious")
+    path.with_name(f".status.json.{os.getpid()}.new").symlink_to(victim)
+
+    with pytest.raises(StatusFileError):
+        status_file(path, IN_SYNC).write(NOW)
+
+    assert victim.read_text() == "precious"
+
+
+def test_a_folder_that_cannot_be_made_is_a_clear_error(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    path = tmp_path / "file" / "status.json"
+
+    with pytest.raises(StatusFileError) as raised:
+        status_file(path, IN_SYNC).write(NOW)
+
+    assert raised.value.message == f"can't write the status file {path}: File exists"
+    assert raised.value.fix == (
+        "make the folder writable for qSticky's user, or name another file in HEALTH_FILE"
+    )
+    assert raised.value.reason is Reason.IO
+
+
+def test_a_folder_in_the_place_of_the_file_is_a_clear_error_and_no_litter(path: Path) -> None:
+    path.mkdir()
+
+    with pytest.raises(StatusFileError) as raised:
+        status_file(path, IN_SYNC).write(NOW)
+
+    assert raised.value.message == f"can't write the status file {path}: Is a directory"
+    assert names_in(path.parent) == ["status.json"]
+
+
+# Reading after a restart
+
+
+def test_what_has_to_survive_a_restart_survives_it(path: Path) -> None:
+    outcome = replace(FAILING, login_note=NOTE)
+    status_file(path, outcome, replace(IN_SYNC, tunnel="second")).write(NOW)
+
+    assert remembered(path) == {
+        "default": Remembered(
+            forwarded_port=45720,
+            last_port_change_at=NOW - 3600,
+            last_success_at=NOW - 61,
+            out_of_sync_since=NOW - 60,
+            failing_since=NOW - 60,
+            login_note=NOTE,
+        ),
+        "second": Remembered(
+            forwarded_port=45720, last_port_change_at=NOW - 3600, last_success_at=NOW - 1
+        ),
+    }
+
+
+def test_it_survives_a_clean_stop_too(path: Path) -> None:
+    status_file(path, replace(IN_SYNC, login_note=NOTE)).write(NOW, stopped=True)
+
+    assert remembered(path)["default"].login_note == NOTE
+
+
+def test_without_a_file_nothing_is_remembered(path: Path) -> None:
+    assert remembered(path) == {}
+
+
+def test_the_file_of_the_existing_qsticky_is_taken_over(path: Path) -> None:
+    path.write_text(
+        '{"healthy": true, "services": {"gluetun": {"connected": true, "port": 45720}, '
+        '"qbittorrent": {"connected": true, "port_synced": true}}, "uptime": "0:05:00", '
+        '"last_check": "2027-01-15T08:00:00", "last_port_change": null, "last_error": null, '
+        '"timestamp": "2027-01-15T08:00:00"}'
+    )
+
+    assert remembered(path) == {}
+    assert path.exists()
+
+
+_TUNNEL = '{"healthy": true, "tunnels": {"default": %s}}'
+_LOGIN = _TUNNEL % '{"login": %s}'
+
+_DAMAGED = {
+    "empty": "",
+    "half": '{"healthy": true, "tunn',
+    "garbage": "\x00\x01\x02",
+    "not JSON": "hello",
+    "a list": "[]",
+    "a number": "5",
+    "null": "null",
+    "deep": "[" * 100_000,
+    "huge": " " * 20_000_001,
+    "somebody else's": '{"name": "left-pad", "version": "1.0.0"}',
+    "tunnels a list": '{"healthy": true, "tunnels": [1]}',
+    "tunnels null": '{"healthy": true, "tunnels": null}',
+    "tunnel a text": _TUNNEL % '"x"',
+    "port a text": _TUNNEL % '{"last_forwarded_port": "x"}',
+    "port a list": _TUNNEL % '{"last_forwarded_port": [1]}',
+    "port infinite": _TUNNEL % '{"last_forwarded_port": 1e999}',
+    "port too high": _TUNNEL % '{"last_forwarded_port": 70000}',
+    "port negative": _TUNNEL % '{"last_forwarded_port": -45720}',
+    "time a number": _TUNNEL % '{"last_success": 5}',
+    "time nonsense": _TUNNEL % '{"failing_since": "yesterday"}',
+    "time out of range": _TUNNEL % '{"last_port_change": "0001-01-01T00:00:00"}',
+    "login a text": _LOGIN % '"x"',
+    "login half": _LOGIN % '{"attempts_at": []}',
+    "login attempts": _LOGIN
+    % '{"attempts_at": 5, "rejections": 1, "suspended_until": 0, "reason": "auth", '
+    '"fingerprint": ""}',
+    "login reason": _LOGIN
+    % '{"attempts_at": [], "rejections": 1, "suspended_until": 0, "reason": "bad mood", '
+    '"fingerprint": ""}',
+}
+
+
+@pytest.mark.parametrize("content", _DAMAGED.values(), ids=_DAMAGED)
+def test_a_damaged_or_foreign_file_is_set_aside(content: str, path: Path) -> None:
+    path.write_text(content)
+
+    with pytest.raises(StatusFileError) as raised:
+        remembered(path)
+
+    assert raised.value.message == (
+        f"the status file {path} can't be understood; it is set aside as status.json.damaged"
+    )
+    assert raised.value.fix == "nothing to do: a new one is written"
+    assert names_in(path.parent) == ["status.json.damaged"]
+    assert path.with_name("status.json.damaged").read_text() == content
+    assert remembered(path) == {}
+
+
+def test_a_damaged_file_that_cannot_be_set_aside_is_said_all_the_same(path: Path) -> None:
+    path.write_text("hello")
+    path.with_name("status.json.damaged").mkdir()
+
+    with pytest.raises(StatusFileError) as raised:
+        remembered(path)
+
+    assert raised.value.message == f"the status file {path} can't be understood"
+
+
+def test_a_file_that_cannot_be_read_is_a_clear_error(path: Path) -> None:
+    path.mkdir()
+
+    with pytest.raises(StatusFileError) as raised:
+        remembered(path)
+
+    assert raised.value.message == f"can't read the status file {path}: Is a directory"
+    assert path.is_dir()
+
+
+# The healthcheck
+
+
+def test_a_fresh_healthy_file_is_healthy(path: Path) -> None:
+    status_file(path, IN_SYNC).write(NOW)
+
+    assert judge(path, NOW) == Verdict(True, "healthy: in_sync")
+
+
+def test_an_unhealthy_file_says_why(path: Path) -> None:
+    status_file(path, FAILING).write(NOW + 100)
+
+    assert judge(path, NOW + 100) == Verdict(
+        False, "unhealthy: gluetun_unreachable: Gluetun timed out"
+    )
+
+
+def test_a_stopped_daemon_is_unhealthy(path: Path) -> None:
+    status_file(path, IN_SYNC).write(NOW, stopped=True)
+
+    assert judge(path, NOW) == Verdict(False, "unhealthy: stopped")
+
+
+def test_a_file_older_than_three_intervals_and_30_seconds_is_unhealthy(path: Path) -> None:
+    status_file(path, IN_SYNC).write(NOW)
+
+    assert judge(path, NOW + 120) == Verdict(True, "healthy: in_sync")
+    assert judge(path, NOW + 120.6) == Verdict(
+        False, f"unhealthy: nothing was written to {path} for 121 s"
+    )
+
+
+def test_without_a_file_it_is_unhealthy(path: Path) -> None:
+    assert judge(path, NOW) == Verdict(
+        False, f"unhealthy: can't read {path}: No such file or directory"
+    )
+
+
+_TIME = '"timestamp": "2027-01-15T08:00:00+00:00", "state": "in_sync"'
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        "",
+        "hello",
+        "null",
+        "[]",
+        '"healthy"',
+        "{}",
+        "[" * 100_000,
+        " " * 20_000_001,
+        f'{{"healthy": true, {_TIME}}}',
+        f'{{"healthy": true, {_TIME}, "interval_seconds": "often"}}',
+        f'{{"healthy": true, {_TIME}, "interval_seconds": null}}',
+        f'{{"healthy": true, {_TIME}, "interval_seconds": [30]}}',
+        '{"healthy": true, "state": "in_sync", "interval_seconds": 30, "timestamp": 1800000000}',
+        '{"healthy": true, "state": "in_sync", "interval_seconds": 30, "timestamp": "now"}',
+        '{"healthy": true, "interval_seconds": 30, "timestamp": "2027-01-15T08:00:00+00:00"}',
+    ],
+    ids=lambda content: content[:100],
+)
+def test_what_is_no_status_file_is_unhealthy(content: str, path: Path) -> None:
+    path.write_text(content)
+
+    assert judge(path, NOW) == Verdict(False, f"unhealthy: {path} is not a status file of qSticky")
+
+
+@pytest.mark.parametrize("value", ['"true"', "1", "{}", "null", "false"])
+def test_only_true_is_healthy(value: str, path: Path) -> None:
+    path.write_text(f'{{"healthy": {value}, {_TIME}, "interval_seconds": 30}}')
+
+    assert judge(path, NOW) == Verdict(False, "unhealthy: in_sync")
+
+
+def test_an_interval_that_is_not_a_number_makes_the_file_old(path: Path) -> None:
+    path.write_text(f'{{"healthy": true, {_TIME}, "interval_seconds": NaN}}')
+
+    assert not judge(path, NOW).healthy
+
+
+def test_the_healthcheck_looks_at_the_clock(path: Path) -> None:
+    status_file(path, IN_SYNC).write(NOW)
+    document = json.loads(path.read_text())
+    now = datetime.now().astimezone()
+
+    document["timestamp"] = now.isoformat()
+    path.write_text(json.dumps(document))
+    fresh = healthcheck(path)
+    document["timestamp"] = (now - timedelta(minutes=5)).isoformat()
+    path.write_text(json.dumps(document))
+    old = healthcheck(path)
+
+    assert (fresh.healthy, old.healthy) == (True, False)
+
+
+@pytest.mark.parametrize(("outcome", "code"), [(IN_SYNC, 0), (FAILING, 1)])
+def test_the_existing_healthcheck_line_works_unchanged(
+    outcome: Outcome, code: int, path: Path
+) -> None:
+    status_file(path, outcome).write(NOW + 60)
+    line = "import json; exit(0 if json.load(open('/app/health/status.json'))['healthy'] else 1)"
+
+    ended = subprocess.run(
+        [sys.executable, "-c", line.replace("/app/health/status.json", str(path))], check=False
+    )
+
+    assert ended.returncode == code

@@ -1,0 +1,357 @@
+import base64
+import gzip
+import io
+import logging
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+from wsgiref.validate import validator
+
+import bcrypt
+import pytest
+from prometheus_client import CollectorRegistry, Counter, Gauge
+from prometheus_client.openmetrics.parser import text_string_to_metric_families as parse_openmetrics
+
+from exporter.board import StatusBoard
+from exporter.model import SyncState
+from exporter.users import Users
+from exporter.web import WebApp
+from tests.outcomes import IN_SYNC, NOW, OUTCOMES, board_of, board_of_many
+
+PROMETHEUS_ACCEPT = (
+    "application/openmetrics-text;version=1.0.0;escaping=allow-utf-8;q=0.6,"
+    "text/plain;version=0.0.4;q=0.3,*/*;q=0.2"
+)
+
+
+@dataclass
+class Answer:
+    status: int
+    headers: dict[str, str]
+    body: bytes
+
+
+class Site:
+    """A web application with everything that it needs, called without a network."""
+
+    def __init__(self, board: StatusBoard | None = None, **given: Any) -> None:
+        self.board = board_of(IN_SYNC) if board is None else board
+        self.synced: list[tuple[str | None, bool]] = []
+        registry = CollectorRegistry()
+        Gauge("qsticky_a", "First.", registry=registry).set(1)
+        Counter("qsticky_b", "Second.", ["x"], registry=registry).labels("y" * 2000).inc()
+        settings: dict[str, Any] = {
+            "board": self.board,
+            "registry": registry,
+            "status_json": lambda: b'{"healthy": true}',
+            "request_sync": lambda tunnel, pushed: self.synced.append((tunnel, pushed)),
+            "version": "2.0.0",
+            "clock": lambda: NOW,
+        }
+        self.app = WebApp(**(settings | given))
+
+    def ask(self, path: str, method: str = "GET", body: bytes = b"", **headers: str) -> Answer:
+        """Send a request; header names with underscores."""
+        path, _, query = path.partition("?")
+        environ = {
+            "REQUEST_METHOD": method,
+            "PATH_INFO": path,
+            "SCRIPT_NAME": "",
+            "QUERY_STRING": query,
+            "SERVER_NAME": "localhost",
+            "SERVER_PORT": "9809",
+            "SERVER_PROTOCOL": "HTTP/1.1",
+            "wsgi.version": (1, 0),
+            "wsgi.url_scheme": "http",
+            "wsgi.input": io.BytesIO(body),
+            "wsgi.errors": io.StringIO(),
+            "wsgi.multithread": True,
+            "wsgi.multiprocess": False,
+            "wsgi.run_once": False,
+            "HTTP_HOST": "localhost:9809",
+        } | {f"HTTP_{name.upper()}": value for name, value in headers.items()}
+        if "HTTP_CONTENT_TYPE" in environ:
+            environ["CONTENT_TYPE"] = environ.pop("HTTP_CONTENT_TYPE")
+        caught: list[Any] = []
+
+        def start_response(status: str, headers: list[tuple[str, str]], _error: Any = None) -> Any:
+            caught.extend((status, headers))
+
+        answer: Iterable[bytes] = validator(self.app)(environ, start_response)
+        content = b"".join(answer)
+        answer.close()  # type: ignore[attr-defined]  # the validator demands it
+        joined: dict[str, str] = {}
+        for name, value in caught[1]:
+            joined[name] = f"{joined[name]}, {value}" if name in joined else value
+        return Answer(int(caught[0][:3]), joined, content)
+
+
+@pytest.fixture
+def site() -> Site:
+    return Site()
+
+
+# Routes
+
+
+@pytest.mark.parametrize("path", ["/", "/metrics", "/status.json", "/-/healthy", "/-/ready"])
+def test_every_page_answers_get_and_head_alike(site: Site, path: str) -> None:
+    got, head = site.ask(path), site.ask(path, "HEAD")
+    assert (got.status, head.status) == (200, 200)
+    assert got.headers == head.headers
+    assert int(got.headers["Content-Length"]) == len(got.body) > 0
+    assert head.body == b""
+
+
+@pytest.mark.parametrize(
+    "path", ["", "/nosuch", "/metrics/", "/../etc/passwd", "/%2e%2e/", "/-/reload", "/favicon.ico"]
+)
+def test_any_other_path_is_not_found(site: Site, path: str) -> None:
+    assert site.ask(path).status == 404
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "allow"),
+    [
+        ("POST", "/metrics", "GET, HEAD"),
+        ("DELETE", "/", "GET, HEAD"),
+        ("OPTIONS", "/-/healthy", "GET, HEAD"),
+        ("PATCH", "/status.json", "GET, HEAD"),
+        ("GET", "/-/sync", "POST"),
+        ("HEAD", "/-/sync", "POST"),
+    ],
+)
+def test_a_wrong_method_is_refused_with_those_that_are_allowed(
+    site: Site, method: str, path: str, allow: str
+) -> None:
+    answer = site.ask(path, method)
+    assert (answer.status, answer.headers["Allow"]) == (405, allow)
+
+
+@pytest.mark.parametrize("path", ["/", "/metrics", "/-/healthy", "/nosuch", "/-/sync"])
+def test_every_answer_carries_the_security_headers(site: Site, path: str) -> None:
+    headers = site.ask(path).headers
+    policy = headers["Content-Security-Policy"]
+    assert policy.startswith("default-src 'none'; style-src 'sha256-")
+    assert policy.endswith(
+        "img-src data:; form-action 'self'; frame-ancestors 'none'; base-uri 'none'"
+    )
+    assert headers["X-Content-Type-Options"] == "nosniff"
+    assert headers["Referrer-Policy"] == "same-origin"
+    assert headers["Cache-Control"] == "no-store"
+    assert "Server" not in headers
+
+
+def test_a_page_that_fails_answers_500_and_says_so_in_one_line(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    def broken() -> bytes:
+        raise OSError("disk gone")
+
+    site = Site(status_json=broken)
+    with caplog.at_level(logging.ERROR, "qsticky"):
+        answer = site.ask("/status.json")
+    assert answer.status == 500
+    assert b"disk gone" not in answer.body
+    assert caplog.messages == [
+        "Web page '/status.json' failed: OSError: disk gone; please report it"
+    ]
+    assert caplog.records[0].exc_info is None
+
+
+# Probes
+
+
+def test_it_is_healthy_before_it_is_ready() -> None:
+    site = Site(StatusBoard(["a"]))
+    assert site.ask("/-/healthy").status == 200
+    assert site.ask("/-/ready").status == 503
+    site.board.publish(replace(IN_SYNC, tunnel="a"))
+    assert site.ask("/-/ready").status == 200
+
+
+# Metrics
+
+
+def test_metrics_are_plain_text_by_default(site: Site) -> None:
+    answer = site.ask("/metrics")
+    assert answer.headers["Content-Type"] == "text/plain; version=0.0.4; charset=utf-8"
+    assert b"qsticky_a 1.0\n" in answer.body
+
+
+def test_metrics_are_openmetrics_for_those_who_accept_it(site: Site) -> None:
+    answer = site.ask("/metrics", accept=PROMETHEUS_ACCEPT)
+    assert answer.headers["Content-Type"] == (
+        "application/openmetrics-text; version=1.0.0; charset=utf-8; escaping=allow-utf-8"
+    )
+    assert answer.body.endswith(b"# EOF\n")
+    families = list(parse_openmetrics(answer.body.decode()))  # type: ignore[no-untyped-call]
+    assert {family.name for family in families} == {"qsticky_a", "qsticky_b"}
+
+
+@pytest.mark.parametrize(
+    "accept",
+    [
+        "application/openmetrics-text;version=1.x.0",
+        "application/openmetrics-text;version=" + "9" * 5000,
+        "text/plain;version=x",
+        ";;;,,,==",
+        "\xff",
+    ],
+)
+def test_an_absurd_accept_header_still_gets_metrics(site: Site, accept: str) -> None:
+    answer = site.ask("/metrics", accept=accept)
+    assert answer.status == 200
+    assert b"qsticky_a 1.0\n" in answer.body
+
+
+def test_metrics_can_be_picked_by_name(site: Site) -> None:
+    body = site.ask("/metrics?name[]=qsticky_a").body
+    assert b"qsticky_a 1.0" in body
+    assert b"qsticky_b" not in body
+
+
+@pytest.mark.parametrize(
+    ("accepted", "packed"),
+    [("gzip", True), ("br, gzip;q=0.5", True), ("gzip; q=0", False), ("br", False), ("", False)],
+)
+def test_metrics_are_packed_for_those_who_accept_gzip(
+    site: Site, accepted: str, packed: bool
+) -> None:
+    answer = site.ask("/metrics", accept_encoding=accepted)
+    assert (answer.headers.get("Content-Encoding") == "gzip") is packed
+    body = gzip.decompress(answer.body) if packed else answer.body
+    assert b"qsticky_a 1.0\n" in body
+    assert answer.headers["Vary"] == "Accept, Accept-Encoding"
+
+
+# Status page and status.json
+
+
+def test_status_json_is_served_as_it_is(site: Site) -> None:
+    answer = site.ask("/status.json")
+    assert (answer.headers["Content-Type"], answer.body) == (
+        "application/json",
+        b'{"healthy": true}',
+    )
+
+
+@pytest.mark.parametrize("state", list(SyncState))
+def test_the_status_page_answers_in_each_state(state: SyncState) -> None:
+    answer = Site(board_of(OUTCOMES[state])).ask("/")
+    assert answer.status == 200
+    assert answer.headers["Content-Type"] == "text/html; charset=utf-8"
+
+
+@pytest.mark.parametrize(
+    ("query", "refresh"),
+    [
+        ("", "15"),
+        ("?refresh=off", None),
+        ("?asked=1", "2; url=./"),
+        ("?tunnel=default&asked=1", "2; url=./?tunnel=default"),
+        ("?tunnel=default&state=no_port&asked=1", "2; url=./?tunnel=default&state=no_port"),
+    ],
+)
+def test_the_status_page_refreshes_itself_unless_paused(
+    site: Site, query: str, refresh: str | None
+) -> None:
+    assert site.ask(f"/{query}").headers.get("Refresh") == refresh
+
+
+def test_of_many_tunnels_each_has_its_own_page() -> None:
+    site = Site(board_of_many(20))
+    assert b"seedbox-0019" in site.ask("/").body
+    one = site.ask("/?tunnel=seedbox-0001")
+    assert b"30007" in one.body
+    assert b"seedbox-0019" not in one.body
+    assert site.ask("/?tunnel=nosuch").status == 404
+    assert site.ask("/?state=nosuch").status == 200
+
+
+def test_without_any_tunnel_there_is_still_a_page() -> None:
+    assert Site(StatusBoard([])).ask("/").status == 200
+
+
+@pytest.mark.parametrize("query", ["?%zz=%", "?tunnel=%ff%00", "?" + "a=1&" * 2000, "?\xff=\xfe"])
+def test_an_absurd_query_does_no_harm(site: Site, query: str) -> None:
+    assert site.ask(f"/{query}").status in (200, 404)
+
+
+# Push and the button
+
+FORM = {"content_type": "application/x-www-form-urlencoded"}
+
+
+def test_a_push_is_accepted_at_once_for_all_tunnels(site: Site) -> None:
+    assert site.ask("/-/sync", "POST").status == 202
+    assert site.synced == [(None, True)]
+
+
+def test_a_push_by_busybox_wget_is_a_push_though_it_looks_like_a_form(site: Site) -> None:
+    assert site.ask("/-/sync", "POST", b"", **FORM, user_agent="Wget").status == 202
+    assert site.synced == [(None, True)]
+
+
+def test_a_push_may_name_its_tunnel(site: Site) -> None:
+    assert site.ask("/-/sync?tunnel=default", "POST").status == 202
+    assert site.ask("/-/sync?tunnel=nosuch", "POST").status == 404
+    assert site.synced == [("default", True)]
+
+
+def test_the_button_asks_for_a_check_that_is_no_push_and_leads_back(site: Site) -> None:
+    answer = site.ask("/-/sync", "POST", b"by=page", **FORM, sec_fetch_site="same-origin")
+    assert (answer.status, answer.headers["Location"]) == (303, "../?asked=1")
+    answer = site.ask("/-/sync", "POST", b"by=page&tunnel=default", **FORM)
+    assert (answer.status, answer.headers["Location"]) == (303, "../?asked=1&tunnel=default")
+    assert site.synced == [(None, False), ("default", False)]
+
+
+@pytest.mark.parametrize(
+    ("headers", "status"),
+    [
+        ({"sec_fetch_site": "cross-site"}, 403),
+        ({"sec_fetch_site": "same-origin", "origin": "https://proxy.example"}, 202),
+        ({"sec_fetch_site": "none"}, 202),
+        ({"origin": "http://evil.example"}, 403),
+        ({"origin": "http://localhost:8080"}, 403),
+        ({"origin": "null"}, 403),
+        ({"origin": "http://localhost:9809"}, 202),
+        ({}, 202),
+    ],
+)
+def test_a_form_that_another_site_sent_is_refused(
+    site: Site, headers: dict[str, Any], status: int
+) -> None:
+    assert site.ask("/-/sync", "POST", **headers).status == status
+    assert bool(site.synced) is (status == 202)
+
+
+# Users
+
+
+@pytest.fixture
+def guarded(tmp_path: Path) -> Site:
+    path = tmp_path / "users.yml"
+    path.write_text(f"anna: {bcrypt.hashpw(b'geheim', bcrypt.gensalt(4)).decode()}\n")
+    return Site(users=Users(path))
+
+
+@pytest.mark.parametrize("path", ["/", "/metrics", "/status.json", "/nosuch", "/-/sync"])
+def test_with_users_every_page_asks_for_a_password(guarded: Site, path: str) -> None:
+    answer = guarded.ask(path)
+    assert answer.status == 401
+    assert answer.headers["WWW-Authenticate"] == 'Basic realm="qSticky", charset="UTF-8"'
+    assert guarded.ask("/-/sync", "POST").status == 401
+    assert guarded.synced == []
+
+
+@pytest.mark.parametrize("path", ["/-/healthy", "/-/ready"])
+def test_the_probes_stay_open_to_all(guarded: Site, path: str) -> None:
+    assert guarded.ask(path).status == 200
+
+
+def test_the_right_password_opens_the_page(guarded: Site) -> None:
+    token = base64.b64encode(b"anna:geheim").decode()
+    assert guarded.ask("/metrics", authorization=f"Basic {token}").status == 200
