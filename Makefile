@@ -14,7 +14,7 @@ IMAGE  ?= qsticky
 IMAGE_FLAGS ?= $(if $(filter docker,$(DOCKER)),,--format docker)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo run test lint format image lock clean
+.PHONY: help demo run test lint format docs image lock clean
 
 help: ## this list
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1\t\2/p' $(firstword $(MAKEFILE_LIST)) | expand -t 16
@@ -37,6 +37,10 @@ lint: $(VENV)/dev.stamp ## style, types and the import contract
 format: $(VENV)/dev.stamp ## rewrite the code in the house style
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
+
+docs: $(VENV)/dev.stamp ## write the generated tables in README.md and docs/ anew
+	$(BIN)/python -m docs.generate_metrics
+	$(BIN)/python -m docs.generate_settings
 
 image: ## build the container image with docker, podman or buildah; IMAGE=name
 	@test -n "$(DOCKER)" || { echo "make image needs docker, podman or buildah" >&2; exit 1; }

@@ -38,9 +38,11 @@ class Secret:
         if self.path is None:
             return self
         try:
-            return Secret(read_text(self.path), self.path)
+            text = read_text(self.path)
         except (OSError, ValueError):
             return self
+        # empty: somebody is just writing it
+        return Secret(text, self.path) if text else self
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,6 +104,9 @@ class TunnelConfig:
     rebind: RebindPolicy
     interval_seconds: float
     request_timeout_seconds: float
+    restart_vpn_after_seconds: float = 0.0
+    """0 = never."""
+    reannounce_after_change: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -228,6 +233,8 @@ class _Reader:
             rebind=RebindPolicy(text("REBIND").lower()),
             interval_seconds=interval,
             request_timeout_seconds=timeout,
+            restart_vpn_after_seconds=float(text("RESTART_VPN_AFTER")),
+            reannounce_after_change=is_true(text("REANNOUNCE_AFTER_CHANGE")),
         )
 
     def _text(self, name: str, entry: Entry = NO_FILE) -> str:

@@ -131,9 +131,10 @@ class Gluetun:
     def _get(self, route: str) -> Response:
         session = self._transport.session
         if self.auth == "apikey":
-            session.headers["X-API-Key"] = self._config.apikey.current().value
+            session.headers["X-API-Key"] = self._config.apikey.current().value.encode()
         elif self.auth == "basic":
-            session.auth = (self._config.username, self._config.password.current().value)
+            password = self._config.password.current().value.encode()
+            session.auth = (self._config.username.encode(), password)
         return self._transport.get(route)
 
     def _expect_ok(self, response: Response) -> Response:

@@ -7,6 +7,7 @@ and what has to survive a restart. Standard library only: the healthcheck starts
 from __future__ import annotations
 
 import contextlib
+import errno
 import json
 import os
 import time
@@ -25,6 +26,7 @@ from exporter.model import (
     Outcome,
     Reason,
     Remembered,
+    VpnNote,
 )
 
 STALE_AFTER_SECONDS = 30.0
@@ -97,8 +99,16 @@ class StatusFile:
             with contextlib.suppress(OSError):
                 temporary.unlink()
             raise StatusFileError(
-                f"can't write the status file {self.path}: {error.strerror or error}"
+                f"can't write the status file {self.path}: {error.strerror or error}",
+                _FIXES.get(error.errno),
             ) from error
+
+
+_FIXES = {
+    errno.ENOSPC: "free some space on that disk; qSticky goes on without the file meanwhile",
+    errno.EDQUOT: "free some space on that disk; qSticky goes on without the file meanwhile",
+    errno.EROFS: "mount that folder writable, as a volume or tmpfs, or name another HEALTH_FILE",
+}
 
 
 def _open_own_file(path: str, flags: int) -> int:
@@ -202,6 +212,7 @@ def _facts(outcome: Outcome, now: float) -> dict[str, Any]:
             },
         },
         "login": asdict(outcome.login_note) if outcome.login_note else None,
+        "vpn_restart": asdict(outcome.vpn_note) if outcome.vpn_note else None,
     }
 
 
@@ -228,7 +239,7 @@ def _unix(text: Any) -> float:
 
 
 def _remembered(facts: Mapping[str, Any]) -> Remembered:
-    login = facts.get("login")
+    login, vpn = facts.get("login"), facts.get("vpn_restart")
     port = int(facts.get("last_forwarded_port") or NO_PORT)
     if port != NO_PORT and not LOWEST_PORT <= port <= HIGHEST_PORT:
         raise ValueError("not a port")
@@ -239,6 +250,7 @@ def _remembered(facts: Mapping[str, Any]) -> Remembered:
         out_of_sync_since=_unix(facts.get("out_of_sync_since")),
         failing_since=_unix(facts.get("failing_since")),
         login_note=_login_note(login) if login else None,
+        vpn_note=_vpn_note(vpn) if vpn else None,
     )
 
 
@@ -249,6 +261,14 @@ def _login_note(login: Mapping[str, Any]) -> LoginNote:
         suspended_until=float(login["suspended_until"]),
         reason=Reason(login["reason"]),
         fingerprint=str(login["fingerprint"]),
+    )
+
+
+def _vpn_note(vpn: Mapping[str, Any]) -> VpnNote:
+    return VpnNote(
+        restarted_at=float(vpn["restarted_at"]),
+        restarts=int(vpn["restarts"]),
+        unfinished=vpn["unfinished"] is True,
     )
 
 

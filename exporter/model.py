@@ -195,6 +195,7 @@ class Outcome:
     events: tuple[Event, ...] = ()
     operations: tuple[OperationResult, ...] = ()
     login_note: LoginNote | None = None
+    vpn_note: VpnNote | None = None
 
     @property
     def in_sync(self) -> bool:
@@ -232,6 +233,18 @@ class LoginNote:
 
 
 @dataclass(frozen=True, slots=True)
+class VpnNote:
+    """What status.json keeps of restarts of the VPN (`RESTART_VPN_AFTER`)."""
+
+    restarted_at: float
+    """Unix time of the last one."""
+    restarts: int
+    """How many there were since a port was seen last."""
+    unfinished: bool
+    """Whether the VPN may still have to be told to start again."""
+
+
+@dataclass(frozen=True, slots=True)
 class Remembered:
     """What survives a restart of ours, read from status.json."""
 
@@ -241,3 +254,4 @@ class Remembered:
     out_of_sync_since: float = 0.0
     failing_since: float = 0.0
     login_note: LoginNote | None = None
+    vpn_note: VpnNote | None = None

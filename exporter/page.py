@@ -13,10 +13,9 @@ from html import escape
 from urllib.parse import quote, urlencode
 
 from exporter.board import TimedEvent, TunnelView
-from exporter.model import NO_PORT, ConnectionStatus, Level, Outcome, SyncState
-from exporter.page_style import STYLE
+from exporter.model import NO_PORT, Level, Outcome, SyncState
+from exporter.page_style import ICON_COLOURS, SHAPES, STYLE
 from exporter.page_words import (
-    CONNECTION,
     TONE_LABELS,
     VPN,
     WORDS,
@@ -24,6 +23,8 @@ from exporter.page_words import (
     Words,
     ago,
     overview_sentence,
+    peers,
+    proof,
     sentence,
     span,
     title,
@@ -33,30 +34,6 @@ from exporter.page_words import (
 _TONES = list(Tone)
 _STATES = list(SyncState)
 
-# Each tone has its own outline, so that no colour is needed to tell them apart.
-_SHAPES = {
-    Tone.GOOD: (
-        '<circle cx="10" cy="10" r="9" fill="currentColor"/>'
-        '<path d="M5.8 10.4l2.9 2.9 5.5-6.1" {hole}/>'
-    ),
-    Tone.WAITING: (
-        '<path d="M10 1.2L19.4 18H.6z" fill="currentColor"/><path d="M10 7v5.2M10 14v2" {hole}/>'
-    ),
-    Tone.BAD: (
-        '<path d="M6 .8h8L19.2 6v8L14 19.2H6L.8 14V6z" fill="currentColor"/>'
-        '<path d="M6.6 6.6l6.8 6.8M13.4 6.6l-6.8 6.8" {hole}/>'
-    ),
-    Tone.STARTING: (
-        '<circle cx="10" cy="10" r="8" fill="none" stroke="currentColor" stroke-width="2.2"/>'
-        '<path d="M10 5.5V10l3 2" fill="none" stroke="currentColor" stroke-width="2.2"/>'
-    ),
-}
-_ICON_COLOURS = {
-    Tone.GOOD: "#12805c",
-    Tone.WAITING: "#b87800",
-    Tone.BAD: "#c62f26",
-    Tone.STARTING: "#5579ad",
-}
 _LEVEL_TONES = {Level.WARNING: Tone.WAITING, Level.ERROR: Tone.BAD}
 
 
@@ -146,15 +123,15 @@ def _document(
 
 
 def _favicon(tone: Tone) -> str:
-    colour = _ICON_COLOURS[tone]
-    drawing = _SHAPES[tone].format(hole='fill="none" stroke="#fff" stroke-width="2.2"')
+    colour = ICON_COLOURS[tone.value]
+    drawing = SHAPES[tone.value].format(hole='fill="none" stroke="#fff" stroke-width="2.2"')
     drawing = drawing.replace("currentColor", colour)
     image = f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 20 20">{drawing}</svg>'
     return f"data:image/svg+xml,{quote(image)}"
 
 
 def _icon(tone: Tone, size: int) -> str:
-    drawing = _SHAPES[tone].format(hole='class="hole"')
+    drawing = SHAPES[tone.value].format(hole='class="hole"')
     box = f'viewBox="0 0 20 20" width="{size}" height="{size}"'
     return f'<svg {box} aria-hidden="true">{drawing}</svg>'
 
@@ -182,9 +159,10 @@ def _hero(view: TunnelView, setting: Setting, *, alone: bool) -> str:
     words = words_for(view, setting.now)
     comfort = f"<p>{_own(words.comfort)}</p>" if words.comfort else ""
     asks_for = None if alone else view.name
+    said = _own(sentence(view, setting.now))
     return (
         f'<section class="hero {words.tone.value}" aria-labelledby="state">'
-        f'<p>{_badge(words, 26)}</p><h1 id="state">{_own(sentence(view, setting.now))}</h1>{comfort}'
+        f'<p>{_badge(words, 26)}</p><h1 id="state">{said}</h1>{comfort}'
         f"{_check_now(asks_for, setting, 'Check now', _checked(view, setting.now))}</section>"
     )
 
@@ -274,8 +252,8 @@ def _facts(view: TunnelView, now: float) -> str:
     vpn, vpn_note = VPN[outcome.vpn_status]
     rows = [
         _fact("VPN", vpn, vpn_note),
-        _fact("Peers", *_peers(outcome)),
-        _fact("Socket", *_socket(outcome)),
+        _fact("Peers", *peers(outcome)),
+        _fact("Socket", *proof(outcome)),
         _fact("Last change", _moment(outcome.last_port_change_at, now, "not seen yet")),
         _fact("This state", f"for {span(now - view.state_since)}"),
         _fact("Checks", f"every {span(outcome.interval_seconds)}"),
@@ -297,18 +275,6 @@ def _fact(name: str, value: str, note: str = "") -> str:
 
 def _moment(then: float, now: float, never: str) -> str:
     return _time(then, now) if then else never
-
-
-def _peers(outcome: Outcome) -> tuple[str, str]:
-    if outcome.connection_status is ConnectionStatus.FIREWALLED and not outcome.has_torrents:
-        return "No torrents yet", "Without a torrent nobody connects in, so this says nothing."
-    return CONNECTION[outcome.connection_status]
-
-
-def _socket(outcome: Outcome) -> tuple[str, str]:
-    if outcome.port_bound:
-        return "Open", "qBittorrent's own log proves it."
-    return "Not proved", "qBittorrent's log does not show a socket on this port."
 
 
 def _events(events: Sequence[TimedEvent], now: float) -> str:

@@ -1,4 +1,4 @@
-"""The status page's style sheet; the content-security policy allows it by its hash."""
+"""How the status page looks: its style sheet, allowed by its hash, and its drawings by tone."""
 
 from __future__ import annotations
 
@@ -155,3 +155,29 @@ footer a { color: inherit; display: inline-block; padding-block: 0.3rem; }
 """
 
 STYLE_HASH = "sha256-" + base64.b64encode(hashlib.sha256(STYLE.encode()).digest()).decode("ascii")
+
+# Each tone has its own outline, so that no colour is needed to tell them apart.
+SHAPES = {
+    "good": (
+        '<circle cx="10" cy="10" r="9" fill="currentColor"/>'
+        '<path d="M5.8 10.4l2.9 2.9 5.5-6.1" {hole}/>'
+    ),
+    "waiting": (
+        '<path d="M10 1.2L19.4 18H.6z" fill="currentColor"/><path d="M10 7v5.2M10 14v2" {hole}/>'
+    ),
+    "bad": (
+        '<path d="M6 .8h8L19.2 6v8L14 19.2H6L.8 14V6z" fill="currentColor"/>'
+        '<path d="M6.6 6.6l6.8 6.8M13.4 6.6l-6.8 6.8" {hole}/>'
+    ),
+    "starting": (
+        '<circle cx="10" cy="10" r="8" fill="none" stroke="currentColor" stroke-width="2.2"/>'
+        '<path d="M10 5.5V10l3 2" fill="none" stroke="currentColor" stroke-width="2.2"/>'
+    ),
+}
+ICON_COLOURS = {
+    "good": "#12805c",
+    "waiting": "#b87800",
+    "bad": "#c62f26",
+    "starting": "#5579ad",
+}
+"""Of the icon in the browser's tab, on a light or a dark bar."""

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from enum import Enum
 
 from exporter.board import TunnelView
-from exporter.model import NO_PORT, ConnectionStatus, SyncState, VpnStatus
+from exporter.model import NO_PORT, ConnectionStatus, Outcome, SyncState, VpnStatus
 
 _MINUTE, _HOUR, _DAY = 60, 3600, 86400
 
@@ -164,6 +164,20 @@ def title(view: TunnelView, now: float) -> str:
     if outcome is None or words.tone is not Tone.GOOD:
         return words.label
     return f"{words.label}, port {outcome.forwarded_port}"
+
+
+def peers(outcome: Outcome) -> tuple[str, str]:
+    """Whether peers reach qBittorrent, and what that means."""
+    if outcome.connection_status is ConnectionStatus.FIREWALLED and not outcome.has_torrents:
+        return "No torrents yet", "Without a torrent nobody connects in, so this says nothing."
+    return CONNECTION[outcome.connection_status]
+
+
+def proof(outcome: Outcome) -> tuple[str, str]:
+    """Whether a socket is known to be open on the port, and how."""
+    if outcome.port_bound:
+        return "Open", "qBittorrent's own log proves it."
+    return "Not proved", "qBittorrent's log does not show a socket on this port."
 
 
 def overview_sentence(views: Sequence[TunnelView], now: float) -> str:

@@ -134,7 +134,7 @@ class Qbittorrent:
         """
         key = self._config.api_key.current().value
         if key:
-            self._transport.session.headers["Authorization"] = f"Bearer {key}"
+            self._transport.session.headers["Authorization"] = f"Bearer {key}".encode()
         self._transport.session.cookies.clear()
         response = self._transport.get("/api/v2/app/version")
         if response.status == 200 and response.body[:1] == b"v":

@@ -23,8 +23,18 @@ from exporter.qbittorrent import Qbittorrent
 
 T = TypeVar("T")
 
-_MAY_HAVE_COUNTED = (Reason.AUTH, Reason.BANNED, Reason.TIMEOUT, Reason.CONNECTION)
-"""Failed logins that qBittorrent may have counted towards a ban."""
+_MAY_HAVE_COUNTED = (
+    Reason.AUTH,
+    Reason.BANNED,
+    Reason.TIMEOUT,
+    Reason.CONNECTION,
+    Reason.INVALID_RESPONSE,
+    Reason.HTTP_5XX,
+)
+"""Failed logins that qBittorrent may have counted towards a ban.
+
+An answer cut short on its way, or a proxy's 502 in its place, hides that it did.
+"""
 
 
 class Session:

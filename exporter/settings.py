@@ -40,6 +40,8 @@ class Setting:
     choices: tuple[str, ...] = ()
     minimum: float = 0
     maximum: float = 0
+    zero_means_never: bool = False
+    """Whether 0 is a right value although it is below the minimum."""
     empty_means_none: bool = False
     """Whether an empty variable is a value of its own and not the same as an unset one."""
 
@@ -57,7 +59,8 @@ class Setting:
         if self.kind is Kind.CHOICE:
             return "one of " + ", ".join(self.choices)
         if self.kind in (Kind.SECONDS, Kind.COUNT):
-            return f"{self.kind.value}, {self.minimum:g} to {self.maximum:g}"
+            never = ", or 0 for never" if self.zero_means_never else ""
+            return f"{self.kind.value}, {self.minimum:g} to {self.maximum:g}{never}"
         return self.kind.value
 
 
@@ -69,10 +72,21 @@ def _tunnel(  # noqa: PLR0913  # a row of the table below, with keywords
     *,
     secret: bool = False,
     choices: tuple[str, ...] = (),
+    minimum: float = 0,
     maximum: float = 0,
+    zero_means_never: bool = False,
 ) -> Setting:
     return Setting(
-        name, kind, default, help_, secret, per_tunnel=True, choices=choices, maximum=maximum
+        name,
+        kind,
+        default,
+        help_,
+        secret,
+        per_tunnel=True,
+        choices=choices,
+        minimum=minimum,
+        maximum=maximum,
+        zero_means_never=zero_means_never,
     )
 
 
@@ -130,6 +144,22 @@ SETTINGS: tuple[Setting, ...] = (
         "Re-open qBittorrent's socket after a VPN reconnect with the same port: "
         "auto = where its libtorrent needs it.",
         choices=("auto", "always", "never"),
+    ),
+    _tunnel(
+        "RESTART_VPN_AFTER",
+        Kind.SECONDS,
+        "0",
+        "Restart the VPN after so many seconds without a port although it runs, at most once an "
+        'hour; the role in Gluetun needs `"PUT /v1/vpn/status"`. 0 = never.',
+        minimum=300,
+        maximum=86400,
+        zero_means_never=True,
+    ),
+    _tunnel(
+        "REANNOUNCE_AFTER_CHANGE",
+        Kind.BOOLEAN,
+        "false",
+        "Announce all torrents to their trackers once a new port is open, at most every 5 minutes.",
     ),
     Setting(
         "CHECK_INTERVAL", Kind.SECONDS, "30", "Seconds between two checks.", minimum=1, maximum=3600

@@ -1,6 +1,7 @@
 """What both simulated servers share: HTTP/1.1 over threads, and faults on request."""
 
 import contextlib
+import gzip
 import json
 import socket
 import ssl
@@ -376,7 +377,7 @@ class SimulatedServer(ABC):
         elif fault is Fault.WRONG_LENGTH:
             connection.sendall(self.head(replace(answer, body=answer.body[:half])) + answer.body)
         else:
-            self._send(connection, replace(answer, status=200, body=_wrong_types(answer.body)))
+            self._send(connection, replace(_plain(answer), status=200))
             return True
         return False
 
@@ -420,6 +421,14 @@ _FIXED = {
     Fault.DEEP_JSON: Answer(200, b"[" * 100_000 + b"]" * 100_000, _JSON),
     Fault.BAD_GZIP: Answer(200, b"this is not gzip", _JSON | {"content-encoding": "gzip"}),
 }
+
+
+def _plain(answer: Answer) -> Answer:
+    """The answer with wrong types in it, packed no more."""
+    packed = answer.headers.get("content-encoding") == "gzip"
+    headers = {name: value for name, value in answer.headers.items() if name != "content-encoding"}
+    body = gzip.decompress(answer.body) if packed else answer.body
+    return replace(answer, body=_wrong_types(body), headers=headers)
 
 
 def _wrong_types(body: bytes) -> bytes:

@@ -150,11 +150,21 @@ def _unknown_name(where: str, _: float, __: Chain) -> ServerError:
     )
 
 
+_CERTIFICATE_FIXES = {
+    9: "check the clocks of both machines, and from when on the certificate is valid",
+    10: "renew the certificate, or switch …_VERIFY_SSL off",
+    62: "put the name that the certificate was made for into …_HOST",
+    64: "put the name that the certificate was made for into …_HOST",
+}
+"""By OpenSSL's X509_V_ERR_…: not yet valid, expired, another host's, another address'."""
+
+
 def _tls_failed(where: str, _: float, chain: Chain) -> ServerError:
     verify_errors = [e for e in chain if isinstance(e, ssl.SSLCertVerificationError)]
     if verify_errors:
-        why = verify_errors[0].verify_message
-        return TlsFailed(f"{where} has no certificate that we trust: {why}")
+        why = verify_errors[0].verify_message.rstrip(".")
+        fix = _CERTIFICATE_FIXES.get(verify_errors[0].verify_code)
+        return TlsFailed(f"{where} has no certificate that we trust: {why}", fix)
     return TlsFailed(
         f"the TLS handshake with {where} failed",
         "check that it speaks HTTPS on that port, or switch …_HTTPS off",

@@ -117,7 +117,8 @@ def _check_number(setting: Setting, given: str) -> None:
         number = float(given) if setting.kind is Kind.SECONDS else int(given)
     except ValueError:
         raise ValueError(_given(given)) from None
-    if not setting.minimum <= number <= setting.maximum:
+    never = setting.zero_means_never and number == 0
+    if not never and not setting.minimum <= number <= setting.maximum:
         raise ValueError(_given(given))
 
 

@@ -323,6 +323,14 @@ def test_authenticates_with_basic_authentication(bench: Bench) -> None:
         assert "GLUETUN_USERNAME and GLUETUN_PASSWORD" in outcome.failures[0].fix
 
 
+@pytest.mark.parametrize("auth_type", ["apikey", "basic"])
+def test_a_secret_may_hold_any_letter(bench: Bench, auth_type: str) -> None:
+    secrets = {"GLUETUN_APIKEY": "пароль", "GLUETUN_USERNAME": "ñ", "GLUETUN_PASSWORD": "пароль"}
+    bench.environ |= secrets
+    bench.new_tunnel(GLUETUN_AUTH_TYPE=auth_type, QBITTORRENT_API_KEY="ключ")
+    assert bench.cycle().state is SyncState.GLUETUN_UNAUTHORIZED
+
+
 def test_picks_one_of_several_forwarded_ports(bench: Bench) -> None:
     bench.gluetun.forwarded_ports = [50001, 50002]
     bench.new_tunnel(GLUETUN_PORT_INDEX="1")

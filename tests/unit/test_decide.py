@@ -132,7 +132,9 @@ def test_a_failure_of_gluetun_is_told_before_one_of_qbittorrent() -> None:
 def test_never_sets_a_port_that_gluetun_does_not_report_now() -> None:
     """Every combination of what can be read: only the forwarded port of this very cycle."""
     failures = [failure(Operation.GLUETUN_PORT, reason) for reason in Reason]
-    readings: list[GluetunReading | Failure] = [GluetunReading(p, s) for p in (0, PORT, 50000) for s in VpnStatus]
+    readings: list[GluetunReading | Failure] = [
+        GluetunReading(p, s) for p in (0, PORT, 50000) for s in VpnStatus
+    ]
     qbittorrents = [
         QbittorrentReading(port, random, status, bound, reopens)
         for port, random, status, bound, reopens in itertools.product(

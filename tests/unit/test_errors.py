@@ -251,13 +251,13 @@ def test_the_cause_counts_however_deep_it_is_hidden() -> None:
         urllib3.HTTPConnectionPool("gluetun"), "/", refused
     )
     by_argument = requests.ConnectionError(by_reason)
-    try:
-        raise requests.ConnectionError from by_argument
-    except requests.ConnectionError as error:
-        assert what_users_read(error) == (
-            Reason.CONNECTION,
-            f"{WHERE} refuses the connection; does it run there?",
-        )
+    error = requests.ConnectionError("something")
+    error.__cause__ = by_argument
+
+    assert what_users_read(error) == (
+        Reason.CONNECTION,
+        f"{WHERE} refuses the connection; does it run there?",
+    )
 
 
 def test_an_error_that_causes_itself_ends_too() -> None:
