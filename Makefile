@@ -14,7 +14,7 @@ IMAGE  ?= qsticky
 IMAGE_FLAGS ?= $(if $(filter docker,$(DOCKER)),,--format docker)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo run test lint format docs image lock clean
+.PHONY: help demo run test lint format docs soak mutants image lock clean
 
 help: ## this list
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1\t\2/p' $(firstword $(MAKEFILE_LIST)) | expand -t 16
@@ -41,6 +41,17 @@ format: $(VENV)/dev.stamp ## rewrite the code in the house style
 docs: $(VENV)/dev.stamp ## write the generated tables in README.md and docs/ anew
 	$(BIN)/python -m docs.generate_metrics
 	$(BIN)/python -m docs.generate_settings
+	$(BIN)/python -m docs.generate_schema
+	$(BIN)/python -m docs.generate_dashboards
+	$(BIN)/python -m docs.generate_kubernetes
+	$(BIN)/python -m docs.generate_faults
+
+soak: $(VENV)/dev.stamp ## a day of simulated time with faults, in minutes: does anything grow?
+	$(BIN)/python -m bench.soak $(ARGS)
+
+mutants: $(VENV)/dev.stamp ## do the tests notice small mistakes? Takes half an hour; ARGS="config --every 9"
+	$(BIN)/python -m tests.mutants $(ARGS)
+	$(BIN)/python -m pytest tests/alerts/test_mutants.py
 
 image: ## build the container image with docker, podman or buildah; IMAGE=name
 	@test -n "$(DOCKER)" || { echo "make image needs docker, podman or buildah" >&2; exit 1; }

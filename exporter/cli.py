@@ -1,11 +1,9 @@
-"""The command line. Heavy modules are imported by the command that needs them.
-
-`healthcheck` runs every 30 seconds in every container: it must start in an instant.
-"""
+"""The command line. Heavy modules are imported by the command that needs them."""
 
 from __future__ import annotations
 
 import argparse
+import functools
 import io
 import os
 import sys
@@ -34,7 +32,7 @@ values in force and where each comes from. The most important ones:
   CHECK_INTERVAL                    seconds between two checks (30)
 
 Exit codes: 0 all well, 1 an error (healthcheck: unhealthy), 2 a mistake in the configuration
-or the command line, 3 not in sync (once).
+or the command line, 3 not in sync (once) or not well (check).
 """
 
 
@@ -75,6 +73,7 @@ def _parser() -> argparse.ArgumentParser:
     for name, command, text in (
         ("run", run, "run until stopped (the default)"),
         ("once", once, "run one check; exit 0 when in sync, 3 when not"),
+        ("check", check, "try everything once and say what is wrong; exit 0, or 3 when it is"),
         ("healthcheck", healthcheck, "tell from status.json whether a running qsticky is healthy"),
         ("config", config, "print the configuration in force and where each value comes from"),
         ("demo", demo, "show it at work on a simulated Gluetun and qBittorrent"),
@@ -82,6 +81,15 @@ def _parser() -> argparse.ArgumentParser:
     ):
         subparser = commands.add_parser(name, help=text, description=text.capitalize() + ".")
         subparser.set_defaults(command=command)
+        if command is config:
+            subparser.add_argument(
+                "--check",
+                metavar="FILE",
+                dest="command",
+                default=config,
+                type=lambda file: functools.partial(check_file, file),
+                help="check a YAML file with tunnels instead, as it would be read here",
+            )
     return parser
 
 
@@ -90,7 +98,7 @@ def run() -> int:
     from exporter.clock import Clock
     from exporter.service import Service
 
-    service = Service(_configuration(), Clock())
+    service = Service(_configuration(), Clock(), load=_load)
     service.start()
     if service.run():
         # a worker still hangs in a request, and Python would wait for it
@@ -108,23 +116,37 @@ def once() -> int:
     return 0 if run_once(_configuration(), Clock()) else NOT_IN_SYNC
 
 
-def _configuration() -> Config:
+def check() -> int:
+    """Walk through everything once, a line each; changes nothing."""
+    from exporter.check import run_check
+    from exporter.clock import Clock
+
+    all_well = True
+    for line in run_check(_load(), Clock()):
+        print(line, flush=True)
+        all_well = all_well and line.ok
+    return 0 if all_well else NOT_IN_SYNC
+
+
+def _load() -> Config:
     from exporter import config as configuration
+
+    return configuration.load(os.environ)
+
+
+def _configuration() -> Config:
     from exporter import log
 
-    settings = configuration.load(os.environ)
+    settings = _load()
     log.set_up(settings.log_level, settings.log_format)
     return settings
 
 
 def healthcheck() -> int:
     """Judge status.json."""
-    from exporter import health
-    from exporter.settings import health_file
+    from exporter.healthcheck import main as check_health
 
-    verdict = health.healthcheck(health_file(os.environ))
-    print(verdict.text)
-    return 0 if verdict.healthy else 1
+    return check_health()
 
 
 def config() -> int:
@@ -136,6 +158,18 @@ def config() -> int:
     shown_width = max(len(value.shown) for value in values)
     for value in values:
         print(f"{value.name:<{width}}  {value.shown:<{shown_width}}  {value.source}")
+    return 0
+
+
+def check_file(file: str) -> int:
+    """Check a YAML file with tunnels; what it leaves out comes from the environment."""
+    from exporter import config as configuration
+
+    settings = configuration.load({**os.environ, "QSTICKY_CONFIG": file})
+    for warning in settings.warnings:
+        print(f"warning: {warning}")
+    count = len(settings.tunnels)
+    print(f"{file}: {count} tunnel{'' if count == 1 else 's'}, no mistakes")
     return 0
 
 

@@ -115,6 +115,8 @@ class WebConfig:
 
     listen_address: str
     users_file: Path | None
+    enable_lifecycle: bool = False
+    """Whether `POST /-/reload` loads the configuration again."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -176,7 +178,9 @@ class _Reader:
             log_format=self._text("LOG_FORMAT").lower(),
             health_file=self._health_file(),
             web=WebConfig(
-                self._text("WEB_LISTEN_ADDRESS"), Path(users_file) if users_file else None
+                self._text("WEB_LISTEN_ADDRESS"),
+                Path(users_file) if users_file else None,
+                is_true(self._text("WEB_ENABLE_LIFECYCLE")),
             ),
             warnings=tuple(_once(self.warnings)),
             values=tuple(_once(self.values)),

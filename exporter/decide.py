@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, replace
+from enum import Enum, auto
 
 from exporter.model import (
     NO_PORT,
@@ -36,6 +37,11 @@ In the field, gaps without a port of up to 253 s heal by themselves.
 """
 LOGIN_WAITS = (300.0, 1800.0, 3600.0)
 """Waits after the first, the second and each further rejected login."""
+VPN_RESTART_PAUSES = (3600.0, 86400.0)
+"""The least time between two restarts of the VPN, and what doubling it ends at."""
+VPN_STOP_MAY_TAKE = 75.0
+"""Gluetun first runs the user's down command, for a minute at most."""
+REANNOUNCE_AT_MOST_EVERY = 300.0
 BAN_SECONDS = 3600.0
 LOGIN_TRIES_AN_HOUR = 4
 """One fewer than the failures for which qBittorrent bans an address."""
@@ -136,6 +142,40 @@ class Memory:
     port_at_push: int = NO_PORT
     facts: tuple[tuple[object, ...], ...] = ()
     facts_since: float = -math.inf
+    announce: bool = False
+    """A port was set since the trackers were told."""
+    announced_at: float = -math.inf
+
+
+class VpnPhase(Enum):
+    """How far a restart of the VPN has got."""
+
+    DONE = auto()
+    PLANNED = auto()
+    """It is noted in status.json before anything is done, so that a crash can't hide it."""
+    STOPPED = auto()
+    """The VPN was told to stop, or may have been, and has to be told to start again."""
+
+
+class VpnStep(Enum):
+    """What to do about the VPN now."""
+
+    NOTHING = auto()
+    PLAN = auto()
+    FORGET = auto()
+    STOP = auto()
+    START = auto()
+
+
+@dataclass(frozen=True, slots=True)
+class VpnMemory:
+    """Since when a running VPN has had no port, and what was done about it."""
+
+    portless_since: float = math.inf
+    phase: VpnPhase = VpnPhase.DONE
+    restarts: int = 0
+    """Since a port was seen last."""
+    restarted_at: float = -math.inf
 
 
 def notice(observation: Observation, memory: Memory, now: float) -> Memory:
@@ -243,6 +283,45 @@ def has_drifted(reading: QbittorrentReading, memory: Memory) -> bool:
     return synced and (reading.listening_port != memory.forwarded_port or reading.random_port)
 
 
+def should_announce(memory: Memory, now: float) -> bool:
+    """Whether the trackers are to be told of a new port now."""
+    return memory.announce and now >= memory.announced_at + REANNOUNCE_AT_MOST_EVERY
+
+
+def notice_vpn(reading: GluetunReading | Failure, vpn: VpnMemory, now: float) -> VpnMemory:
+    """Take note of whether the VPN runs without a port; a time-out tells nothing."""
+    if isinstance(reading, Failure):
+        return vpn if reading.reason is Reason.TIMEOUT else replace(vpn, portless_since=math.inf)
+    if reading.forwarded_port != NO_PORT:
+        return replace(vpn, portless_since=math.inf, restarts=0)
+    if reading.vpn_status not in (VpnStatus.RUNNING, VpnStatus.UNKNOWN):
+        return replace(vpn, portless_since=math.inf)
+    return replace(vpn, portless_since=min(vpn.portless_since, now))
+
+
+def vpn_restart_at(vpn: VpnMemory, after_seconds: float) -> float:
+    """When to restart the VPN; infinity = not at all. At most once an hour, doubling."""
+    if after_seconds == 0:
+        return math.inf
+    least, most = VPN_RESTART_PAUSES
+    doublings = max(0, min(vpn.restarts - 1, 10))
+    pause = min(least * 2.0**doublings, most)
+    return max(vpn.portless_since + after_seconds, vpn.restarted_at + pause)
+
+
+def vpn_step(vpn: VpnMemory, status: VpnStatus, now: float, after_seconds: float) -> VpnStep:
+    """Choose the next step of a restart; `vpn` has taken note of the reading already."""
+    runs = status is VpnStatus.RUNNING
+    match vpn.phase:
+        case VpnPhase.STOPPED:
+            return VpnStep.START
+        case VpnPhase.PLANNED:
+            return VpnStep.STOP if runs and vpn.portless_since <= now else VpnStep.FORGET
+        case VpnPhase.DONE:
+            due = runs and now >= vpn_restart_at(vpn, after_seconds)
+            return VpnStep.PLAN if due else VpnStep.NOTHING
+
+
 def next_look(state: SyncState, memory: Memory, now: float, interval: float) -> float:
     """Seconds until the next cycle: often while something is awaited, then `interval`."""
     since_push = now - memory.pushed_at
@@ -290,16 +369,22 @@ def login_opens_at(login: LoginMemory, now: float) -> float:
     return login.suspended_until
 
 
-def login_failed(login: LoginMemory, now: float, reason: Reason, fingerprint: str) -> LoginMemory:
-    """Take note of a try that qBittorrent may have counted as a failure.
+def login_tried(login: LoginMemory, now: float) -> LoginMemory:
+    """Take note of a try as soon as it is made: qBittorrent may count it, answer or not."""
+    recent = (at for at in login.attempts_at if now - at < BAN_SECONDS)
+    return replace(login, attempts_at=(*recent, now))
 
-    Without an answer (a time-out, a broken connection) the try counts, but suspends nothing.
+
+def login_failed(login: LoginMemory, now: float, reason: Reason, fingerprint: str) -> LoginMemory:
+    """Take note of how a try ended.
+
+    Without an answer of qBittorrent's own (a time-out, a proxy's page) it suspends nothing.
     """
-    attempts = (*(at for at in login.attempts_at if now - at < BAN_SECONDS), now)
+    attempts = login.attempts_at
     if reason is Reason.BANNED:
         return LoginMemory(attempts, login.rejections, now + BAN_SECONDS, reason, fingerprint)
     if reason is not Reason.AUTH:
-        return replace(login, attempts_at=attempts)
+        return replace(login, reason=reason)
     wait = LOGIN_WAITS[min(login.rejections, len(LOGIN_WAITS) - 1)]
     return LoginMemory(attempts, login.rejections + 1, now + wait, reason, fingerprint)
 

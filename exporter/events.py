@@ -107,6 +107,10 @@ def _info(message: str) -> Event:
     return Event(EventKind.STATE, Level.INFO, message)
 
 
+def _notice(message: str) -> Event:
+    return Event(EventKind.NOTICE, Level.INFO, message)
+
+
 def port_change(before: int, after: int) -> Event:
     """Say that Gluetun's forwarded port changed."""
     return Event(
@@ -139,6 +143,27 @@ def update_needed(before: int, after: int) -> Event:
 def updated(port: int) -> Event:
     """Say that the listening port was set and verified."""
     return Event(EventKind.PORT_UPDATE, Level.INFO, f"Successfully updated port to {port}")
+
+
+def vpn_restarting(waited_seconds: float) -> Event:
+    """Announce that the VPN is about to be restarted."""
+    return _notice(
+        f"Restarting the VPN: it runs, but has had no forwarded port for "
+        f"{waited_seconds / 60:.0f} minutes"
+    )
+
+
+def vpn_restarted(pause_seconds: float) -> Event:
+    """Say that the VPN was restarted."""
+    return _notice(
+        f"The VPN was told to start again; the next restart waits at least "
+        f"{pause_seconds / 60:.0f} minutes"
+    )
+
+
+def announced(port: int) -> Event:
+    """Say that the trackers are told of a new port."""
+    return _notice(f"All torrents are announced to their trackers with port {port}")
 
 
 def rebinding(port: int, *, dead: bool) -> Event:

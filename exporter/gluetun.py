@@ -5,6 +5,9 @@ Facts: Gluetun v3.40.0 and v3.41.1 as measured, newer ones from its source (inte
 
 from __future__ import annotations
 
+import re
+from base64 import b64encode
+from collections.abc import Mapping
 from typing import Any
 
 from exporter.config import GluetunConfig
@@ -21,6 +24,12 @@ OPENVPN_STATUS_ROUTE = "/v1/openvpn/status"
 """Says `stopped` whenever the VPN is WireGuard."""
 PUBLIC_IP_ROUTE = "/v1/publicip/ip"
 
+VERSION_ROUTE = "/v1/version"
+_ANY_ROUTE = (STATUS_ROUTE, OPENVPN_STATUS_ROUTE, PUBLIC_IP_ROUTE, VERSION_ROUTE)
+
+_OLD_VERSION = re.compile(r"v?([0-2]\.|3\.([0-9]|[123][0-9]|40)\b)")
+"""Up to v3.40; images built from the main branch say `latest`."""
+
 _REFUSED = (401, 404, 405)
 """401 means wrong credentials, no role for the route, or (up to v3.41) no such route."""
 
@@ -30,6 +39,7 @@ class Gluetun:
 
     def __init__(self, config: GluetunConfig, timeout_seconds: float) -> None:
         self._config = config
+        self._missing_routes = ""
         self._port_route = ""
         self._status_routes: tuple[str, ...] = (STATUS_ROUTE, OPENVPN_STATUS_ROUTE)
         self._public_ip_allowed = True
@@ -76,6 +86,37 @@ class Gluetun:
         self._status_routes = ()
         return VpnStatus.UNKNOWN
 
+    def routes_to_add(self) -> str:
+        """What the role has to get after a refusal: exact where Gluetun tells its version."""
+        answer = self._get(VERSION_ROUTE)
+        if answer.status != 200:
+            return self._missing_routes
+        document = answer.json(self._transport.where)
+        version = str(document.get("version", "")) if isinstance(document, dict) else ""
+        route = OLD_PORT_ROUTE if _OLD_VERSION.match(version) else PORT_ROUTE
+        return f'add "GET {route}" to the routes of qSticky\'s role'
+
+    def accepts_credentials(self) -> bool:
+        """Whether any route at all lets us in; each answers 401 to wrong credentials."""
+        return any(self._get(route).status == 200 for route in _ANY_ROUTE)
+
+    @property
+    def hides_status(self) -> bool:
+        """Whether our role lacks the route of the VPN status."""
+        return STATUS_ROUTE not in self._status_routes
+
+    def stop_vpn(self) -> None:
+        """Tell the VPN to stop; Unauthorized where our role may not."""
+        self._order(VpnStatus.STOPPED)
+
+    def start_vpn(self) -> None:
+        """Tell the VPN to start; Unauthorized where our role may not."""
+        self._order(VpnStatus.RUNNING)
+
+    def may_restart_vpn(self) -> bool:
+        """Ask whether our role may, by an order that Gluetun does not understand."""
+        return self._put(STATUS_ROUTE, {"status": "nothing"}).status == 400
+
     def public_ip(self) -> str:
         """Ask for the VPN's public address; empty where it is not known or not ours to ask."""
         if not self._public_ip_allowed:
@@ -118,7 +159,22 @@ class Gluetun:
         self._port_route = OLD_PORT_ROUTE
         return self._expect_ok(old)
 
+    def _order(self, wanted: VpnStatus) -> None:
+        response = self._put(STATUS_ROUTE, {"status": wanted.value})
+        if response.status in _REFUSED:
+            raise self.restart_refused()
+        self._expect_ok(response)
+
+    def restart_refused(self) -> Unauthorized:
+        """What to tell where the role lacks what a restart needs."""
+        return Unauthorized(
+            f"{self._transport.where} does not let us restart the VPN",
+            f'add "GET {STATUS_ROUTE}" and "PUT {STATUS_ROUTE}" to the routes of its role for us '
+            "in /gluetun/auth/config.toml, then restart Gluetun; or unset RESTART_VPN_AFTER",
+        )
+
     def _unauthorized(self, role_fix: str) -> Unauthorized:
+        self._missing_routes = role_fix
         credentials = {
             "apikey": "check GLUETUN_APIKEY against the apikey in",
             "basic": "check GLUETUN_USERNAME and GLUETUN_PASSWORD against the role in",
@@ -129,13 +185,20 @@ class Gluetun:
         )
 
     def _get(self, route: str) -> Response:
+        self._authenticate()
+        return self._transport.get(route)
+
+    def _put(self, route: str, document: Mapping[str, str]) -> Response:
+        self._authenticate()
+        return self._transport.put(route, document)
+
+    def _authenticate(self) -> None:
         session = self._transport.session
         if self.auth == "apikey":
             session.headers["X-API-Key"] = self._config.apikey.current().value.encode()
         elif self.auth == "basic":
-            password = self._config.password.current().value.encode()
-            session.auth = (self._config.username.encode(), password)
-        return self._transport.get(route)
+            pair = f"{self._config.username}:{self._config.password.current().value}"
+            session.headers["Authorization"] = f"Basic {b64encode(pair.encode()).decode()}"
 
     def _expect_ok(self, response: Response) -> Response:
         if response.status != 200:

@@ -1,7 +1,7 @@
-"""status.json: written after every cycle, read at the start and by the healthcheck.
+"""status.json: written after every cycle, read at the start and by `healthcheck`.
 
 The keys that older readers know stay at the top; `tunnels` holds the same facts for each tunnel,
-and what has to survive a restart. Standard library only: the healthcheck starts in an instant.
+and what has to survive a restart.
 """
 
 from __future__ import annotations
@@ -10,14 +10,14 @@ import contextlib
 import errno
 import json
 import os
-import time
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 from exporter.errors import StatusFileError
+from exporter.healthcheck import LARGEST_FILE_BYTES, NOT_OURS
 from exporter.model import (
     HIGHEST_PORT,
     LOWEST_PORT,
@@ -29,10 +29,8 @@ from exporter.model import (
     VpnNote,
 )
 
-STALE_AFTER_SECONDS = 30.0
-"""Beyond three intervals, how old the file may be before the healthcheck fails."""
-LARGEST_FILE_BYTES = 20_000_000
-"""A thousand tunnels make 1.3 MB."""
+_FEW_TUNNELS = 10
+"""Up to so many, the file is written for people too, with line breaks."""
 
 
 class StatusFile:
@@ -43,20 +41,27 @@ class StatusFile:
         self._version = version
         self._started_at = started_at
         self._interval = interval
-        self._outcomes: dict[str, Outcome] = {}
+        self._known: dict[str, tuple[Outcome, dict[str, Any]]] = {}
+        """The last outcome of each tunnel, and its facts; making those takes longest."""
 
     def publish(self, outcome: Outcome) -> None:
         """Take in the outcome of a cycle."""
-        self._outcomes[outcome.tunnel] = outcome
+        self._known[outcome.tunnel] = (outcome, _facts(outcome))
 
     def forget(self, tunnel: str) -> None:
         """Drop a tunnel that is no longer configured."""
-        self._outcomes.pop(tunnel, None)
+        self._known.pop(tunnel, None)
+
+    def remembered(self, tunnel: str) -> Remembered | None:
+        """What survives when a tunnel is set up anew, as it would over a restart."""
+        known = self._known.get(tunnel)
+        return _remembered(known[1]) if known else None
 
     def document(self, now: float, *, stopped: bool = False) -> dict[str, Any]:
         """Build the file's content as of `now` (Unix seconds)."""
-        outcomes = list(self._outcomes.values())
-        tunnels = {outcome.tunnel: _facts(outcome, now) for outcome in outcomes}
+        known = list(self._known.values())
+        outcomes = [outcome for outcome, _ in known]
+        tunnels = {o.tunnel: {"healthy": o.is_healthy(now), **facts} for o, facts in known}
         first = _worst(outcomes)
         uptime = max(0.0, now - self._started_at)
         return {
@@ -86,7 +91,8 @@ class StatusFile:
 
     def write(self, now: float, *, stopped: bool = False) -> None:
         """Replace the file in one step, mode 0644; raises StatusFileError."""
-        content = json.dumps(self.document(now, stopped=stopped), indent=2).encode() + b"\n"
+        indent = 2 if len(self._known) <= _FEW_TUNNELS else None  # which takes three times as long
+        content = json.dumps(self.document(now, stopped=stopped), indent=indent).encode() + b"\n"
         # `qsticky once` may write at the same time as the daemon: each has a file of its own
         temporary = self.path.with_name(f".{self.path.name}.{os.getpid()}.new")
         try:
@@ -100,7 +106,7 @@ class StatusFile:
                 temporary.unlink()
             raise StatusFileError(
                 f"can't write the status file {self.path}: {error.strerror or error}",
-                _FIXES.get(error.errno),
+                _FIXES.get(error.errno or 0),
             ) from error
 
 
@@ -123,17 +129,14 @@ def remembered(path: Path) -> dict[str, Remembered]:
     StatusFileError with the new name then, so that it can be said.
     """
     try:
-        document = _read(path)
-        document["healthy"]  # in every status file, the older ones too
-        tunnels = document.get("tunnels", {})
-        return {name: _remembered(facts) for name, facts in tunnels.items()}
+        return peek(path)[1]
     except FileNotFoundError:
         return {}
     except OSError as error:
         raise StatusFileError(
             f"can't read the status file {path}: {error.strerror or error}"
         ) from error
-    except _NOT_OURS:
+    except NOT_OURS:
         aside = path.with_name(path.name + ".damaged")
         raise StatusFileError(
             f"the status file {path} can't be understood; it is set aside as {aside.name}"
@@ -143,41 +146,12 @@ def remembered(path: Path) -> dict[str, Remembered]:
         ) from None
 
 
-@dataclass(frozen=True, slots=True)
-class Verdict:
-    """What the healthcheck says."""
-
-    healthy: bool
-    text: str
-
-
-def judge(path: Path, now: float) -> Verdict:
-    """Judge the status file as the healthcheck does: what it says, and its age."""
-    try:
-        document = _read(path)
-        healthy = document["healthy"] is True
-        age = now - datetime.fromisoformat(document["timestamp"]).timestamp()
-        interval = float(document["interval_seconds"])
-        state = str(document["state"])
-    except OSError as error:
-        return Verdict(False, f"unhealthy: can't read {path}: {error.strerror or error}")
-    except _NOT_OURS:
-        return Verdict(False, f"unhealthy: {path} is not a status file of qSticky")
-    if not age <= 3 * interval + STALE_AFTER_SECONDS:  # NaN is old too
-        return Verdict(False, f"unhealthy: nothing was written to {path} for {age:.0f} s")
-    if not healthy:
-        cause = document.get("last_error")
-        return Verdict(False, f"unhealthy: {state}" + (f": {cause}" if cause else ""))
-    return Verdict(True, f"healthy: {state}")
-
-
-def healthcheck(path: Path) -> Verdict:
-    """Judge the status file now."""
-    return judge(path, time.time())
-
-
-_NOT_OURS = (ValueError, TypeError, AttributeError, KeyError, RecursionError, OverflowError)
-"""What comes of reading a file that is damaged or somebody else's."""
+def peek(path: Path) -> tuple[dict[str, Any], dict[str, Remembered]]:
+    """Read the file as it is, and what it remembers; raises OSError or one of NOT_OURS."""
+    document = _read(path)
+    document["healthy"]  # in every status file, the older ones too
+    tunnels = document.get("tunnels", {})
+    return document, {name: _remembered(facts) for name, facts in tunnels.items()}
 
 
 def _read(path: Path) -> Any:
@@ -188,9 +162,9 @@ def _read(path: Path) -> Any:
     return json.loads(content)
 
 
-def _facts(outcome: Outcome, now: float) -> dict[str, Any]:
+def _facts(outcome: Outcome) -> dict[str, Any]:
+    """All but whether it is healthy, which changes with the time."""
     return {
-        "healthy": outcome.is_healthy(now),
         "state": outcome.state,
         "current_port": outcome.forwarded_port or None,
         "listening_port": outcome.listening_port or None,

@@ -13,6 +13,10 @@ from exporter.model import Operation, OperationResult, Outcome
 
 CLOCK_STEP_SECONDS = 2.0
 """How far the system clock has to jump before we say so."""
+LEAST_PAUSE_SECONDS = 1.0
+MOST_PAUSE_SECONDS = 10.0
+WRITING_SHARE = 0.05
+"""How much of the time may go into writing the file, where it is not written every time."""
 
 
 class Reader(Protocol):
@@ -31,6 +35,11 @@ class Publisher:
         self._clock = clock
         self._clock_offset = clock.wall() - clock.monotonic()
         self._write_error = ""
+        self._next_write_at: float | None = None
+        self._written_at = clock.monotonic() - MOST_PAUSE_SECONDS
+        self._writing_seconds = 0.0
+        self.write_every_time = True
+        """Whether the file is written after each cycle; else many share one write."""
         self.on_write: Callable[[OperationResult, float], None] | None = None
         """Told of each write of the file, and the Unix time of its end."""
 
@@ -38,11 +47,24 @@ class Publisher:
         """Tell these too, from now on."""
         self._readers = (*self._readers, *readers)
 
+    @property
+    def due_in_seconds(self) -> float | None:
+        """When `beat` should write what was published; None where nothing waits for it."""
+        if self._next_write_at is None:
+            return None
+        return max(0.0, self._next_write_at - self._clock.monotonic())
+
     def publish(self, outcome: Outcome) -> None:
-        """Tell all readers, and write the file."""
+        """Tell all readers, and write the file now or soon."""
         for reader in self._readers:
             reader.publish(outcome)
-        self.write()
+        # a VPN that we stopped must be started again, also where we are killed meanwhile
+        stopped_vpn = outcome.vpn_note is not None and outcome.vpn_note.unfinished
+        if self.write_every_time or stopped_vpn:
+            self.write()
+        elif self._next_write_at is None:
+            pause = max(LEAST_PAUSE_SECONDS, self._writing_seconds / WRITING_SHARE)
+            self._next_write_at = self._written_at + min(MOST_PAUSE_SECONDS, pause)
 
     def beat(self) -> None:
         """Write the file even while a cycle hangs, and notice a clock that was set."""
@@ -56,6 +78,7 @@ class Publisher:
     def write(self, *, stopped: bool = False) -> None:
         """Write status.json; an error is said once, and when it is over."""
         started = self._clock.monotonic()
+        self._next_write_at = None
         reason = None
         try:
             self._status_file.write(self._clock.wall(), stopped=stopped)
@@ -64,9 +87,10 @@ class Publisher:
             self._note_error(f"{error.message} - {error.fix}")
         else:
             self._note_error("")
+        self._written_at = self._clock.monotonic()
+        self._writing_seconds = self._written_at - started
         if self.on_write:
-            seconds = self._clock.monotonic() - started
-            result = OperationResult(Operation.STATUS_FILE, seconds, reason)
+            result = OperationResult(Operation.STATUS_FILE, self._writing_seconds, reason)
             self.on_write(result, self._clock.wall())
 
     def _note_error(self, error: str) -> None:

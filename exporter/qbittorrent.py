@@ -27,7 +27,7 @@ from exporter.model import BindResult, ConnectionStatus
 from exporter.transport import LARGEST_BODY_BYTES, Response, Transport
 
 _LARGEST_LOG_BYTES = 8_000_000  # qBittorrent keeps up to 20,000 entries
-_SOCKET = re.compile(r"\b(TCP|UTP|UDP)/(\d+)\b")
+_SOCKET = re.compile(r"\b(TCP|UTP|UDP)/(\d{1,5})\b")
 _ADDRESS = re.compile(r"\b\d{1,3}(?:\.\d{1,3}){3}\b|[0-9A-Fa-f]*:[0-9A-Fa-f:]*:[0-9A-Fa-f:.]*")
 _LOG_INFO, _LOG_CRITICAL = 2, 8
 
@@ -99,7 +99,7 @@ class BindLog:
         for (at, protocol, address), bound in self.sockets.items():
             if at == port and protocol == "TCP":
                 by_kind.setdefault(_address_kind(address), []).append(bound)
-        for kind in ("ipv4", "ipv6", "loopback"):
+        for kind in ("ipv4", "ipv6", "127.0.0.1", "::1"):
             if kind in by_kind:
                 return BindResult.BOUND if any(by_kind[kind]) else BindResult.FAILED
         # a port whose UDP socket fails gets no TCP socket either
@@ -126,6 +126,11 @@ class Qbittorrent:
         """The server in words for messages."""
         return self._transport.where
 
+    def reannounce(self) -> None:
+        """Have all torrents announced to their trackers, with the listening port in force."""
+        response = self._transport.post("/api/v2/torrents/reannounce", {"hashes": "all"})
+        self._check(response, accepted=range(200, 300))
+
     def needs_login(self) -> bool:
         """Ask without a password what is needed; costs no credit against a ban.
 
@@ -133,6 +138,7 @@ class Qbittorrent:
         InvalidResponse (not a qBittorrent), Unreachable.
         """
         key = self._config.api_key.current().value
+        self._transport.session.headers.pop("Authorization", None)
         if key:
             self._transport.session.headers["Authorization"] = f"Bearer {key}".encode()
         self._transport.session.cookies.clear()
@@ -141,6 +147,7 @@ class Qbittorrent:
             self.auth = "apikey" if key else "bypass"
             self._new_session()
             return False
+        self._refuse_proxy(response)
         if response.status == 403 and key:
             raise Unauthorized(
                 f"{self.where} does not accept the API key",
@@ -157,13 +164,14 @@ class Qbittorrent:
     def log_in(self) -> None:
         """Log in once, on a fresh cookie jar: a live cookie would hide a wrong password.
 
-        Raises LoginRejected, Banned (403 on this very call), Unreachable.
+        Raises LoginRejected, Banned (403 on this very call), Unreachable, HttpError.
         """
         self._transport.session.cookies.clear()
         response = self._transport.post(
             "/api/v2/auth/login",
             {"username": self._config.user, "password": self._config.password.current().value},
         )
+        self._refuse_proxy(response)
         if response.status == 403:
             raise Banned(f"{self.where} has banned our address after too many failed logins")
         # up to 5.1: 200 and `Ok.` or `Fails.`; from 5.2 on: 204 or 401
@@ -225,7 +233,8 @@ class Qbittorrent:
 
     def bind_result(self, port: int) -> BindResult:
         """Read what is new in the log and tell what it says about a port."""
-        self.bind_log.fold(self._new_entries())
+        entries = self._new_entries()  # this may begin a new log
+        self.bind_log.fold(entries)
         return self.bind_log.result(port)
 
     def learn_version(self) -> Version:
@@ -235,7 +244,7 @@ class Qbittorrent:
             webapi = self._get("/api/v2/app/webapiVersion").body.decode("utf-8", "replace").strip()
             build = self._get("/api/v2/app/buildInfo").json(self.where)
             libtorrent = str(build.get("libtorrent", "")) if isinstance(build, dict) else ""
-            numbers = tuple(int(number) for number in re.findall(r"\d+", libtorrent)[:4])
+            numbers = tuple(int(number) for number in re.findall(r"\d{1,9}", libtorrent)[:4])
             self.version = Version(app[:32], webapi[:32], numbers)
         return self.version
 
@@ -265,7 +274,21 @@ class Qbittorrent:
         self._check(response, accepted=range(200, 201))
         return response
 
+    def _refuse_proxy(self, response: Response) -> None:
+        """Raise HttpError for a refusal that is not qBittorrent's: its own are plain text."""
+        if response.status not in (401, 403):
+            return
+        page = response.headers.get("Content-Type", "").startswith("text/html")
+        if page or "WWW-Authenticate" in response.headers:
+            raise HttpError(
+                f"a proxy answers for {self.where}, with status {response.status}",
+                response.status,
+                "let QBITTORRENT_HOST and QBITTORRENT_PORT lead to qBittorrent itself, past the "
+                "proxy; or let the proxy pass /api/ on without a login of its own",
+            )
+
     def _check(self, response: Response, accepted: range) -> None:
+        self._refuse_proxy(response)
         if response.status == 403:
             self.ready = False
             raise SessionExpired(f"{self.where} no longer knows our session")
@@ -321,5 +344,5 @@ def _log_entry(item: Any, where: str) -> LogEntry:
 
 def _address_kind(address: str) -> str:
     if address.startswith("127.") or address == "::1":
-        return "loopback"
+        return "::1" if ":" in address else "127.0.0.1"
     return "ipv6" if ":" in address else "ipv4"

@@ -2,19 +2,26 @@
 
 from __future__ import annotations
 
+import contextlib
+import functools
 import json
 import logging.handlers
 import os
+import resource
+import threading
+from collections.abc import Callable
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from exporter import __version__
+from exporter import HOME, __version__
 from exporter.clock import Clock
-from exporter.config import Config
+from exporter.config import Config, TunnelConfig
 from exporter.daemon import Daemon
 from exporter.errors import QstickyError, StatusFileError
 from exporter.health import StatusFile, remembered
 from exporter.log import LogReader, logger
 from exporter.publisher import Publisher
+from exporter.reload import Changes, compare, needing_restart
 from exporter.tunnel import Tunnel
 
 if TYPE_CHECKING:
@@ -25,13 +32,22 @@ if TYPE_CHECKING:
     from exporter.webserver import WebServer
 
 _MOST_EARLY_LINES = 10_000
+_SWAP_WITHIN_SECONDS = 30.0
+_OPEN_FILES = 8192
+"""A thousand tunnels that all hang have a thousand connections; many systems begin with 1,024."""
 
 
 class Service:
     """The daemon with all its readers, and the web server."""
 
-    def __init__(self, config: Config, clock: Clock) -> None:
-        """Make the parts; raises UsersFileError. Nothing runs yet, status.json says `starting`."""
+    def __init__(
+        self, config: Config, clock: Clock, load: Callable[[], Config] | None = None
+    ) -> None:
+        """Make the parts; raises UsersFileError. Nothing runs yet, status.json says `starting`.
+
+        `load` reads the configuration again, for a reload; None = it never changes.
+        """
+        _allow_open_files()
         # lines that are logged before there are metrics count as well
         self._early_lines = logging.handlers.MemoryHandler(
             _MOST_EARLY_LINES, flushLevel=logging.CRITICAL + 1
@@ -39,15 +55,23 @@ class Service:
         logger.addHandler(self._early_lines)
         self._config = config
         self._clock = clock
+        self._load = load
+        self._reloading = threading.Lock()
         self._users = _read_users(config)
         self._web_server: WebServer | None = None
-        tunnels = _tunnels(config, clock)
+        self._metrics: Metrics | None = None
+        self._board: StatusBoard | None = None
+        self._tunnels = {tunnel.config.name: tunnel for tunnel in _tunnels(config, clock)}
         self._status_file = _status_file(config, clock)
-        for tunnel in tunnels:
+        for tunnel in self._tunnels.values():
             self._status_file.publish(tunnel.starting())
-        log_reader = LogReader(several_tunnels=len(tunnels) > 1)
-        self._publisher = Publisher(self._status_file, [log_reader], clock)
-        self._daemon = Daemon(tunnels, config.interval_seconds, self._publisher, clock)
+        self._log_reader = LogReader(several_tunnels=len(self._tunnels) > 1)
+        self._publisher = Publisher(self._status_file, [self._log_reader], clock)
+        self._daemon = Daemon(
+            self._tunnels.values(), config.interval_seconds, self._publisher, clock
+        )
+        if load:
+            self._daemon.on_reload = self.reload
 
     @property
     def address(self) -> str:
@@ -68,13 +92,81 @@ class Service:
             self._web_server.stop()
         return self._daemon.has_abandoned_work
 
+    def reload(self) -> str:
+        """Load the configuration again; tells why it was rejected, empty where it was not.
+
+        From any thread but the main one: a large file takes a second to read, and the cycles go
+        on meanwhile. The main thread then changes over in one step.
+        """
+        with self._reloading:
+            try:
+                config = self._load() if self._load else self._config
+            except QstickyError as error:
+                self._note_reload(success=False)
+                mistakes = "; ".join(error.message.split("\n"))
+                logger.error(
+                    "The configuration is not reloaded, all goes on as before: %s - %s",
+                    mistakes,
+                    error.fix,
+                )
+                return error.message
+            done = self._daemon.request_call(functools.partial(self._change_over, config))
+            try:
+                done.result(_SWAP_WITHIN_SECONDS)
+            except TimeoutError:
+                return "qSticky is stopping"
+            return ""
+
+    def _change_over(self, config: Config) -> None:
+        """Put a new configuration into force; in the main thread, between two steps."""
+        changes = compare(self._config.tunnels, config.tunnels)
+        before = {tunnel.name: tunnel for tunnel in self._config.tunnels}
+        kept = set(changes.kept)
+        tunnels = {
+            tunnel.name: self._tunnels[tunnel.name]
+            if tunnel.name in kept
+            else self._made_anew(tunnel, before.get(tunnel.name))
+            for tunnel in config.tunnels
+        }
+        for name in changes.removed:
+            self._status_file.forget(name)
+        for name in changes.added:
+            self._status_file.publish(tunnels[name].starting())
+        if self._metrics and self._board:
+            self._metrics.set_tunnels(tunnels, config.interval_seconds)
+            self._board.set_tunnels(tunnels)
+        self._log_reader.several_tunnels = len(tunnels) > 1
+        self._daemon.set_tunnels(tunnels.values())
+        self._say_reload(config, changes)
+        self._tunnels, self._config = tunnels, config
+        self._note_reload(success=True)
+        self._publisher.write()
+
+    def _made_anew(self, tunnel: TunnelConfig, before: TunnelConfig | None) -> Tunnel:
+        remembered = self._status_file.remembered(tunnel.name)
+        if remembered and before and before.qbittorrent.server != tunnel.qbittorrent.server:
+            remembered = replace(remembered, login_note=None)  # another server would ban us
+        return Tunnel(tunnel, self._clock, remembered)
+
+    def _say_reload(self, config: Config, changes: Changes) -> None:
+        for warning in config.warnings:
+            if warning not in self._config.warnings:
+                logger.warning("%s", warning)
+        for name in needing_restart(self._config, config):
+            logger.warning("%s has changed, which a reload can't do - restart qSticky", name)
+        logger.info("The configuration is reloaded; tunnels: %s", changes)
+
+    def _note_reload(self, *, success: bool) -> None:
+        if self._metrics:
+            self._metrics.config_reloaded(success, self._clock.wall())
+
     def _start_web(self) -> None:
         # these take longer to import than the first port takes to be set
         from exporter.board import StatusBoard
         from exporter.metrics import LogCounter, Metrics
         from exporter.webserver import WebServer
 
-        names = [tunnel.name for tunnel in self._config.tunnels]
+        names = list(self._tunnels)
         revision = os.environ.get("QSTICKY_REVISION", "")
         metrics = Metrics(
             __version__, revision, self._config.interval_seconds, names, self._clock.wall
@@ -87,6 +179,7 @@ class Service:
         board = StatusBoard(names)
         self._publisher.add_readers(metrics, board)
         self._publisher.on_write = metrics.file_written
+        self._metrics, self._board = metrics, board
         server = WebServer(self._web_app(board, metrics), self._config.web.listen_address)
         try:
             server.start()
@@ -116,7 +209,9 @@ class Service:
             request_sync,
             __version__,
             users=self._users,
+            docs_url=HOME,
             clock=self._clock.wall,
+            reload=self.reload if self._load and self._config.web.enable_lifecycle else None,
         )
 
 
@@ -150,6 +245,15 @@ def _tunnels(config: Config, clock: Clock) -> list[Tunnel]:
 
 def _status_file(config: Config, clock: Clock) -> StatusFile:
     return StatusFile(config.health_file, __version__, clock.wall(), config.interval_seconds)
+
+
+def _allow_open_files() -> None:
+    """Ask for as many open files as we may have, up to what many tunnels need."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = _OPEN_FILES if hard == resource.RLIM_INFINITY else min(_OPEN_FILES, hard)
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        with contextlib.suppress(ValueError, OSError):
+            resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
 
 
 def _read_users(config: Config) -> Users | None:

@@ -14,27 +14,22 @@ from exporter.decide import (
     LoginMemory,
     login_failed,
     login_opens_at,
+    login_tried,
     may_log_in,
 )
-from exporter.errors import LoginSuspended, ServerError, SessionExpired, Unauthorized
+from exporter.errors import (
+    Banned,
+    HttpError,
+    LoginSuspended,
+    ServerError,
+    SessionExpired,
+    Unauthorized,
+)
 from exporter.model import LoginNote, Operation, Reason
 from exporter.operations import Operations
 from exporter.qbittorrent import Qbittorrent
 
 T = TypeVar("T")
-
-_MAY_HAVE_COUNTED = (
-    Reason.AUTH,
-    Reason.BANNED,
-    Reason.TIMEOUT,
-    Reason.CONNECTION,
-    Reason.INVALID_RESPONSE,
-    Reason.HTTP_5XX,
-)
-"""Failed logins that qBittorrent may have counted towards a ban.
-
-An answer cut short on its way, or a proxy's 502 in its place, hides that it did.
-"""
 
 
 class Session:
@@ -47,20 +42,29 @@ class Session:
         self._password = password
         self._clock = clock
         self._rejected_password = ""
+        self._proven = True
+        """Whether the last login was seen to lead to a session that works."""
         self._login = self._restored(note) if note else LoginMemory()
 
     def call(self, operations: Operations, operation: Operation, call: Callable[[], T]) -> T:
-        """Call; log in before it where needed, and once more where the session has ended."""
-        if not self._qbittorrent.ready:
-            self._log_in(operations)
+        """Call; log in before it where needed, or after it where the session has ended."""
+        if self._qbittorrent.ready:
+            try:
+                return self._prove(operations.timed(operation, call))
+            except SessionExpired:
+                pass
+        self._log_in(operations)
         try:
-            return operations.timed(operation, call)
-        except SessionExpired:
-            self._log_in(operations)
-        try:
-            return operations.timed(operation, call)
+            return self._prove(operations.timed(operation, call))
         except SessionExpired as error:
             raise self._lost() from error
+
+    def _prove(self, result: T) -> T:
+        """Forget the failed logins, as qBittorrent does at a good one, once a session works."""
+        if not self._proven:
+            self._proven = True
+            self._login = LoginMemory()
+        return result
 
     def note(self) -> LoginNote | None:
         """What has to survive a restart of ours; None where no login failed of late."""
@@ -92,24 +96,24 @@ class Session:
         if not operations.timed(Operation.QBITTORRENT_LOGIN, self._qbittorrent.needs_login):
             return
         self._check_suspension()
+        self._login = login_tried(self._login, self._clock.monotonic())
         try:
             operations.timed(Operation.QBITTORRENT_LOGIN, self._qbittorrent.log_in)
         except ServerError as error:
-            if error.reason in _MAY_HAVE_COUNTED:
-                self._note_failure(error.reason)
+            self._note_failure(error.reason)
             raise
-        self._login = LoginMemory()
+        self._proven = False
 
     def _check_suspension(self) -> None:
         now = self._clock.monotonic()
         if may_log_in(self._login, now, same_credentials=self._same_credentials()):
             return
-        banned = self._login.reason is Reason.BANNED
         wait = math.ceil((login_opens_at(self._login, now) - now) / 60)
+        what, fix = _SUSPENSIONS.get(self._login.reason, _NO_ANSWER)
         error = LoginSuspended(
-            f"{self._qbittorrent.where} "
-            f"{'has banned our address' if banned else 'rejected the user name or password'}; "
-            f"so as not to be banned{' again' if banned else ''}, the next login waits {wait} min"
+            f"{self._qbittorrent.where} {what}; so as not to be banned, the next login waits "
+            f"{wait} min",
+            fix,
         )
         error.reason = self._login.reason
         raise error
@@ -144,3 +148,13 @@ class Session:
             f"{where} accepts our login but refuses the next request",
             "check that the clocks of both machines agree, and that no proxy removes cookies",
         )
+
+
+_SUSPENSIONS = {
+    Reason.AUTH: ("rejected the user name or password", LoginSuspended.default_fix),
+    Reason.BANNED: ("has banned our address", Banned.default_fix),
+}
+_NO_ANSWER = (
+    "left several logins without the right answer",
+    f"{HttpError.default_fix}; restart qSticky then, for a login at once",
+)

@@ -1,6 +1,6 @@
 """The one table of options: parser, error texts, `qsticky config` and the docs read it.
 
-Standard library only: `qsticky healthcheck` needs `health_file()` and must start in an instant.
+It reads no value itself: `config.py` does.
 """
 
 from __future__ import annotations
@@ -9,6 +9,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
+
+from exporter.healthcheck import IMAGE_FOLDER, status_path
 
 
 class Kind(StrEnum):
@@ -200,29 +202,18 @@ SETTINGS: tuple[Setting, ...] = (
         "",
         "Users of the web server, a YAML file of `user: bcrypt hash`; none = open to all.",
     ),
+    Setting(
+        "WEB_ENABLE_LIFECYCLE",
+        Kind.BOOLEAN,
+        "false",
+        "Let `POST /-/reload` load the configuration again, as SIGHUP does.",
+    ),
     Setting("QSTICKY_CONFIG", Kind.FILE, "", "A YAML file with a list of `tunnels`."),
 )
 
 BY_NAME: Mapping[str, Setting] = {setting.name: setting for setting in SETTINGS}
 
-IMAGE_FOLDER = Path("/app/health")
-"""Where the image, and the one that it replaces, keeps status.json."""
 
-
-def health_file(environ: Mapping[str, str], image_folder: Path = IMAGE_FOLDER) -> Path:
+def health_file(environ: Mapping[str, str], image_folder: Path = Path(IMAGE_FOLDER)) -> Path:
     """Where status.json is, whether it exists or not."""
-    if chosen := environ.get("HEALTH_FILE", "").strip():
-        return Path(chosen)
-    if _is_folder(image_folder):
-        return image_folder / "status.json"
-    if state_folder := environ.get("STATE_DIRECTORY", "").split(":")[0]:
-        return Path(state_folder) / "status.json"
-    state_home = environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state"
-    return Path(state_home) / "qsticky" / "status.json"
-
-
-def _is_folder(path: Path) -> bool:
-    try:
-        return path.is_dir()
-    except OSError:  # somebody else's /app
-        return False
+    return Path(status_path(environ, str(image_folder)))

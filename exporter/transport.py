@@ -15,19 +15,22 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from socket import socket
-from typing import Any
+from typing import Any, cast
+from urllib.parse import urlencode
 
-import requests
 import urllib3
-from requests.adapters import HTTPAdapter
 from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
+from urllib3.response import BaseHTTPResponse
 
 from exporter.config import Server
 from exporter.errors import InvalidResponse, ServerError, TimedOut, TlsFailed, Unreachable
+from exporter.http_library import requests
 
 LARGEST_BODY_BYTES = 1_000_000
 _CHUNK_BYTES = 65_536
+_MOST_PREPARED = 16
+"""A tunnel asks for less than ten things; each new position in a log makes one more."""
 
 Chain = list[BaseException]
 
@@ -70,9 +73,12 @@ class Transport:
         if server.https and not server.verify:
             # the user has chosen so; a warning of Python's would say it in the log, unformatted
             urllib3.disable_warnings(urllib3.exceptions.InsecureRequestWarning)
-        adapter = _DeadlineAdapter()
-        self.session.mount("http://", adapter)
-        self.session.mount("https://", adapter)
+        self._adapter = _DeadlineAdapter()
+        self.session.mount("http://", self._adapter)
+        self.session.mount("https://", self._adapter)
+        self._timeout = urllib3.Timeout(connect=timeout_seconds, read=timeout_seconds)
+        self._prepared: dict[str, requests.PreparedRequest] = {}
+        self._prepared_with: object = None
 
     @property
     def where(self) -> str:
@@ -90,7 +96,11 @@ class Transport:
 
     def post(self, path: str, form: Mapping[str, str]) -> Response:
         """POST a form, once: the server may have acted on it even where no answer comes."""
-        return self._send("POST", path, form=form)
+        return self._send("POST", path, body=form)
+
+    def put(self, path: str, document: Mapping[str, str]) -> Response:
+        """PUT JSON, once."""
+        return self._send("PUT", path, body=json.dumps(document))
 
     def close(self) -> None:
         """Close the connection that is kept open."""
@@ -102,31 +112,68 @@ class Transport:
         path: str,
         *,
         params: Mapping[str, str] | None = None,
-        form: Mapping[str, str] | None = None,
+        body: Mapping[str, str] | str | None = None,
         limit: int = LARGEST_BODY_BYTES,
     ) -> Response:
         try:
-            with self.session.request(
-                method,
-                self.server.url + path,
-                params=params,
-                data=form,
-                timeout=self.timeout_seconds,
-                verify=self.server.verify,
-                allow_redirects=False,
-                stream=True,
-            ) as answer:
-                return Response(answer.status_code, answer.headers, self._read(answer, limit))
+            request = self._request(method, path, params, body)
+            # past the session, which would look for proxies, redirects and hooks of no use to us
+            answer = self._adapter.exchange(request, self._timeout, self.server.verify)
+            try:
+                if "Set-Cookie" in answer.headers:
+                    self._keep_cookies(request, answer)
+                return Response(answer.status, answer.headers, self._read(answer, limit))
+            finally:
+                answer.close()
+                answer.release_conn()
         except (requests.RequestException, urllib3.exceptions.HTTPError, OSError) as error:
             raise translate(error, self.where, self.timeout_seconds) from error
 
-    def _read(self, answer: requests.Response, limit: int) -> bytes:
-        body = bytearray()
-        while chunk := answer.raw.read(_CHUNK_BYTES, decode_content=True):
-            body += chunk
-            if len(body) > limit:
+    def _request(
+        self,
+        method: str,
+        path: str,
+        params: Mapping[str, str] | None,
+        body: Mapping[str, str] | str | None,
+    ) -> requests.PreparedRequest:
+        """Make the request, or take the one made before: that costs more than the exchange."""
+        session = self.session
+        target = f"{path}?{urlencode(params)}" if params else path
+        if method != "GET":
+            return self._prepare(method, target, body)
+        cookies = [(cookie.name, cookie.value) for cookie in session.cookies]
+        held = (list(session.headers.items()), session.auth, cookies)
+        if held != self._prepared_with or len(self._prepared) == _MOST_PREPARED:
+            self._prepared_with = held
+            self._prepared.clear()
+        if target not in self._prepared:
+            self._prepared[target] = self._prepare(method, target, body)
+        return self._prepared[target]
+
+    def _prepare(
+        self, method: str, target: str, body: Mapping[str, str] | str | None
+    ) -> requests.PreparedRequest:
+        made = requests.Request(method, self.server.url + target, data=body)
+        prepared = self.session.prepare_request(made)
+        # urllib3 copies them each time, and a plain dict faster than requests' own
+        prepared.headers = dict(prepared.headers)  # type: ignore[assignment]
+        return prepared
+
+    def _keep_cookies(self, request: requests.PreparedRequest, answer: BaseHTTPResponse) -> None:
+        extract: Any = requests.cookies.extract_cookies_to_jar
+        extract(self.session.cookies, request, answer)
+
+    def _read(self, answer: BaseHTTPResponse, limit: int) -> bytes:
+        packed = "Content-Encoding" in answer.headers
+        chunks, length = [], 0
+        while chunk := answer.read(_CHUNK_BYTES, decode_content=True):
+            chunks.append(chunk)
+            length += len(chunk)
+            if length > limit:
                 raise InvalidResponse(f"{self.where} answered with more than {limit} bytes")
-        return bytes(body)
+            if answer.length_remaining == 0 and not packed:
+                break
+        return b"".join(chunks)
 
 
 class _ConnectionClosed(Unreachable):
@@ -279,7 +326,7 @@ class _DeadlineHTTPSPool(HTTPSConnectionPool):
     ConnectionCls = _DeadlineHTTPSConnection
 
 
-class _DeadlineAdapter(HTTPAdapter):
+class _DeadlineAdapter(requests.adapters.HTTPAdapter):
     """requests' adapter, one connection a server, without retries of its own."""
 
     def __init__(self) -> None:
@@ -291,3 +338,30 @@ class _DeadlineAdapter(HTTPAdapter):
             "http": _DeadlineHTTPPool,
             "https": _DeadlineHTTPSPool,
         }
+        self._pool: Any = None
+
+    def get_connection_with_tls_context(self, *args: Any, **kwargs: Any) -> Any:
+        """The one pool: its server and how that is verified stay the same."""
+        if self._pool is None:
+            self._pool = super().get_connection_with_tls_context(*args, **kwargs)
+        return self._pool
+
+    def request_url(self, request: requests.PreparedRequest, proxies: object) -> str:
+        """The path: there is no proxy, which would need the whole URL."""
+        return request.path_url
+
+    def exchange(
+        self, request: requests.PreparedRequest, timeout: urllib3.Timeout, verify: bool | str
+    ) -> BaseHTTPResponse:
+        """Send, and hand out urllib3's answer with its body still to be read."""
+        answer: Any = self.send(request, stream=True, timeout=timeout, verify=verify)  # type: ignore[arg-type]  # the published types leave Timeout out
+        return cast("BaseHTTPResponse", answer)
+
+    def build_response(self, _: requests.PreparedRequest, answer: BaseHTTPResponse) -> Any:
+        """Nothing: requests would make a Response with cookies and history, which nobody reads."""
+        return answer
+
+    def close(self) -> None:
+        """Close the connection."""
+        self._pool = None
+        super().close()

@@ -27,6 +27,7 @@ from exporter.decide import (
     notice,
     opened,
     settled,
+    should_announce,
     state_of,
 )
 from exporter.errors import BindFailed, ServerError
@@ -47,6 +48,7 @@ from exporter.model import (
 )
 from exporter.operations import Operations
 from exporter.qbittorrent import Qbittorrent
+from exporter.restart import VpnRestart
 from exporter.session import Session
 
 T = TypeVar("T")
@@ -85,6 +87,9 @@ class Tunnel:
         self._session = Session(
             self._qbittorrent, config.qbittorrent.password, clock, remembered.login_note
         )
+        self._restart = VpnRestart(
+            self._gluetun, clock, config.restart_vpn_after_seconds, remembered.vpn_note
+        )
         self._memory = Memory()
         self._previous: Outcome | None = None
         self._now = _Cycle(Operations(clock))
@@ -106,12 +111,14 @@ class Tunnel:
         self._note_port_change()
         self._memory = notice(observation, self._memory, now)
         state = self._act(observation, now)
+        self._announce(state)
         self._learn_more(state)
+        self._now.events += self._restart.step(observation.gluetun, self._now.operations)
         now = self._clock.monotonic()
         self._memory = settled(state, self._memory, now)
         self._note_sync(state, now)
         pause = next_look(state, self._memory, now, self.config.interval_seconds)
-        outcome = self._outcome(state, pause)
+        outcome = self._outcome(state, min(pause, self._restart.next_look_seconds))
         said = (*outcome.events, *events.changes(self._previous, outcome))
         self._previous = replace(outcome, events=said)
         return self._previous
@@ -199,8 +206,10 @@ class Tunnel:
         if has_drifted(reading, self._memory):
             kept = NO_PORT if reading.random_port else reading.listening_port
             self._now.events.append(events.drift(kept, port, random_port=reading.random_port))
-        self._now.events.append(events.update_needed(reading.listening_port, port))
+        if not self._tried_before(port):
+            self._now.events.append(events.update_needed(reading.listening_port, port))
         self._memory = opened(self._memory, now, rebind=False)
+        self._memory = replace(self._memory, announce=self.config.reannounce_after_change)
         if reading.listening_port == port:
             # up to 4.3, switching the random port off leaves the socket where it is
             self._send_neighbour(port)
@@ -208,6 +217,15 @@ class Tunnel:
         self._prove(port)
         self._now.events.append(events.updated(port))
         self._last_change = self._last_change or self._clock.wall()
+
+    def _tried_before(self, port: int) -> bool:
+        """Whether the last cycle tried the same in vain: that was said already."""
+        last = self._previous
+        if last is None or last.in_sync:
+            return False
+        tried = any(done.operation is Operation.QBITTORRENT_SET_PORT for done in last.operations)
+        same = (last.listening_port, last.forwarded_port) == (self._now.listening_port, port)
+        return tried and same
 
     def _rebind(self, port: int, reading: QbittorrentReading, now: float) -> None:
         dead = is_dead(reading, self._memory, now)
@@ -260,6 +278,20 @@ class Tunnel:
 
     def _bind_failed(self, port: int) -> BindFailed:
         return BindFailed(f"{self._qbittorrent.where} can't listen on its port {port}")
+
+    def _announce(self, state: SyncState) -> None:
+        """Have the trackers told once a new port is open: by itself that takes half an hour."""
+        now = self._clock.monotonic()
+        if state is not SyncState.IN_SYNC or not should_announce(self._memory, now):
+            return
+        self._memory = replace(self._memory, announced_at=now)
+        call = functools.partial(
+            self._in_session, Operation.QBITTORRENT_TRANSFER, self._qbittorrent.reannounce
+        )
+        failed = self._now.operations.attempt(Operation.QBITTORRENT_TRANSFER, call)
+        if failed is None:
+            self._memory = replace(self._memory, announce=False)
+            self._now.events.append(events.announced(self._now.listening_port))
 
     def _explain(self, state: SyncState) -> None:
         """Say why the state is what it is where no exchange failed."""
@@ -333,6 +365,7 @@ class Tunnel:
             events=tuple(cycle.events),
             operations=tuple(cycle.operations.results),
             login_note=note,
+            vpn_note=self._restart.note(),
         )
 
     def _monotonic_time(self, wall: float) -> float:

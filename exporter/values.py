@@ -11,7 +11,7 @@ from exporter.settings import Kind, Setting
 
 LARGEST_FILE_BYTES = 1_000_000
 
-_TRUE, _FALSE = ("true", "1", "yes", "on"), ("false", "0", "no", "off")
+TRUE_WORDS, FALSE_WORDS = ("true", "1", "yes", "on"), ("false", "0", "no", "off")
 _HOST_NAME = re.compile(r"[A-Za-z0-9_-]{1,63}(\.[A-Za-z0-9_-]{1,63})*\.?")
 
 
@@ -77,7 +77,7 @@ def _is_port(given: str) -> bool:
 
 
 def _check_boolean(given: str) -> None:
-    if given.lower() not in _TRUE + _FALSE:
+    if given.lower() not in TRUE_WORDS + FALSE_WORDS:
         raise ValueError(_given(given))
 
 
@@ -133,7 +133,7 @@ def _check_listen_address(given: str) -> None:
 
 def is_true(text: str) -> bool:
     """Whether a checked boolean is true."""
-    return text.lower() in _TRUE
+    return text.lower() in TRUE_WORDS
 
 
 def read_text(path: Path) -> str:

@@ -107,6 +107,8 @@ class WebApp:
     users: Users | None = None
     docs_url: str = ""
     clock: Callable[[], float] = time.time
+    reload: Callable[[], str] | None = None
+    """Loads the configuration again and tells why it was rejected; None = nobody may."""
     _routes: Mapping[str, Mapping[str, _Handler]] = field(init=False, repr=False)
     _open_to_all = frozenset({"/-/healthy", "/-/ready"})
 
@@ -118,6 +120,7 @@ class WebApp:
             "/-/healthy": {"GET": self._healthy},
             "/-/ready": {"GET": self._ready},
             "/-/sync": {"POST": self._sync},
+            "/-/reload": {"POST": self._reload},
         }
         object.__setattr__(self, "_routes", routes)
 
@@ -228,12 +231,18 @@ class WebApp:
             return _text(HTTPStatus.OK, "ready")
         return _text(HTTPStatus.SERVICE_UNAVAILABLE, "the first check is still under way")
 
+    def _reload(self, request: _Request) -> _Response:
+        if self.reload is None:
+            return _text(HTTPStatus.FORBIDDEN, "switched off; set WEB_ENABLE_LIFECYCLE=true")
+        if _comes_from_elsewhere(request):
+            return _foreign_form()
+        if mistake := self.reload():
+            return _text(HTTPStatus.INTERNAL_SERVER_ERROR, f"not reloaded: {mistake}")
+        return _text(HTTPStatus.OK, "reloaded")
+
     def _sync(self, request: _Request) -> _Response:
         if _comes_from_elsewhere(request):
-            return _text(
-                HTTPStatus.FORBIDDEN,
-                "refused: another site sent this form; a proxy between must keep the Host header",
-            )
+            return _foreign_form()
         form = request.form()
         tunnel = request.first("tunnel") or form.get("tunnel")
         if tunnel is not None and tunnel not in self.board.views():
@@ -267,7 +276,17 @@ def _comes_from_elsewhere(request: _Request) -> bool:
     if site:
         return site == "cross-site"
     origin = request.header("Origin")
-    return bool(origin) and urlsplit(origin).netloc != request.header("Host")
+    try:
+        return bool(origin) and urlsplit(origin).netloc != request.header("Host")
+    except ValueError:  # such as `http://[`, which no browser sends
+        return True
+
+
+def _foreign_form() -> _Response:
+    return _text(
+        HTTPStatus.FORBIDDEN,
+        "refused: another site sent this form; a proxy between must keep the Host header",
+    )
 
 
 def _text(status: HTTPStatus, message: str, *headers: tuple[str, str]) -> _Response:

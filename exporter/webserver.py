@@ -212,6 +212,11 @@ _HIGHEST_TCP_PORT = 65535
 _FORM_FIX = "write it like 0.0.0.0:9809, or leave it empty for no web server"
 
 
+def try_to_listen(listen_address: str) -> None:
+    """Open the socket and close it again; raises ListenFailed."""
+    _listen(*parse_listen_address(listen_address), listen_address).close()
+
+
 def _adjustments() -> Adjustments:
     return Adjustments(
         ident="qSticky",

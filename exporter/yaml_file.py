@@ -11,7 +11,7 @@ from typing import Any
 from exporter.settings import SETTINGS, Kind, Setting
 from exporter.values import read_text, why
 
-_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,62}")
+NAME_PATTERN = "[A-Za-z0-9][A-Za-z0-9_.-]{0,62}"
 _SECTIONS = ("gluetun", "qbittorrent")
 
 KeyPath = tuple[str, ...]
@@ -96,7 +96,7 @@ class _Reader:
 
     def _name(self, item: dict[Any, Any], where: str, count: int) -> str:
         name = item.get("name", NO_FILE.name if count == 1 else None)
-        if isinstance(name, str) and _NAME.fullmatch(name):
+        if isinstance(name, str) and re.fullmatch(NAME_PATTERN, name):
             return name
         shown = repr(name) if isinstance(name, str) else _kind(name)
         self.mistakes.append(
@@ -174,12 +174,18 @@ def _load_yaml(path: Path) -> Any:
 
         def construct_object(self, node: yaml.Node, deep: bool = False) -> Any:
             try:
-                return super().construct_object(node, deep)
+                made = super().construct_object(node, deep)
             except (AttributeError, LookupError, TypeError, ValueError) as error:
                 # such as 2024-13-45, which looks like a date: PyYAML trusts that it is one
                 raise yaml.constructor.ConstructorError(
                     problem="found text that needs quotes", problem_mark=node.start_mark
                 ) from error
+            if isinstance(made, int) and made.bit_length() > 64:
+                # Python refuses to print numbers of more than 4,300 digits
+                raise yaml.constructor.ConstructorError(
+                    problem="found a huge number", problem_mark=node.start_mark
+                )
+            return made
 
     try:
         return yaml.load(read_text(path), UniqueKeys)  # noqa: S506  # it is a SafeLoader

@@ -42,7 +42,7 @@ class Recorder:
 class Rig:
     """Both servers, and a daemon that can be started anew; use it as a context."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913  # each is an option, given by name
         self,
         folder: Path,
         *,
@@ -79,17 +79,20 @@ class Rig:
         self._leave.callback(_restore_logger, *before)
         self._leave.enter_context(self.gluetun)
         self._leave.enter_context(self.qbittorrent)
-        self._leave.callback(lambda: self.tunnel.close())
         self.start_daemon()
+        self._leave.callback(self._close_tunnel)
         return self
 
     def __exit__(self, *_: object) -> None:
         self._leave.close()
 
+    def _close_tunnel(self) -> None:
+        self.tunnel.close()
+
     def start_daemon(self) -> None:
         """Start qSticky, for the first time or after it was killed."""
-        if hasattr(self, "tunnel"):
-            self.tunnel.close()
+        if self.recorder.outcomes:
+            self._close_tunnel()
         settings = config.load(self.environ)
         set_up(settings.log_level, settings.log_format, self.log)
         for warning in settings.warnings:
@@ -108,8 +111,9 @@ class Rig:
         self.metrics = Metrics("2.0.0", "", interval, ["default"], self.clock.wall)
         logger.addHandler(LogCounter(self.metrics))
         self.board = StatusBoard(["default"])
-        readers = [LogReader(several_tunnels=False), self.metrics, self.board, self.recorder]
-        self.publisher = Publisher(self.status_file, readers, self.clock)
+        log_reader = LogReader(several_tunnels=False)
+        self.publisher = Publisher(self.status_file, [log_reader, self.metrics], self.clock)
+        self.publisher.add_readers(self.board, self.recorder)
         self.publisher.on_write = self.metrics.file_written
         self.daemon = Daemon([self.tunnel], interval, self.publisher, self.clock, InlineExecutor())
         self.app = WebApp(

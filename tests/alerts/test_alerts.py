@@ -67,7 +67,8 @@ def test_an_alert_says_what_it_is_in_one_sentence_and_where_to_read_on(
     assert set(rule["annotations"]) == {"summary", "description", "runbook_url"}
     assert re.fullmatch(r"[^{}.]+\.", rule["annotations"]["summary"])
     assert rule["annotations"]["description"].endswith(".")
-    assert rule["annotations"]["runbook_url"] == f"docs/runbooks.md#{rule['alert'].lower()}"
+    address = "https://github.com/qsticky/qsticky/blob/main/docs/runbooks.md"
+    assert rule["annotations"]["runbook_url"] == f"{address}#{rule['alert'].lower()}"
     assert rule["labels"]["severity"] in {"critical", "warning"}
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import datetime
 import errno
+import functools
 import os
 import socket
 import ssl
@@ -119,6 +120,7 @@ STEPS = (
 
 ANSWERS: dict[str, AnyFault] = {
     "reset": Fault.RESET,
+    "answer lost": Fault.LOST,
     "hang": Fault.HANG,
     "slow drip": Fault.SLOW,
     "cut body": Fault.CUT,
@@ -141,7 +143,7 @@ ANSWERS: dict[str, AnyFault] = {
 }
 SLOW = ("hang", "slow drip", "no HTTPS")
 """They last until the time limit, so it is made short for them."""
-SHORT_SECONDS = 0.3
+SHORT_SECONDS = 0.4
 HARMLESS = {
     ("setting the port", "cut body"),
     ("setting the port", "wrong length"),
@@ -180,7 +182,7 @@ def scenes() -> Iterator[Scene]:
                 step.title,
                 name,
                 step.operation,
-                Rig,
+                functools.partial(_rig, name),
                 step.prepare,
                 lambda rig, _, step=step, fault=fault: _fail(rig, step, fault),  # type: ignore[misc]
                 _heal,
@@ -189,6 +191,11 @@ def scenes() -> Iterator[Scene]:
             yield _scene(step.title, "expired session", None, _end_sessions)
     yield from _status_file_scenes()
     yield from _clock_scenes()
+
+
+def _rig(fault: str, folder: Path, **environ: str) -> Rig:
+    limit = f"{SHORT_SECONDS:g}" if fault in SLOW else "10"
+    return Rig(folder, environ={"REQUEST_TIMEOUT": limit, **environ})
 
 
 def _scene(
@@ -247,7 +254,7 @@ def _server_scenes(step: Step) -> Iterator[Scene]:
             step.title,
             fault,
             step.operation,
-            lambda folder: _https_rig(folder, name),
+            functools.partial(_https_rig, name, fault),
             step.prepare,
             lambda rig, _, fault=fault: _present(rig, name, _certificate(fault)),  # type: ignore[misc]
             lambda rig: _present(rig, name, _certificate("right")),
@@ -277,14 +284,12 @@ def _certificate(fault: str) -> ssl.SSLContext | None:
     return context
 
 
-def _https_rig(folder: Path, name: str) -> Rig:
+def _https_rig(name: str, fault: str, folder: Path) -> Rig:
     authority = folder / "authority.pem"
     AUTHORITY.cert_pem.write_to_path(str(authority))
     variable = name.upper()
-    rig = Rig(
-        folder,
-        environ={f"{variable}_HTTPS": "true", f"{variable}_CA_FILE": str(authority)},
-    )
+    https = {f"{variable}_HTTPS": "true", f"{variable}_CA_FILE": str(authority)}
+    rig = _rig(fault, folder, **https)
     server_of(rig, name)._context = _certificate("right")
     return rig
 
@@ -394,7 +399,6 @@ def play(scene: Scene, folder: Path, patch: pytest.MonkeyPatch) -> Result:
         writes = len(rig.qbittorrent.writes)
         before = failures(rig)
         with patch.context() as patched:
-            _set_time_limit(rig, SHORT_SECONDS if scene.fault in SLOW else 10.0)
             scene.strike(rig, patched)
             outcome = rig.next_cycle()
             said = _neutral(rig, rig.lines())
@@ -405,7 +409,6 @@ def play(scene: Scene, folder: Path, patch: pytest.MonkeyPatch) -> Result:
             said_again = _neutral(rig, rig.lines())
         time.tzset()
         scene.undo(rig)
-        _set_time_limit(rig, 10.0)
         return Result(
             step=scene.step,
             fault=scene.fault,
@@ -468,8 +471,3 @@ def _seconds_until_well(rig: Rig) -> float:
         if rig.next_cycle().in_sync and rig.status["state"] == "in_sync":
             return round(rig.clock.now - ended)
     raise AssertionError("not in sync within two hours")
-
-
-def _set_time_limit(rig: Rig, seconds: float) -> None:
-    for client in (rig.tunnel._gluetun, rig.tunnel._qbittorrent):
-        client._transport.timeout_seconds = seconds

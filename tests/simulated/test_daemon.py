@@ -1,19 +1,22 @@
 """The loop: what is due when, on clocks that jump, and how it stops."""
 
+import dataclasses
 import datetime
 import json
+import threading
 from collections.abc import Callable, Iterator
-from concurrent.futures import Future
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import ParamSpec, TypeVar
 
 import pytest
 
 from exporter import config
-from exporter.daemon import Daemon, SteadyScheduler
+from exporter.daemon import Daemon
 from exporter.health import StatusFile
-from exporter.model import Outcome
+from exporter.model import Operation, OperationResult, Outcome, SyncState
 from exporter.publisher import Publisher
+from exporter.scheduler import SteadyScheduler
 from exporter.simulator import Role, SimulatedGluetun, SimulatedQbittorrent
 from exporter.tunnel import Tunnel
 from tests.fakes import FakeClock, InlineExecutor
@@ -216,3 +219,170 @@ def test_an_error_of_our_own_is_shown_and_does_not_end_the_loop(
     rig.tunnel._gluetun = client
     rig.run_for(31)
     assert rig.recorder.outcomes[-1].in_sync
+
+
+class Many:
+    """A daemon with tunnels of which nothing is real but their names, on a clock turned by hand."""
+
+    def __init__(self, folder: Path, names: str) -> None:
+        self.clock = FakeClock()
+        self.executor = SlowExecutor()
+        self.recorder = Recorder()
+        self.path = folder / "status.json"
+        status_file = StatusFile(self.path, "2.0.0", self.clock.wall(), 30.0)
+        self.publisher = Publisher(status_file, [self.recorder], self.clock)
+        self.tunnels = {name: StubTunnel(name, self.clock) for name in names}
+        self.daemon = self.build()
+
+    def build(self) -> Daemon:
+        tunnels = list(self.tunnels.values())
+        return Daemon(tunnels, 30.0, self.publisher, self.clock, self.executor)
+
+    def finish(self) -> None:
+        self.executor.finish()
+        self.daemon.step(0)
+
+    def looks(self) -> list[str]:
+        return [outcome.tunnel for outcome in self.recorder.outcomes]
+
+
+class StubTunnel(Tunnel):
+    """A tunnel that is always in sync."""
+
+    def __init__(self, name: str, clock: FakeClock) -> None:
+        [one] = config.load({"GLUETUN_AUTH_TYPE": "none"}).tunnels
+        super().__init__(dataclasses.replace(one, name=name), clock)
+        self.closed = False
+        self.pause = 30.0
+        self.took = 0.01
+
+    def cycle(self, *, pushed: bool = False) -> Outcome:
+        result = OperationResult(Operation.GLUETUN_PORT, self.took)
+        return Outcome(
+            self.config.name,
+            SyncState.IN_SYNC,
+            self._clock.wall(),
+            30.0,
+            next_look_seconds=self.pause,
+            operations=(result,),
+        )
+
+    def close(self) -> None:
+        self.closed = True
+
+
+def test_first_cycles_are_spread(tmp_path: Path) -> None:
+    many = Many(tmp_path, "abc")
+    begun = []
+    for _ in range(8):
+        many.daemon.step(0)
+        begun.append(many.executor.submitted)
+        many.clock.now += 0.01
+    assert begun == [1, 1, 1, 2, 2, 2, 3, 3]
+
+
+def test_a_thousand_first_cycles_take_no_longer_than_an_interval(tmp_path: Path) -> None:
+    many = Many(tmp_path, "".join(map(chr, range(0x4E00, 0x4E00 + 2000))))
+    many.daemon.step(0)
+    due = [watch.job.due_at - many.clock.now for watch in many.daemon._watches.values()]
+    assert (round(due[1], 3), round(due[-1], 3)) == (0.015, 29.985)
+
+
+def test_a_removed_tunnel_is_forgotten_and_closed(tmp_path: Path) -> None:
+    many = Many(tmp_path, "ab")
+    many.daemon.step(0)
+    many.finish()
+    removed = many.tunnels.pop("a")
+    many.daemon.set_tunnels(many.tunnels.values())
+    assert removed.closed
+    many.clock.now += 60
+    many.daemon.step(0)
+    many.finish()
+    assert many.looks() == ["a", "b"]
+    assert many.executor.submitted == 2
+
+
+def test_what_a_removed_tunnel_still_finds_out_is_told_to_nobody(tmp_path: Path) -> None:
+    many = Many(tmp_path, "a")
+    many.daemon.step(0)
+    removed = many.tunnels.pop("a")
+    many.daemon.set_tunnels([])
+    seen = [(removed.closed, many.daemon.has_abandoned_work)]
+    many.finish()
+    seen.append((removed.closed, many.daemon.has_abandoned_work))
+    assert seen == [(False, True), (True, False)]
+    assert many.looks() == []
+
+
+def test_a_changed_tunnel_waits_for_the_end_of_its_former_cycle(tmp_path: Path) -> None:
+    many = Many(tmp_path, "a")
+    many.daemon.step(0)
+    former, many.tunnels["a"] = many.tunnels["a"], StubTunnel("a", many.clock)
+    many.daemon.set_tunnels(many.tunnels.values())
+    many.daemon.step(0)
+    assert many.executor.submitted == 1
+    many.finish()
+    assert (former.closed, many.looks()) == (True, [])
+    assert many.executor.submitted == 2
+    many.finish()
+    assert many.looks() == ["a"]
+
+
+def test_an_unchanged_tunnel_keeps_its_time(tmp_path: Path) -> None:
+    many = Many(tmp_path, "a")
+    many.daemon.step(0)
+    many.finish()
+    many.clock.now += 20
+    many.tunnels["b"] = StubTunnel("b", many.clock)
+    many.daemon.set_tunnels(many.tunnels.values())
+    many.daemon.step(0)
+    many.finish()
+    many.clock.now += 10
+    many.daemon.step(0)
+    many.finish()
+    assert many.looks() == ["a", "b", "a"]
+
+
+def test_hanging_tunnels_hold_nobody_up(tmp_path: Path) -> None:
+    names = "".join(map(chr, range(0x4E00, 0x4E00 + 100)))
+    many = Many(tmp_path, names)
+    many.clock.now += 5  # all are due at once, and none ends
+    many.daemon.step(0)
+    assert many.executor.submitted == 16
+    assert many.daemon.idle() == 1.0
+    many.clock.now += 1.0
+    many.daemon.step(0)
+    assert many.executor.submitted == 32
+
+
+def test_connections_of_many_tunnels_are_closed_before_a_long_pause(tmp_path: Path) -> None:
+    many = Many(tmp_path, "abcdefghijk")
+    many.clock.now += 5
+    many.tunnels["k"].pause = 2.0
+    many.daemon.step(0)
+    for _ in many.tunnels:
+        many.finish()
+    closed = {name: tunnel.closed for name, tunnel in many.tunnels.items()}
+    assert (closed["a"], closed["k"]) == (True, False)
+
+
+def test_a_stop_leaves_those_that_stand_in_line(tmp_path: Path) -> None:
+    many = Many(tmp_path, "a")
+    many.daemon = Daemon(
+        many.tunnels.values(), 30.0, many.publisher, many.clock, ThreadPoolExecutor(1)
+    )
+    release, begun = threading.Event(), threading.Event()
+
+    def hang() -> None:
+        begun.set()
+        release.wait(30)
+
+    blocker = many.daemon._executor.submit(hang)
+    begun.wait(30)
+    many.daemon.step(0)  # its cycle waits behind
+    many.daemon.request_stop()
+    many.daemon.run()
+    release.set()
+    blocker.result(30)
+    assert not many.daemon.has_abandoned_work
+    assert json.loads(many.path.read_text())["state"] == "stopped"

@@ -6,10 +6,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from tests.parts.daemon import QstickyProcess, wait_until
-from tests.parts.qbittorrent import free_port
 
 from exporter.simulator import Role, SimulatedGluetun, SimulatedQbittorrent
+from tests.parts.daemon import QstickyProcess, wait_until
+from tests.parts.qbittorrent import free_port
 
 
 @pytest.fixture

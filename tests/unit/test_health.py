@@ -14,7 +14,8 @@ from typing import Any
 import pytest
 
 from exporter.errors import StatusFileError
-from exporter.health import StatusFile, Verdict, healthcheck, judge, remembered
+from exporter.health import StatusFile, remembered
+from exporter.healthcheck import judge, main
 from exporter.model import (
     ConnectionStatus,
     Failure,
@@ -490,35 +491,38 @@ def test_a_file_that_cannot_be_read_is_a_clear_error(path: Path) -> None:
 def test_a_fresh_healthy_file_is_healthy(path: Path) -> None:
     status_file(path, IN_SYNC).write(NOW)
 
-    assert judge(path, NOW) == Verdict(True, "healthy: in_sync")
+    assert judge(str(path), NOW) == (True, "healthy: in_sync")
 
 
 def test_an_unhealthy_file_says_why(path: Path) -> None:
     status_file(path, FAILING).write(NOW + 100)
 
-    assert judge(path, NOW + 100) == Verdict(
-        False, "unhealthy: gluetun_unreachable: Gluetun timed out"
+    assert judge(str(path), NOW + 100) == (
+        False,
+        "unhealthy: gluetun_unreachable: Gluetun timed out",
     )
 
 
 def test_a_stopped_daemon_is_unhealthy(path: Path) -> None:
     status_file(path, IN_SYNC).write(NOW, stopped=True)
 
-    assert judge(path, NOW) == Verdict(False, "unhealthy: stopped")
+    assert judge(str(path), NOW) == (False, "unhealthy: stopped")
 
 
 def test_a_file_older_than_three_intervals_and_30_seconds_is_unhealthy(path: Path) -> None:
     status_file(path, IN_SYNC).write(NOW)
 
-    assert judge(path, NOW + 120) == Verdict(True, "healthy: in_sync")
-    assert judge(path, NOW + 120.6) == Verdict(
-        False, f"unhealthy: nothing was written to {path} for 121 s"
+    assert judge(str(path), NOW + 120) == (True, "healthy: in_sync")
+    assert judge(str(path), NOW + 120.6) == (
+        False,
+        f"unhealthy: nothing was written to {path} for 121 s",
     )
 
 
 def test_without_a_file_it_is_unhealthy(path: Path) -> None:
-    assert judge(path, NOW) == Verdict(
-        False, f"unhealthy: can't read {path}: No such file or directory"
+    assert judge(str(path), NOW) == (
+        False,
+        f"unhealthy: can't read {path}: No such file or directory",
     )
 
 
@@ -549,35 +553,36 @@ _TIME = '"timestamp": "2027-01-15T08:00:00+00:00", "state": "in_sync"'
 def test_what_is_no_status_file_is_unhealthy(content: str, path: Path) -> None:
     path.write_text(content)
 
-    assert judge(path, NOW) == Verdict(False, f"unhealthy: {path} is not a status file of qSticky")
+    assert judge(str(path), NOW) == (False, f"unhealthy: {path} is not a status file of qSticky")
 
 
 @pytest.mark.parametrize("value", ['"true"', "1", "{}", "null", "false"])
 def test_only_true_is_healthy(value: str, path: Path) -> None:
     path.write_text(f'{{"healthy": {value}, {_TIME}, "interval_seconds": 30}}')
 
-    assert judge(path, NOW) == Verdict(False, "unhealthy: in_sync")
+    assert judge(str(path), NOW) == (False, "unhealthy: in_sync")
 
 
 def test_an_interval_that_is_not_a_number_makes_the_file_old(path: Path) -> None:
     path.write_text(f'{{"healthy": true, {_TIME}, "interval_seconds": NaN}}')
 
-    assert not judge(path, NOW).healthy
+    assert not judge(str(path), NOW)[0]
 
 
-def test_the_healthcheck_looks_at_the_clock(path: Path) -> None:
+def test_the_healthcheck_looks_at_the_clock(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HEALTH_FILE", str(path))
     status_file(path, IN_SYNC).write(NOW)
     document = json.loads(path.read_text())
     now = datetime.now().astimezone()
 
     document["timestamp"] = now.isoformat()
     path.write_text(json.dumps(document))
-    fresh = healthcheck(path)
+    fresh = main()
     document["timestamp"] = (now - timedelta(minutes=5)).isoformat()
     path.write_text(json.dumps(document))
-    old = healthcheck(path)
+    old = main()
 
-    assert (fresh.healthy, old.healthy) == (True, False)
+    assert (fresh, old) == (0, 1)
 
 
 @pytest.mark.parametrize(("outcome", "code"), [(IN_SYNC, 0), (FAILING, 1)])

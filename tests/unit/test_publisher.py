@@ -3,6 +3,7 @@
 import io
 import json
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -10,7 +11,7 @@ import pytest
 from exporter.clock import Clock
 from exporter.health import StatusFile
 from exporter.log import logger, set_up
-from exporter.model import Outcome, SyncState
+from exporter.model import Outcome, SyncState, VpnNote
 from exporter.publisher import Publisher
 
 NOW = 1_800_000_000.0
@@ -132,3 +133,59 @@ def test_the_last_file_says_that_we_stopped(tmp_path: Path) -> None:
     made.write(stopped=True)
 
     assert json.loads(path.read_text())["state"] == "stopped"
+
+
+def test_many_tunnels_share_a_write_a_second(tmp_path: Path) -> None:
+    path, clock = tmp_path / "status.json", TurnedClock()
+    made = publisher(path, clock)
+    made.write_every_time = False
+    made.write()
+    path.unlink()
+
+    made.publish(OUTCOME)
+    clock.seconds += 0.25
+    made.publish(replace(OUTCOME, tunnel="other"))
+
+    assert not path.exists()
+    assert made.due_in_seconds == 0.75
+    made.beat()
+    assert list(json.loads(path.read_text())["tunnels"]) == ["default", "other"]
+    assert made.due_in_seconds is None
+
+
+def test_a_restart_of_the_vpn_is_written_down_before_it_happens(tmp_path: Path) -> None:
+    path = tmp_path / "status.json"
+    made = publisher(path, TurnedClock())
+    made.write_every_time = False
+    made.write()
+
+    made.publish(replace(OUTCOME, vpn_note=VpnNote(NOW, restarts=1, unfinished=True)))
+
+    assert json.loads(path.read_text())["tunnels"]["default"]["vpn_restart"]["unfinished"] is True
+
+
+def test_the_first_of_many_outcomes_is_written_at_once(tmp_path: Path) -> None:
+    made = publisher(tmp_path / "status.json", TurnedClock())
+    made.write_every_time = False
+
+    made.publish(OUTCOME)
+
+    assert made.due_in_seconds == 0
+
+
+@pytest.mark.parametrize(("write_takes", "pause"), [(0.01, 1.0), (0.2, 4.0), (3.0, 10.0)])
+def test_writing_the_file_takes_a_small_part_of_the_time(
+    write_takes: float, pause: float, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock = TurnedClock()
+    made = publisher(tmp_path / "status.json", clock)
+    made.write_every_time = False
+
+    def write_slowly(*_: object, **__: object) -> None:
+        clock.seconds += write_takes
+
+    monkeypatch.setattr(StatusFile, "write", write_slowly)
+    made.write()
+    made.publish(OUTCOME)
+
+    assert made.due_in_seconds == pytest.approx(pause)

@@ -3,6 +3,8 @@
 import gzip
 import socket
 import ssl
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -533,7 +535,7 @@ def test_a_certificate_for_another_name_is_said(certificate: Certificate) -> Non
 
     assert error.message == (
         f"Gluetun at 127.0.0.2:{server.port} has no certificate that we trust: "
-        "IP address mismatch, certificate is not valid for '127.0.0.2'."
+        "IP address mismatch, certificate is not valid for '127.0.0.2'"
     )
 
 
@@ -565,3 +567,16 @@ def test_a_port_that_does_not_speak_tls_is_said() -> None:
 
     assert error.message == f"the TLS handshake with Gluetun at 127.0.0.1:{server.port} failed"
     assert error.fix == "check that it speaks HTTPS on that port, or switch …_HTTPS off"
+
+
+# What it brings along
+
+
+def test_no_guesser_of_character_sets_is_loaded() -> None:
+    code = (
+        "import sys; from exporter.transport import Transport; "
+        "print({'chardet', 'charset_normalizer'} & set(sys.modules))"
+    )
+    ended = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
+
+    assert (ended.stdout, ended.stderr) == ("set()\n", "")

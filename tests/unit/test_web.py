@@ -105,7 +105,7 @@ def test_every_page_answers_get_and_head_alike(site: Site, path: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "path", ["", "/nosuch", "/metrics/", "/../etc/passwd", "/%2e%2e/", "/-/reload", "/favicon.ico"]
+    "path", ["", "/nosuch", "/metrics/", "/../etc/passwd", "/%2e%2e/", "/-/quit", "/favicon.ico"]
 )
 def test_any_other_path_is_not_found(site: Site, path: str) -> None:
     assert site.ask(path).status == 404

@@ -1,0 +1,1 @@
+"""Measures how fast and how small qSticky is; `make bench` runs it."""

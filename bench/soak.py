@@ -1,0 +1,178 @@
+"""A day of simulated time with faults, in minutes: does anything grow? `make soak`.
+
+The daemon and all its readers run on simulated servers with a clock that is turned by hand. Each
+hour holds the same number of each event, so the first hour and the last should cost the same.
+"""
+
+from __future__ import annotations
+
+import argparse
+import gc
+import random
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import astuple, dataclass, fields
+from pathlib import Path
+
+from exporter.simulator import Fault, RedirectAway, Status
+from tests.rig import Rig
+
+HOUR = 3600.0
+MINUTE = 60.0
+LIMITS = {
+    "resident memory, MiB": 1.10,
+    "Python objects": 1.05,
+    "threads": 1.0,
+    "file descriptors": 1.0,
+    "log lines": 1.15,
+    "log bytes": 1.15,
+    "status.json, bytes": 1.10,
+    "metrics, bytes": 1.05,
+    "status page, bytes": 1.25,
+}
+"""How much more the last hour may show than the first full one."""
+GLUETUN_PATHS = (None, "/v1/portforward", "/v1/vpn/status", "/v1/publicip/ip")
+QBITTORRENT_PATHS = (
+    None,
+    "/api/v2/app/preferences",
+    "/api/v2/app/setPreferences",
+    "/api/v2/log/main",
+    "/api/v2/transfer/info",
+)
+FAULTS = (
+    Fault.RESET,
+    Fault.CUT,
+    Fault.HTML,
+    Fault.WRONG_TYPE,
+    Fault.GARBAGE,
+    Fault.REFUSE,
+    RedirectAway("http://127.0.0.1:9/"),
+    Status(500),
+    Status(502, "<html>Bad Gateway</html>"),
+)
+
+
+@dataclass(frozen=True)
+class Sample:
+    """What one hour left behind, or was while it passed."""
+
+    resident: float
+    objects: float
+    threads: float
+    descriptors: float
+    lines: float
+    log_bytes: float
+    status_bytes: float
+    metrics_bytes: float
+    page_bytes: float
+
+
+class Soak:
+    """A rig, and the bad luck of each hour."""
+
+    def __init__(self, rig: Rig) -> None:
+        self.rig = rig
+        self._random = random.Random(1)
+
+    def hour(self) -> Sample:
+        """Let an hour pass: ten things happen, each mended six minutes later."""
+        rig = self.rig
+        for happen in self._events():
+            happen()
+            rig.run_for(MINUTE)
+            self._mend()
+            for _ in range(5):
+                rig.run_for(MINUTE)
+                for path in ("/metrics", "/", "/status.json", "/nowhere"):
+                    rig.get(path)
+        return self._sample()
+
+    def _events(self) -> Iterator[Callable[[], object]]:
+        rig, choose = self.rig, self._random.choice
+        port = self._random.randrange(20_000, 60_000)
+        yield lambda: rig.gluetun.change_port(port)
+        yield lambda: rig.gluetun.reconnect(gap_seconds=20.0)
+        yield lambda: rig.gluetun.fail(choose(GLUETUN_PATHS), choose(FAULTS))
+        yield lambda: rig.qbittorrent.fail(choose(QBITTORRENT_PATHS), choose(FAULTS))
+        yield rig.qbittorrent.restart
+        yield rig.gluetun.stop
+        yield lambda: rig.qbittorrent.set_preferences({"listen_port": 6881})
+        yield rig.qbittorrent.end_sessions
+        yield lambda: rig.gluetun.fail("/v1/portforward", Fault.HANG)
+        yield lambda: rig.daemon.request_look(pushed=True)
+
+    def _mend(self) -> None:
+        for server in (self.rig.gluetun, self.rig.qbittorrent):
+            server.heal()
+            server.start()
+
+    def _sample(self) -> Sample:
+        rig = self.rig
+        for server in (rig.gluetun, rig.qbittorrent):
+            server.requests.clear()  # what the simulators keep for tests
+        rig.qbittorrent.writes.clear()
+        rig.qbittorrent.login_attempts.clear()
+        rig.recorder.outcomes.clear()
+        text = rig.log.getvalue()
+        rig.lines()
+        gc.collect()
+        return Sample(
+            resident=_resident_bytes() / 2**20,
+            objects=len(gc.get_objects()),
+            threads=threading.active_count(),
+            descriptors=len(list(Path("/proc/self/fd").iterdir())),
+            lines=text.count("\n"),
+            log_bytes=len(text.encode()),
+            status_bytes=rig.path.stat().st_size,
+            metrics_bytes=len(rig.get("/metrics")[1]),
+            page_bytes=len(rig.get("/")[1]),
+        )
+
+
+def _resident_bytes() -> int:
+    for line in Path("/proc/self/status").read_text().splitlines():
+        if line.startswith("VmRSS:"):
+            return int(line.split()[1]) * 1024
+    raise LookupError("no VmRSS")
+
+
+def grown(first: Sample, last: Sample) -> list[str]:
+    """Print the figures; names what grew beyond its limit."""
+    print(f"{'':24}{'first hour':>12}{'last hour':>12}{'ratio':>8}{'limit':>8}")
+    found = []
+    for (name, limit), before, after in zip(
+        LIMITS.items(), astuple(first), astuple(last), strict=True
+    ):
+        ratio = after / before if before else 1.0
+        print(f"{name:24}{before:12,.1f}{after:12,.1f}{ratio:8.2f}{limit:8.2f}")
+        if ratio > limit:
+            found.append(name)
+    return found
+
+
+def main() -> int:
+    """Soak; 1 where something grew."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--hours", type=int, default=24)
+    hours: int = parser.parse_args().hours
+    assert len(fields(Sample)) == len(LIMITS)
+    started = time.monotonic()
+    with tempfile.TemporaryDirectory() as folder:
+        environ = {"REQUEST_TIMEOUT": "0.2", "LOG_LEVEL": "INFO"}
+        with Rig(Path(folder), environ=environ) as rig:
+            soak = Soak(rig)
+            soak.hour()  # fills the caches
+            samples = [soak.hour() for _ in range(hours - 1)]
+            cycles = rig.metric("qsticky_syncs_total", tunnel="default")
+    spent = time.monotonic() - started
+    print(f"{hours} simulated hours, {cycles:,.0f} cycles, in {spent:.0f} s\n")
+    found = grown(samples[0], samples[-1])
+    print("\nnothing grew" if not found else f"\ngrew: {', '.join(found)}")
+    return 1 if found else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

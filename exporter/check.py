@@ -1,0 +1,312 @@
+"""`qsticky check`: walks through everything once and says what is wrong; changes nothing.
+
+Only a login that qBittorrent rejects is noted in status.json, so that neither another check nor
+the daemon spends a try that leads to a ban.
+"""
+
+from __future__ import annotations
+
+import http.client
+import socket
+import time
+from collections.abc import Generator, Iterator
+from dataclasses import replace
+
+from exporter.check_memory import CheckMemory, Line
+from exporter.clock import Clock
+from exporter.config import Config, Server, TunnelConfig
+from exporter.decide import BAN_SECONDS, LOGIN_TRIES_AN_HOUR, STATUS_LAG_SECONDS
+from exporter.errors import (
+    Banned,
+    BindFailed,
+    LoginRejected,
+    QstickyError,
+    ServerError,
+    Unauthorized,
+)
+from exporter.gluetun import STATUS_ROUTE, Gluetun
+from exporter.model import (
+    NO_PORT,
+    BindResult,
+    ConnectionStatus,
+    LoginNote,
+    Operation,
+    Reason,
+    Remembered,
+    VpnStatus,
+)
+from exporter.operations import Operations
+from exporter.qbittorrent import Qbittorrent
+from exporter.session import Session
+from exporter.transport import translate
+from exporter.users import Users
+from exporter.webserver import parse_listen_address, try_to_listen
+
+_RESTART_GLUETUN = "in /gluetun/auth/config.toml, and restart Gluetun"
+
+
+def run_check(config: Config, clock: Clock) -> Iterator[Line]:
+    """Walk through all tunnels, the status file and the web server; a line for each step."""
+    for warning in config.warnings:
+        yield Line(False, warning)
+    memory = CheckMemory(config, clock)
+    yield memory.line()
+    several = len(config.tunnels) > 1
+    for tunnel in config.tunnels:
+        walk = _Walk(tunnel, clock, memory)
+        for line in walk.lines():
+            yield replace(line, text=f"{tunnel.name}: {line.text}") if several else line
+    yield _web_line(config, daemon_runs=memory.daemon_runs)
+
+
+def _web_line(config: Config, *, daemon_runs: bool) -> Line:
+    address = config.web.listen_address
+    if not address:
+        return Line(True, "No web server is wanted (WEB_LISTEN_ADDRESS is empty)")
+    try:
+        if config.web.users_file:
+            Users(config.web.users_file)
+        try_to_listen(address)
+    except QstickyError as error:
+        if daemon_runs and _is_served_by_us(address):
+            return Line(True, f"qSticky serves its status page at {address}")
+        return Line(False, f"Web server: {error.message}", error.fix)
+    return Line(True, f"The address {address} is free for the status page")
+
+
+def _is_served_by_us(address: str) -> bool:
+    host, port = parse_listen_address(address)
+    host = {"": "localhost", "0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)  # noqa: S104
+    connection = http.client.HTTPConnection(host, port, timeout=5)
+    try:
+        connection.request("GET", "/-/healthy")
+        return connection.getresponse().getheader("Server") == "qSticky"
+    except (OSError, http.client.HTTPException):
+        return False
+    finally:
+        connection.close()
+
+
+class _Walk:
+    """The steps of one tunnel; what a failed step makes pointless is left out."""
+
+    def __init__(self, config: TunnelConfig, clock: Clock, memory: CheckMemory) -> None:
+        self._config = config
+        self._clock = clock
+        self._memory = memory
+        self._forwarded = NO_PORT
+
+    def lines(self) -> Iterator[Line]:
+        yield from self._gluetun()
+        yield from self._qbittorrent()
+
+    # Gluetun
+
+    def _gluetun(self) -> Iterator[Line]:
+        server = self._config.gluetun.server
+        if not (yield from _reach("Gluetun", server, self._config.request_timeout_seconds)):
+            return
+        client = Gluetun(self._config.gluetun, self._config.request_timeout_seconds)
+        try:
+            self._forwarded = client.forwarded_port()
+            yield Line(True, "Gluetun lets us read the forwarded port")
+            yield from self._vpn(client)
+        except Unauthorized as error:
+            yield _refused(client, error)
+        except ServerError as error:
+            yield Line(False, error.message, error.fix)
+        finally:
+            client.close()
+
+    def _vpn(self, client: Gluetun) -> Iterator[Line]:
+        status = client.vpn_status(forwarded_port=self._forwarded)
+        yield _vpn_line(status, hidden=client.hides_status)
+        if self._forwarded:
+            yield Line(True, f"Gluetun forwards port {self._forwarded}")
+        elif status in (VpnStatus.RUNNING, VpnStatus.UNKNOWN):
+            yield Line(
+                False,
+                "Gluetun forwards no port",
+                "give Gluetun VPN_PORT_FORWARDING=on and a VPN server with port forwarding; after "
+                "a start or a reconnect, wait a minute and check again",
+            )
+        if self._config.restart_vpn_after_seconds:
+            refused = client.restart_refused()
+            may = client.may_restart_vpn()
+            yield (
+                Line(True, "Gluetun lets us restart the VPN")
+                if may
+                else Line(False, refused.message, refused.fix)
+            )
+
+    # qBittorrent
+
+    def _qbittorrent(self) -> Iterator[Line]:
+        server = self._config.qbittorrent.server
+        if not (yield from _reach("qBittorrent", server, self._config.request_timeout_seconds)):
+            return
+        client = Qbittorrent(self._config.qbittorrent, self._config.request_timeout_seconds)
+        try:
+            yield from self._session(client)
+        except ServerError as error:
+            yield Line(False, error.message, error.fix)
+        finally:
+            client.close()
+
+    def _session(self, client: Qbittorrent) -> Iterator[Line]:
+        if not client.needs_login():
+            how = "the API key" if client.auth == "apikey" else "us without a login"
+            yield Line(True, f"qBittorrent accepts {how}")
+        elif self._memory.daemon_runs:
+            yield from self._as_the_daemon_says(client.where)
+            return
+        else:
+            line = self._log_in(client)
+            yield line
+            if not line.ok:
+                return
+        yield from self._listening(client)
+
+    def _as_the_daemon_says(self, where: str) -> Iterator[Line]:
+        """Without a login of ours: the running daemon knows, and a try could lead to a ban."""
+        facts = self._memory.facts.get(self._config.name, {})
+        if not facts.get("services", {}).get("qbittorrent", {}).get("connected"):
+            said = facts.get("last_error") or f"{where} was not reached yet"
+            banned = facts.get("state") == "qbittorrent_banned"
+            error = Banned if banned else LoginRejected
+            yield Line(False, f"The running qsticky says: {said}", error.default_fix)
+            return
+        yield Line(True, "The running qsticky is logged in to qBittorrent")
+        yield self._port_line(facts.get("listening_port") or NO_PORT)
+        if facts.get("state") == "not_listening":
+            yield self._bind_line(BindResult.FAILED)
+        elif facts.get("port_bound"):
+            yield self._bind_line(BindResult.BOUND)
+
+    def _log_in(self, client: Qbittorrent) -> Line:
+        """Log in, unless that could bring a ban nearer."""
+        note = self._memory.notes.get(self._config.name, Remembered()).login_note
+        suspended = self._suspension(note, client.where)
+        if suspended:
+            return suspended
+        password = self._config.qbittorrent.password
+        session = Session(client, password, self._clock, note)
+        operations = Operations(self._clock)
+        try:
+            session.call(operations, Operation.QBITTORRENT_PREFERENCES, client.listening)
+        except ServerError as error:
+            if session.note() != note:
+                self._memory.note_login(self._config.name, session.note())
+            return Line(False, error.message, error.fix)
+        if note:
+            self._memory.note_login(self._config.name, None)
+        return Line(True, f"qBittorrent accepts the password of {self._config.qbittorrent.user}")
+
+    def _suspension(self, note: LoginNote | None, where: str) -> Line | None:
+        if not self._memory.can_note:
+            return Line(
+                False,
+                f"{where} was not tried with the password: a rejection could not be remembered",
+                "mend the status file first, as said above",
+            )
+        if note is None:
+            return None
+        now = self._clock.wall()
+        recent = [at for at in note.attempts_at if now - at < BAN_SECONDS]
+        left = LOGIN_TRIES_AN_HOUR - 1 - len(recent)
+        same = note.suspended_until > now and not self._credentials_changed(note)
+        if left > 0 and not same:
+            return None
+        until = max(note.suspended_until, recent[0] + BAN_SECONDS if recent and left <= 0 else 0)
+        error = Banned if note.reason is Reason.BANNED else LoginRejected
+        what = "banned our address" if note.reason is Reason.BANNED else "rejected our logins"
+        return Line(
+            False,
+            f"{where} {what}; so as not to be banned, the next try waits until "
+            f"{time.strftime('%H:%M', time.localtime(until))}",
+            error.default_fix,
+        )
+
+    def _credentials_changed(self, note: LoginNote) -> bool:
+        if note.reason is Reason.BANNED:
+            return False
+        client = Qbittorrent(self._config.qbittorrent, self._config.request_timeout_seconds)
+        salt = note.fingerprint.partition(":")[0]
+        return client.fingerprint(salt) != note.fingerprint
+
+    def _listening(self, client: Qbittorrent) -> Iterator[Line]:
+        listening = client.listening()
+        yield self._port_line(NO_PORT if listening.random_port else listening.port)
+        yield self._bind_line(self._bind_result(client, listening.port))
+
+    def _bind_result(self, client: Qbittorrent, port: int) -> BindResult:
+        """Ask the log, then the connection status; right after a start both lag behind."""
+        deadline = self._clock.monotonic() + STATUS_LAG_SECONDS
+        while True:
+            result = client.bind_result(port)
+            if result is not BindResult.UNKNOWN:
+                return result
+            if client.connection_status() is not ConnectionStatus.DISCONNECTED:
+                return BindResult.BOUND
+            if self._clock.monotonic() >= deadline:
+                return BindResult.FAILED
+            self._clock.sleep(0.5)
+
+    def _port_line(self, listening: int) -> Line:
+        shown = listening or "a random port"
+        if not self._forwarded or listening == self._forwarded:
+            return Line(True, f"qBittorrent's listening port is {shown}")
+        running = self._memory.daemon_runs
+        return Line(
+            False,
+            f"qBittorrent's listening port is {shown}, not {self._forwarded}",
+            "see the log of qsticky for the reason" if running else "start qsticky, which sets it",
+        )
+
+    def _bind_line(self, result: BindResult) -> Line:
+        if result is BindResult.BOUND:
+            return Line(True, "qBittorrent listens on its port")
+        return Line(False, "qBittorrent can't listen on its port", BindFailed.default_fix)
+
+
+def _reach(name: str, server: Server, timeout: float) -> Generator[Line, None, bool]:
+    """Resolve the name and connect; returns whether that worked."""
+    host, prefix = server.host.strip("[]"), name.upper()
+    where = f"{name} at {server.address}"
+    try:
+        found = socket.getaddrinfo(host, server.port, type=socket.SOCK_STREAM)
+    except (OSError, UnicodeError):
+        yield Line(
+            False,
+            f"{name}'s host {host!r} is not a name that is known here",
+            f"correct {prefix}_HOST; containers know each other's names in a common network only",
+        )
+        return False
+    addresses = ", ".join(dict.fromkeys(str(address[0]) for *_, address in found))
+    yield Line(True, f"{name}'s host {host} is known here, as {addresses}")
+    try:
+        socket.create_connection((host, server.port), timeout).close()
+    except OSError as error:
+        message = translate(error, where, timeout).message
+        yield Line(False, message, f"start {name}, or correct {prefix}_HOST and {prefix}_PORT")
+        return False
+    yield Line(True, f"{where} accepts connections")
+    return True
+
+
+def _refused(client: Gluetun, error: Unauthorized) -> Line:
+    if not client.accepts_credentials():
+        return Line(False, error.message, error.fix)
+    fix = f"{client.routes_to_add()} {_RESTART_GLUETUN}"
+    return Line(False, f"{error.message}, although it accepts our credentials", fix)
+
+
+def _vpn_line(status: VpnStatus, *, hidden: bool) -> Line:
+    if status is VpnStatus.RUNNING:
+        return Line(True, "The VPN is running")
+    if status is VpnStatus.UNKNOWN:
+        hint = f'; add "GET {STATUS_ROUTE}" to the role if you want it told' if hidden else ""
+        return Line(True, f"Gluetun does not tell the VPN's status, which is not needed{hint}")
+    return Line(
+        False, f"The VPN is {status}", "look into Gluetun's log for the reason, or restart Gluetun"
+    )

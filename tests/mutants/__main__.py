@@ -1,0 +1,108 @@
+"""Do the tests notice small mistakes? `python -m tests.mutants [module …] [--every N]`.
+
+Survivors must be explained in docs/mutants.md; any other one makes it fail.
+"""
+
+import argparse
+import ast
+import importlib.abc
+import importlib.machinery
+import os
+import signal
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+import requests  # noqa: F401  # so that no child has to
+import yaml  # noqa: F401
+
+from tests.mutants.mutator import Mutant, mutants
+
+ROOT = Path(__file__).parent.parent.parent
+PAGE = ROOT / "docs" / "mutants.md"
+TESTS = {
+    "decide": ["tests/unit/test_decide.py"],
+    "config": ["tests/unit/test_config.py", "tests/unit/test_settings.py"],
+    "values": ["tests/unit/test_config.py"],
+    "yaml_file": ["tests/unit/test_config.py"],
+    "health": ["tests/unit/test_health.py"],
+    "healthcheck": ["tests/unit/test_health.py"],
+}
+SLOW = "test_never_sets_a_port_that_gluetun_does_not_report_now"
+"""It takes longer than all others together, so it runs where they notice nothing."""
+TIME_LIMIT_SECONDS = 60
+
+
+class Planted(importlib.abc.MetaPathFinder, importlib.abc.Loader):
+    """Gives out the module with the mistake in place of the right one."""
+
+    def __init__(self, name: str, path: Path, tree: ast.Module) -> None:
+        self.name, self.path, self.tree = name, path, tree
+
+    def find_spec(
+        self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None
+    ) -> importlib.machinery.ModuleSpec | None:
+        if fullname != self.name:
+            return None
+        return importlib.machinery.ModuleSpec(fullname, self, origin=str(self.path))
+
+    def exec_module(self, module: ModuleType) -> None:
+        module.__file__ = str(self.path)
+        exec(compile(self.tree, str(self.path), "exec"), module.__dict__)
+
+
+def survives(name: str, mutant: Mutant) -> bool:
+    """Whether all tests pass although the module has a mistake; in a process of its own."""
+    child = os.fork()
+    if child == 0:
+        signal.alarm(TIME_LIMIT_SECONDS)  # a mistake that never ends is noticed too
+        silence = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(silence, 1)
+        os.dup2(silence, 2)
+        path = ROOT / "exporter" / f"{name}.py"
+        sys.meta_path.insert(0, Planted(f"exporter.{name}", path, mutant.tree))
+        run = ["-x", "-q", "-p", "no:cacheprovider", *TESTS[name]]
+        passed = pytest.main([*run, "-k", f"not {SLOW}"]) == pytest.ExitCode.OK
+        if passed:
+            ended = pytest.main([*run, "-k", SLOW])
+            passed = ended in (pytest.ExitCode.OK, pytest.ExitCode.NO_TESTS_COLLECTED)
+        os._exit(0 if passed else 1)
+    return os.waitpid(child, 0)[1] == 0
+
+
+def say(line: str) -> None:
+    """Print at once: the whole takes long."""
+    print(line, flush=True)  # noqa: T201  # its output is the product
+
+
+def main() -> int:
+    """Try every mutant, or every Nth; returns 1 where an unexplained one survives."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("modules", nargs="*", default=list(TESTS), choices=[*TESTS, []])
+    parser.add_argument("--every", type=int, default=1, metavar="N", help="try each Nth only")
+    options = parser.parse_args()
+    os.chdir(ROOT)
+    os.environ["CI"] = ""  # a missing part of a test is no noticed mistake
+    os.environ["PYTEST_DISABLE_PLUGIN_AUTOLOAD"] = "1"  # none is needed, and each takes time
+    explained = PAGE.read_text(encoding="utf-8")
+    unexplained = 0
+    for name in options.modules:
+        source = (ROOT / "exporter" / f"{name}.py").read_text(encoding="utf-8")
+        if not survives(name, Mutant("none", ast.parse(source))):
+            say(f"{name}: its tests fail without any mutant")
+            return 1
+        started, tried = time.monotonic(), list(mutants(source))[:: options.every]
+        survivors = [mutant.change for mutant in tried if survives(name, mutant)]
+        for change in survivors:
+            known = f"* `{name}` {change}" in explained
+            unexplained += not known
+            say(f"{name}: {change}{'' if known else '  <- not explained'}")
+        time.monotonic() - started
+    return 1 if unexplained else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

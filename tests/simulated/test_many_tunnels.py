@@ -1,0 +1,142 @@
+"""A thousand tunnels in one process, a hundred of them hanging, at the usual interval.
+
+How late a cycle is comes from the daemon's own schedule, so that a slow machine shows in the
+processor time and not in a guess about when something should have happened.
+"""
+
+import json
+import os
+import subprocess
+import sys
+import urllib.request
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.parts.daemon import ROOT
+from tests.parts.many_servers import address
+
+TUNNELS = 1000
+INTERVAL_SECONDS = 30
+RUN_SECONDS = 2.1 * INTERVAL_SECONDS
+GIVE_UP_AFTER_SECONDS = 180
+HANGING = frozenset(range(3, TUNNELS, 10))
+"""Their servers take the connection and never answer."""
+REFUSING = frozenset(range(7, TUNNELS, 50))
+"""Nobody listens at their addresses."""
+NOWHERE_PORT = 1
+
+
+@dataclass(frozen=True)
+class Run:
+    """What the daemon did."""
+
+    figures: dict[str, Any]
+    output: str
+
+    def tunnels(self, numbers: frozenset[int]) -> list[dict[str, Any]]:
+        return [self.figures["tunnels"][f"t{number}"] for number in sorted(numbers)]
+
+
+GOOD = frozenset(range(TUNNELS)) - HANGING - REFUSING
+
+
+def entry(number: int, port: int) -> dict[str, object]:
+    server = {"host": address(number), "port": NOWHERE_PORT if number in REFUSING else port}
+    gluetun = {**server, "auth_type": "none"}
+    return {"name": f"t{number}", "gluetun": gluetun, "qbittorrent": server}
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Run]:
+    folder = tmp_path_factory.mktemp("many")
+    command = [sys.executable, "-m", "tests.parts.many_servers"]
+    with subprocess.Popen(
+        command, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as servers:
+        assert servers.stdin
+        assert servers.stdout
+        port = int(servers.stdout.readline())
+        hang = json.dumps([address(number) for number in HANGING]).encode()
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}/control/hang", hang, timeout=30):
+            pass
+        yield run_daemon(folder, port)
+        servers.stdin.close()
+
+
+def run_daemon(folder: Path, port: int) -> Run:
+    file = folder / "qsticky.yaml"
+    # JSON is YAML too
+    file.write_text(json.dumps({"tunnels": [entry(number, port) for number in range(TUNNELS)]}))
+    environ = {
+        "PATH": os.environ.get("PATH", os.defpath),
+        "QSTICKY_CONFIG": str(file),
+        "CHECK_INTERVAL": str(INTERVAL_SECONDS),
+        "HEALTH_FILE": str(folder / "status.json"),
+        "WEB_LISTEN_ADDRESS": "127.0.0.1:0",
+    }
+    done = subprocess.run(
+        [sys.executable, "-m", "tests.parts.many_tunnels", str(RUN_SECONDS)],
+        cwd=ROOT,
+        env=environ,
+        capture_output=True,
+        text=True,
+        timeout=GIVE_UP_AFTER_SECONDS,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    figures = json.loads(done.stdout)
+    made = Run(figures, done.stderr)
+    late = lateness(made.tunnels(GOOD))
+    shown = {key: value for key, value in figures.items() if key != "tunnels"}
+    shown |= {"late": [late[len(late) * part // 100] for part in (50, 99)] + late[-1:]}
+    sys.stdout.write(f"{shown}\n")  # pytest shows it where a test fails
+    return made
+
+
+def lateness(tunnels: list[dict[str, Any]]) -> list[float]:
+    return sorted(late for tunnel in tunnels for late in tunnel["late"])
+
+
+def test_all_whose_servers_answer_are_in_sync_within_two_intervals(run: Run) -> None:
+    good = run.tunnels(GOOD)
+    assert len(good) == 880
+    assert {tunnel["state"] for tunnel in good} == {"in_sync"}
+    assert max(tunnel["in_sync_at"] for tunnel in good) < 2 * INTERVAL_SECONDS
+
+
+def test_hardly_any_cycle_begins_a_second_late(run: Run) -> None:
+    late = lateness(run.tunnels(GOOD))
+    assert len(late) > 1650
+    assert late[len(late) * 99 // 100] < 1.0
+
+
+def test_each_tunnel_is_looked_at_in_each_interval(run: Run) -> None:
+    assert min(len(tunnel["late"]) for tunnel in run.tunnels(GOOD)) >= 2
+
+
+def test_those_that_hang_or_refuse_are_looked_at_in_time_too(run: Run) -> None:
+    bad = run.tunnels(HANGING | REFUSING)
+    assert {tunnel["state"] for tunnel in bad} == {"gluetun_unreachable"}
+    late = lateness(bad)
+    assert late[len(late) * 99 // 100] < 1.0
+
+
+def test_the_whole_file_was_read_again_meanwhile(run: Run) -> None:
+    assert run.figures["reload"] == ""
+
+
+def test_a_tunnel_costs_at_most_60_kilobytes(run: Run) -> None:
+    assert run.figures["bytes_a_tunnel"] < 60 * 1024
+
+
+def test_threads_are_bounded_by_what_hangs(run: Run) -> None:
+    assert run.figures["most_threads"] < 32 + len(HANGING)
+
+
+def test_nothing_goes_wrong_on_the_way(run: Run) -> None:
+    assert "unexpected error" not in run.output
+    assert "Traceback" not in run.output
