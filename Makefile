@@ -14,7 +14,7 @@ IMAGE  ?= qsticky
 IMAGE_FLAGS ?= $(if $(filter docker,$(DOCKER)),,--format docker)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo run test lint format docs soak mutants image lock clean
+.PHONY: help demo run test bench lint format docs soak mutants image lock clean
 
 help: ## this list
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1\t\2/p' $(firstword $(MAKEFILE_LIST)) | expand -t 16
@@ -27,6 +27,9 @@ run: $(VENV)/run-time.stamp ## the daemon, configured by your environment
 
 test: $(VENV)/dev.stamp ## every test that this machine can run; ARGS="-k port" picks some
 	$(BIN)/python -m pytest $(ARGS)
+
+bench: $(VENV)/dev.stamp ## how fast and how small it is; ARGS=--docs writes docs/performance.md
+	$(BIN)/python -m bench $(ARGS)
 
 lint: $(VENV)/dev.stamp ## style, types and the import contract
 	$(BIN)/ruff check .

@@ -6,6 +6,9 @@ import statistics
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+TIMES = "\N{MULTIPLICATION SIGN}"
+"""The unit of a ratio."""
+
 
 @dataclass(frozen=True, slots=True)
 class Figure:

@@ -1,4 +1,4 @@
-"""How soon a socket is bound on a new port, with a real qBittorrent: pushed, and found by itself."""
+"""How soon a socket of a real qBittorrent is bound on a new port: pushed, and found by itself."""
 
 from __future__ import annotations
 
@@ -21,8 +21,10 @@ from tests.parts.qbittorrent import RealQbittorrent, free_port
 
 VERSION = "5.3.0"
 PUSHES = 60
-RECONNECTS = 5
-GAP_SECONDS = 2.0
+RECONNECTS = 4
+SHORT_INTERVAL = "2"
+GAP_SECONDS = 3.0
+"""Long enough for a check to fall into it; with the usual interval, the gap may go unseen."""
 _PATIENCE_SECONDS = 30.0
 _POLL_SECONDS = 0.0005
 
@@ -35,15 +37,18 @@ def measure(place: Workplace) -> list[Figure]:
         print(f"no reaction is measured: {error}", file=sys.stderr)
         return []
     with SimulatedGluetun("3.40", forwarded_port=free_port()) as gluetun, qbittorrent:
-        with _daemon(place, gluetun, qbittorrent) as address:
+        with _daemon(place, gluetun, qbittorrent, "3600") as address:
             _wait_until_bound(gluetun.forwarded_ports[0])
             pushes = [_push(gluetun, address) for _ in range(PUSHES)]
+        with _daemon(place, gluetun, qbittorrent, SHORT_INTERVAL):
             reconnects = [_reconnect(gluetun) for _ in range(RECONNECTS)]
     return [
         Figure("push until the socket is bound, median", statistics.median(pushes) * 1e3, "ms", 30),
         Figure("push until the socket is bound, p99", percentile(pushes, 99) * 1e3, "ms", 100),
-        Figure("no push, VPN reconnected: median", statistics.median(reconnects) * 1e3, "ms"),
-        Figure("no push, VPN reconnected: longest", max(reconnects) * 1e3, "ms", 1500),
+        Figure(
+            "no push, a check saw the VPN gone: median", statistics.median(reconnects) * 1e3, "ms"
+        ),
+        Figure("no push, a check saw the VPN gone: longest", max(reconnects) * 1e3, "ms", 1500),
     ]
 
 
@@ -71,7 +76,7 @@ def _reconnect(gluetun: SimulatedGluetun) -> float:
 
 @contextmanager
 def _daemon(
-    place: Workplace, gluetun: SimulatedGluetun, qbittorrent: RealQbittorrent
+    place: Workplace, gluetun: SimulatedGluetun, qbittorrent: RealQbittorrent, interval: str
 ) -> Iterator[str]:
     """A running qSticky; gives the address of its web server."""
     environ = {
@@ -82,6 +87,7 @@ def _daemon(
         "QBITTORRENT_PORT": str(qbittorrent.port),
         "QBITTORRENT_USER": qbittorrent.username,
         "QBITTORRENT_PASS": qbittorrent.password,
+        "CHECK_INTERVAL": interval,
     }
     output = place.folder / "reaction.log"
     with output.open("w") as log:

@@ -6,7 +6,7 @@ import json
 import statistics
 from typing import Any
 
-from bench.figures import Figure
+from bench.figures import TIMES, Figure
 from bench.processes import Child, Workplace, resident_bytes
 
 _IMPORT_ALL = """
@@ -23,28 +23,30 @@ for line in open("/proc/self/smaps_rollup"):
 def measure(place: Workplace) -> list[Figure]:
     """One tunnel, its qBittorrent connected, hundreds of cycles."""
     environ = {"CHECK_INTERVAL": "3600"}
-    with place.child("servers") as servers:
-        with place.child("tunnels", {**servers.greeting, **environ}) as tunnel:
-            servers.ask("peer")
-            tunnel.ask("cycles 20")
-            servers.ask("seen")
-            tunnel.ask("cycles 1")
-            task = {
-                "requests": servers.ask("seen"),
-                "ports": {
-                    "gluetun": int(servers.greeting["GLUETUN_PORT"]),
-                    "qbittorrent": int(servers.greeting["QBITTORRENT_PORT"]),
-                },
-                "rounds": 100,
-            }
-            pairs = [_cpu(place, tunnel, task) for _ in range(7)]
-            weight = resident_bytes(tunnel.pid)
-            modules = tunnel.greeting["modules"]
+    with (
+        place.child("servers") as servers,
+        place.child("tunnels", {**servers.greeting, **environ}) as tunnel,
+    ):
+        servers.ask("peer")
+        tunnel.ask("cycles 20")
+        servers.ask("seen")
+        tunnel.ask("cycles 1")
+        task = {
+            "requests": servers.ask("seen"),
+            "ports": {
+                "gluetun": int(servers.greeting["GLUETUN_PORT"]),
+                "qbittorrent": int(servers.greeting["QBITTORRENT_PORT"]),
+            },
+            "rounds": 100,
+        }
+        pairs = [_cpu(place, tunnel, task) for _ in range(7)]
+        weight = resident_bytes(tunnel.pid)
+        modules = tunnel.greeting["modules"]
     imports = int(place.run("-c", _IMPORT_ALL, given=" ".join(modules)))
     nothing = int(place.run("-c", _IMPORT_ALL))
     ratio = statistics.median(ours / bare for ours, bare in pairs)
     return [
-        Figure("CPU of a cycle / the same exchanges with http.client", ratio, "×", 3),
+        Figure("CPU of a cycle / the same exchanges with http.client", ratio, TIMES, 3),
         Figure("memory of a tunnel beyond its imports", (weight - imports) / 1e6, "MB", 3),
         Figure("memory of the imports beyond a bare Python", (imports - nothing) / 1e6, "MB"),
         Figure("memory in all", weight / 1e6, "MB"),

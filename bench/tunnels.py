@@ -34,7 +34,7 @@ class _Count:
                 self.failed += not outcome.in_sync
                 self._changed.notify_all()
 
-        Publisher.publish = counted  # type: ignore[method-assign]  # only to count
+        Publisher.publish = counted  # type: ignore[method-assign,assignment]  # only to count
 
     def wait_for(self, outcomes: int) -> None:
         with self._changed:

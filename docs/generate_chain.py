@@ -12,7 +12,7 @@ from pathlib import Path
 
 import yaml
 
-from tests.parts.chain import Chain, Measured
+from tests.parts.chain import Measured, measure
 from tests.real.chain_faults import FAULTS
 
 PAGE = Path(__file__).with_name("runbooks.md")
@@ -43,8 +43,8 @@ def generated(page: str, measured: Iterable[Measured]) -> str:
 
 
 if __name__ == "__main__":
-    with tempfile.TemporaryDirectory() as folder, Chain(Path(folder), FAULTS) as chain:
-        found = chain.run()
+    with tempfile.TemporaryDirectory() as folder:
+        found = measure(Path(folder), FAULTS)
     for one in found:
         if one.error or one.unresolved or one.in_prometheus != one.alerts:
             print(f"{one.fault.name}: {one.error} {one.told} {one.in_prometheus}", file=sys.stderr)

@@ -136,6 +136,10 @@ class Daemon:
         """Seconds until something is due."""
         return min(self._scheduler.idle(), self._lanes.idle(self._clock.monotonic()))
 
+    def wait_for_cycles(self, seconds: float) -> None:
+        """Wait until the running cycles have ended; what came of them is handled by `step`."""
+        wait([watch.running for watch in self._watches.values() if watch.running], seconds)
+
     def request_look(self, tunnel: str | None = None, *, pushed: bool = False) -> None:
         """Ask for a cycle now, of one tunnel or of all; returns at once, from any thread."""
         self._queue.put(_Look(tunnel, pushed))

@@ -57,8 +57,9 @@ class Gluetun:
         Raises Unreachable, Unauthorized (with the role that is missing), HttpError,
         InvalidResponse (also for a port outside 1024 to 65535).
         """
+        where = self._transport.where
         try:
-            ports = _ports(self._port_answer().json(self._transport.where))
+            ports = _ports(self._port_answer().json(where), where)
         except ServerError:
             self.forget_routes()
             raise
@@ -74,12 +75,13 @@ class Gluetun:
 
     def vpn_status(self, *, forwarded_port: int) -> VpnStatus:
         """Ask for the VPN status; `unknown` where our role lets us ask neither route."""
+        where = self._transport.where
         for route in self._status_routes:
             response = self._get(route)
             if response.status in _REFUSED:
                 continue
             self._status_routes = (route,)
-            status = _status(self._expect_ok(response).json(self._transport.where))
+            status = _status(self._expect_ok(response).json(where), where)
             if route == OPENVPN_STATUS_ROUTE and status is VpnStatus.STOPPED and forwarded_port:
                 return VpnStatus.UNKNOWN
             return status
@@ -208,28 +210,28 @@ class Gluetun:
         return response
 
 
-def _ports(document: Any) -> tuple[int, ...]:
+def _ports(document: Any, where: str) -> tuple[int, ...]:
     """Read `{"port": N}` or `{"ports": [N, …]}`; without a port it is 0, null or an empty list."""
     if not isinstance(document, dict) or not ("port" in document or "ports" in document):
-        raise InvalidResponse("Gluetun answered without a port")
+        raise InvalidResponse(f"{where} answered without a port")
     listed = document.get("ports")
     if listed is not None and not isinstance(listed, list):
-        raise InvalidResponse("Gluetun answered with ports that are not a list")
+        raise InvalidResponse(f"{where} answered with ports that are not a list")
     ports = listed or [document.get("port", NO_PORT)]
     for port in ports:
         if type(port) is not int:
-            raise InvalidResponse("Gluetun answered with a port that is not a number")
+            raise InvalidResponse(f"{where} answered with a port that is not a number")
         if port != NO_PORT and not LOWEST_PORT <= port <= HIGHEST_PORT:
             raise InvalidResponse(
-                f"Gluetun answered with the port {port}; only {LOWEST_PORT} to {HIGHEST_PORT} "
+                f"{where} answered with the port {port}; only {LOWEST_PORT} to {HIGHEST_PORT} "
                 f"can be a forwarded port"
             )
     return () if ports == [NO_PORT] else tuple(ports)
 
 
-def _status(document: Any) -> VpnStatus:
+def _status(document: Any, where: str) -> VpnStatus:
     """Read `{"status": "running"}`; a word that we don't know is `unknown`."""
     word = document.get("status") if isinstance(document, dict) else None
     if not isinstance(word, str):
-        raise InvalidResponse("Gluetun answered without a VPN status")
+        raise InvalidResponse(f"{where} answered without a VPN status")
     return VpnStatus(word) if word in tuple(VpnStatus) else VpnStatus.UNKNOWN

@@ -13,6 +13,7 @@ from exporter.clock import Clock
 
 _ZERO = datetime.datetime(2000, 1, 1)  # noqa: DTZ001  # schedule compares naive times
 _SPARE_ENTRIES = 64
+_NONE = -1
 
 
 class SteadyScheduler(schedule.Scheduler):
@@ -28,7 +29,7 @@ class SteadyScheduler(schedule.Scheduler):
         self._clock = clock
         self._order = itertools.count()
         self._entries: list[tuple[float, int, SteadyJob]] = []
-        """A heap; an entry counts as long as its job is still due at that time."""
+        """A heap; of a job's entries, the one with its present number counts."""
 
     def every(self, interval: float = 1) -> SteadyJob:
         """Make a job that runs every `interval` seconds, first of all at once."""
@@ -56,17 +57,18 @@ class SteadyScheduler(schedule.Scheduler):
         """Never run this job again."""
         super().cancel_job(job)
         if isinstance(job, SteadyJob):
-            job.due_at = math.inf
+            job.due_at, job.number = math.inf, _NONE
 
     def put(self, job: SteadyJob) -> None:
         """Take note of a job's new time."""
-        heapq.heappush(self._entries, (job.due_at, next(self._order), job))
+        job.number = next(self._order)
+        heapq.heappush(self._entries, (job.due_at, job.number, job))
         if len(self._entries) > 2 * len(self.jobs) + _SPARE_ENTRIES:
-            self._entries = [entry for entry in self._entries if entry[0] == entry[2].due_at]
+            self._entries = [entry for entry in self._entries if entry[1] == entry[2].number]
             heapq.heapify(self._entries)
 
     def _drop_outdated(self) -> None:
-        while self._entries and self._entries[0][0] != self._entries[0][2].due_at:
+        while self._entries and self._entries[0][1] != self._entries[0][2].number:
             heapq.heappop(self._entries)
 
 
@@ -75,6 +77,8 @@ class SteadyJob(schedule.Job):
 
     scheduler: SteadyScheduler
     due_at = math.inf
+    number = _NONE
+    """Which entry of the scheduler counts."""
 
     @property
     def should_run(self) -> bool:

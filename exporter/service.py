@@ -33,6 +33,8 @@ if TYPE_CHECKING:
 
 _MOST_EARLY_LINES = 10_000
 _SWAP_WITHIN_SECONDS = 30.0
+_FIRST_CYCLES_SECONDS = 1.0
+"""How long the web server waits for them; they take a tenth of that, or a server hangs."""
 _OPEN_FILES = 8192
 """A thousand tunnels that all hang have a thousand connections; many systems begin with 1,024."""
 
@@ -83,6 +85,9 @@ class Service:
         self._daemon.start()
         self._publisher.write()
         if self._config.web.listen_address:
+            if len(self._tunnels) == 1:
+                # its imports would slow the first cycle down; one of many must not hold up others
+                self._daemon.wait_for_cycles(_FIRST_CYCLES_SECONDS)
             self._start_web()
 
     def run(self) -> bool:

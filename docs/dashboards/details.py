@@ -190,15 +190,18 @@ def details() -> Json:
 
 
 def _process(y: int) -> list[Json]:
-    connected = "sum by (version) (qsticky_qbittorrent_info{" + CHOSEN + "})"
+    connected = f"sum by (version) (qsticky_qbittorrent_info{{{CHOSEN}}})"
     return [
         stat(
             About(
-                "qSticky's version", "Which build of qSticky runs, and where.", Place(0, y, 6, 4)
+                "qSticky",
+                "Versions of qSticky, and how many processes run each.",
+                Place(0, y, 6, 4),
             ),
-            [now("A", f"qsticky_build_info{{{ALL}}}", "{{version}} @ {{instance}}")],
-            text="name",
+            [now("A", f"sum by (version) (qsticky_build_info{{{ALL}}})", "{{version}}")],
+            text="value_and_name",
             unit="none",
+            decimals=0,
             noValue="qSticky is down",
         ),
         stat(
@@ -211,7 +214,7 @@ def _process(y: int) -> list[Json]:
             text="value_and_name",
             unit="none",
             decimals=0,
-            noValue="none connected",
+            noValue="none known",
         ),
         stat(
             About("Running since", "When the process started.", Place(12, y, 4, 4)),

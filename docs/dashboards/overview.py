@@ -166,7 +166,7 @@ def overview() -> Json:
             About(
                 "Tunnels",
                 "How many tunnels are open to peers now, and how many are not, or may not be.",
-                Place(0, 1, 4, 7),
+                Place(0, 1, 4, 8),
             ),
             counted,
             color="background",
@@ -182,7 +182,7 @@ def overview() -> Json:
                 "Yes: qBittorrent listens on the very port that the VPN forwards. Else why not, "
                 "as the status page says it. Unknown: who would have to tell gives no answer. A "
                 "click shows that tunnel below.",
-                Place(4, 1, 20, 7),
+                Place(4, 1, 20, 8),
             ),
             [now("A", state_of(ALL), WHICH)],
             color="background",
@@ -191,13 +191,13 @@ def overview() -> Json:
             noValue="No qSticky found: is Prometheus scraping it?",
             links=[CHOOSE],
         ),
-        tunnel_table(Place(0, 8, 24, 7)),
-        row("What happened: $tunnel", 15),
+        tunnel_table(Place(0, 9, 24, 7)),
+        row("What happened: $tunnel", 16),
         timeline(
             About(
                 "State",
                 "Where each chosen tunnel stood. For the past week, choose “Last 7 days” above.",
-                Place(0, 16, 24, 9),
+                Place(0, 17, 24, 9),
             ),
             state_of(CHOSEN),
             STATES,
@@ -208,11 +208,11 @@ def overview() -> Json:
                 "The port that the VPN forwards (wide line), and the one that qBittorrent listens "
                 "on (thin line). They should lie on each other; a gap is no port, or not known. "
                 "Of many tunnels, choose one above.",
-                Place(0, 25, 24, 8),
+                Place(0, 26, 24, 8),
             ),
             ports,
             unit="none",
-            listed=True,
+            legend="right",
             decimals=0,
             noValue="no port in this time",
             drawing={"lineInterpolation": "stepAfter"},
@@ -223,7 +223,7 @@ def overview() -> Json:
                 "VPN",
                 "What Gluetun says of its VPN. Unknown: it did not answer, or qSticky may not ask "
                 "it.",
-                Place(0, 33, 12, 7),
+                Place(0, 34, 12, 7),
             ),
             coded("qsticky_vpn_status", VpnStatus, CHOSEN),
             VPN_WORDS,
@@ -233,7 +233,7 @@ def overview() -> Json:
                 "Peers",
                 "What qBittorrent says of its connection. Waiting for peers: nobody has connected "
                 "in yet; normal for a while after a change, and with few torrents.",
-                Place(12, 33, 12, 7),
+                Place(12, 34, 12, 7),
             ),
             coded("qsticky_qbittorrent_connection_status", ConnectionStatus, CHOSEN),
             CONNECTION_WORDS,
@@ -243,7 +243,7 @@ def overview() -> Json:
                 "Open in this time",
                 "Share of the time in which the chosen tunnels were proved open, on average; time "
                 "without qSticky does not count.",
-                Place(0, 40, 4, 4),
+                Place(0, 41, 4, 4),
             ),
             [now("A", f"avg(avg_over_time(qsticky_port_in_sync{{{CHOSEN}}}[$__range]))", "open")],
             text="value",
@@ -258,7 +258,7 @@ def overview() -> Json:
                 "qBittorrent. Drifts: something else changed qBittorrent's port. Re-binds: a dead "
                 "socket was opened anew. Pushes: somebody, mostly Gluetun, asked for a check at "
                 "once.",
-                Place(4, 40, 20, 4),
+                Place(4, 41, 20, 4),
             ),
             happened,
             text="value_and_name",

@@ -89,15 +89,16 @@ def stat(
     **defaults: object,
 ) -> Json:
     """Large numbers or words."""
-    options = {
+    options: Json = {
         "reduceOptions": {"calcs": ["lastNotNull"], "fields": "", "values": False},
         "colorMode": color,
         "graphMode": "none",
         "textMode": text,
         "justifyMode": "center",
         "orientation": "auto",
-        "text": {"titleSize": 14},
     }
+    if color == "background":
+        options["text"] = {"titleSize": 12}  # of many tiles, too; Grafana would shrink it to 5
     defaults = {"color": {"mode": "thresholds"}} | defaults
     return panel("stat", about, targets, options, fields(overrides, **defaults))
 
@@ -125,18 +126,18 @@ def graph(
     about: About,
     targets: list[Json],
     *,
-    listed: bool = False,
+    legend: str = "bottom",
     drawing: Json | None = None,
     overrides: Iterable[Json] = (),
     **defaults: object,
 ) -> Json:
-    """Lines over time; `listed`: with a table of the last values beside them."""
+    """Lines over time; no last values beside them, which may be old."""
     options = {
         "legend": {
             "showLegend": True,
-            "displayMode": "table" if listed else "list",
-            "placement": "right" if listed else "bottom",
-            "calcs": ["lastNotNull"] if listed else [],
+            "displayMode": "list",
+            "placement": legend,
+            "calcs": [],
         },
         "tooltip": {"mode": "multi", "sort": "desc"},
     }

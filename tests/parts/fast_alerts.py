@@ -5,8 +5,8 @@ from typing import Any
 
 import yaml
 
-FACTOR = 60
-"""A minute becomes a second: also the longest scrape interval that the rules allow, a minute."""
+MINUTE = 60
+"""By this factor a minute becomes a second, also the longest scrape interval that is allowed."""
 
 UNIT_SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 DURATION = re.compile(r"(\d+)([smhd])")
@@ -15,7 +15,7 @@ RANGE = re.compile(r"(?<=\[)\d+[smhd](?=\])")
 SECONDS = re.compile(r"(?<![\w.\[\"])(?:[6-9]\d|\d{3,})(?![\w.\]])")
 
 
-def faster(rules: str, factor: int = FACTOR) -> str:
+def faster(rules: str, factor: int = MINUTE) -> str:
     """The rules with every duration and every threshold in seconds divided by the factor."""
     document: dict[str, Any] = yaml.safe_load(rules)
     for group in document["groups"]:

@@ -63,6 +63,15 @@ def resident_bytes() -> int:
     return pages * os.sysconf("SC_PAGE_SIZE")
 
 
+def processor_share() -> float:
+    """Of the time in which our threads wanted a processor, the part in which they had one."""
+    ran = waited = 0
+    for file in Path("/proc/self/task").glob("*/schedstat"):
+        nanoseconds = file.read_text().split()
+        ran, waited = ran + int(nanoseconds[0]), waited + int(nanoseconds[1])
+    return ran / (ran + waited)
+
+
 def main(seconds: float) -> dict[str, Any]:
     """Run, and tell what happened."""
     settings = config.load(os.environ)
@@ -88,6 +97,7 @@ def main(seconds: float) -> dict[str, Any]:
         watch_until(began + seconds)
         gc.collect()
         figures["bytes_a_tunnel"] = (resident_bytes() - before) / len(names)
+        figures["processor_share"] = processor_share()
         figures["cpu_share"] = (time.process_time() - cpu_began) / (time.monotonic() - began)
         running._daemon.request_stop()
 

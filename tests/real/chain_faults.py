@@ -26,19 +26,19 @@ def port_changes(stand: Stand) -> None:
 
 
 def vpn_reconnects(stand: Stand) -> None:
-    stand.gluetun.reconnect(gap_seconds=4.0)
+    stand.gluetun.reconnect(gap_seconds=4.0 * stand.pace)
     stand.qbittorrent.vpn_interface_recreated()
 
 
 def qbittorrent_is_updated(stand: Stand) -> None:
     stand.qbittorrent.stop()
-    stand.over.wait(4.0)
+    stand.let_pass(minutes=4)
     stand.qbittorrent.start()
 
 
 def qsticky_is_updated(stand: Stand) -> None:
     stand.kill_daemon()
-    stand.over.wait(2.0)
+    stand.let_pass(minutes=2)
     stand.start_daemon()
 
 
@@ -185,7 +185,7 @@ def status_folder_is_back(stand: Stand) -> None:
 
 def reasons_change(stand: Stand) -> None:
     turns = itertools.cycle((port_is_lost, lambda each: each.gluetun.stop(), gluetun_without_port))
-    stand.at_work(lambda: next(turns)(stand), pause=4.0)
+    stand.at_work(lambda: next(turns)(stand), pause_minutes=4)
 
 
 def gluetun_without_port(stand: Stand) -> None:

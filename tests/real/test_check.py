@@ -31,7 +31,7 @@ def test_names_the_cause_until_all_is_well(qbittorrent_version: str, tmp_path: P
             "QBITTORRENT_PORT": str(proxy.port),
             "QBITTORRENT_PASS": "wrong",
         }
-        for _ in range(7):
+        for _ in range(3):
             code, said = checked(environ, tmp_path)
             assert code == 3
             assert "correct QBITTORRENT_USER and QBITTORRENT_PASS" in said

@@ -71,9 +71,7 @@ class Rig:
 
 
 @contextlib.contextmanager
-def occupied(
-    port: int, kind: socket.SocketKind, addresses: tuple[str, ...] = ()
-) -> Iterator[None]:
+def occupied(port: int, kind: socket.SocketKind, addresses: tuple[str, ...] = ()) -> Iterator[None]:
     """Another program holds the port."""
     with contextlib.ExitStack() as stack:
         for address in addresses or loopback_addresses():

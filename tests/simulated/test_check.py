@@ -18,7 +18,7 @@ from exporter.cli import main
 from exporter.health import StatusFile
 from exporter.model import Remembered
 from exporter.service import Service
-from exporter.simulator import Role, SimulatedGluetun, SimulatedQbittorrent, Status
+from exporter.simulator import Generation, Role, SimulatedGluetun, SimulatedQbittorrent, Status
 from exporter.tunnel import Tunnel
 from tests.fakes import FakeClock
 
@@ -128,24 +128,21 @@ def test_nobody_at_that_port(bench: Bench, side: str) -> None:
 
 
 @pytest.mark.parametrize("generation", ["3.40", "3.41", "main"])
-def test_a_role_without_the_route(bench: Bench, generation: str) -> None:
+def test_a_role_without_the_route(bench: Bench, generation: Generation) -> None:
     """The routes that the fix names are what Gluetun of that version starts with."""
-    key: dict[str, str] = {"apikey": KEY}
     routes = ["GET /v1/vpn/status", "GET /v1/version"]
-    role = Role(auth="apikey", routes=routes, **key)  # type: ignore[arg-type]
-    bench.gluetun = SimulatedGluetun(generation, role=role)  # type: ignore[arg-type]
-    with bench.gluetun:
-        line = bench.fault(GLUETUN_PORT=str(bench.gluetun.port))
+    role = Role(auth="apikey", apikey=KEY, routes=routes)
+    with SimulatedGluetun(generation, role=role) as gluetun:
+        line = bench.fault(GLUETUN_PORT=str(gluetun.port))
     assert line.text.endswith("although it accepts our credentials")
     assert "config.toml, and restart Gluetun" in line.fix
     route = line.fix.split('"')[1]
     assert route == (
         "GET /v1/openvpn/portforwarded" if generation == "3.40" else "GET /v1/portforward"
     )
-    role = Role(auth="apikey", routes=[*routes, route], **key)  # type: ignore[arg-type]
-    mended = SimulatedGluetun(generation, role=role)  # type: ignore[arg-type]
-    with mended:
-        bench.assert_all_well(GLUETUN_PORT=str(mended.port))
+    role = Role(auth="apikey", apikey=KEY, routes=[*routes, route])
+    with SimulatedGluetun(generation, role=role) as gluetun:
+        bench.assert_all_well(GLUETUN_PORT=str(gluetun.port))
 
 
 def test_a_wrong_key_of_gluetun(bench: Bench) -> None:

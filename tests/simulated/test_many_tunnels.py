@@ -1,7 +1,8 @@
 """A thousand tunnels in one process, a hundred of them hanging, at the usual interval.
 
-How late a cycle is comes from the daemon's own schedule, so that a slow machine shows in the
-processor time and not in a guess about when something should have happened.
+How late a cycle is comes from the daemon's own schedule: from the end of the cycle before and the
+pause that was chosen then. A second is the limit for a process that has a processor whenever it
+wants one; where others take it half of the time, the limit is two.
 """
 
 import json
@@ -36,6 +37,11 @@ class Run:
 
     figures: dict[str, Any]
     output: str
+
+    @property
+    def late_at_most(self) -> float:
+        """Seconds."""
+        return 1.0 / float(self.figures["processor_share"])
 
     def tunnels(self, numbers: frozenset[int]) -> list[dict[str, Any]]:
         return [self.figures["tunnels"][f"t{number}"] for number in sorted(numbers)]
@@ -111,7 +117,7 @@ def test_all_whose_servers_answer_are_in_sync_within_two_intervals(run: Run) -> 
 def test_hardly_any_cycle_begins_a_second_late(run: Run) -> None:
     late = lateness(run.tunnels(GOOD))
     assert len(late) > 1650
-    assert late[len(late) * 99 // 100] < 1.0
+    assert late[len(late) * 99 // 100] < run.late_at_most
 
 
 def test_each_tunnel_is_looked_at_in_each_interval(run: Run) -> None:
@@ -122,7 +128,7 @@ def test_those_that_hang_or_refuse_are_looked_at_in_time_too(run: Run) -> None:
     bad = run.tunnels(HANGING | REFUSING)
     assert {tunnel["state"] for tunnel in bad} == {"gluetun_unreachable"}
     late = lateness(bad)
-    assert late[len(late) * 99 // 100] < 1.0
+    assert late[len(late) * 99 // 100] < run.late_at_most
 
 
 def test_the_whole_file_was_read_again_meanwhile(run: Run) -> None:

@@ -88,7 +88,6 @@ class Life(RuleBasedStateMachine):
         self.clock_set_at_outcome = -1
         self.failed_logins: list[float] = []
         self.loud_lines = 0
-        self.password_is_right = True
         self.limited_until = -math.inf
         """Until when logins or re-binds may have to wait, for good reasons."""
 
@@ -178,7 +177,7 @@ class Life(RuleBasedStateMachine):
     @rule(right=st.booleans())
     def the_password_changes(self, right: bool) -> None:
         self.rig.qbittorrent.set_password("simulated-password" if right else "another")
-        self.password_is_right = right
+        self.rig.qbittorrent.restart()  # as where it makes up a password at each start
         self.limit(HOUR)
 
     @rule(pushed=st.booleans())
@@ -217,7 +216,6 @@ class Life(RuleBasedStateMachine):
             server.start()
         rig.qbittorrent.occupied.clear()
         rig.qbittorrent.set_password("simulated-password")
-        self.password_is_right = True
         with rig.gluetun._lock:
             rig.gluetun._agenda.clear()
         rig.gluetun.vpn_status = "running"

@@ -139,6 +139,7 @@ def test_a_value_is_shown_as_words_or_with_its_unit(panel: Json) -> None:  # pan
 
 @EVERY_PANEL
 def test_a_panel_asks_something(panel: Json) -> None:  # panel-no-targets
+    assert panel["targets"]
     assert [target["refId"] for target in panel["targets"]] == list(
         "ABCDEFGH"[: len(panel["targets"])]
     )
