@@ -30,6 +30,8 @@ _LARGEST_LOG_BYTES = 8_000_000  # qBittorrent keeps up to 20,000 entries
 _SOCKET = re.compile(r"\b(TCP|UTP|UDP)/(\d{1,5})\b")
 _ADDRESS = re.compile(r"\b\d{1,3}(?:\.\d{1,3}){3}\b|[0-9A-Fa-f]*:[0-9A-Fa-f:]*:[0-9A-Fa-f:.]*")
 _LOG_INFO, _LOG_CRITICAL = 2, 8
+_MOST_SOCKETS = 256
+"""What is remembered of a session that lasts for years; the oldest are ports of long ago."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,6 +90,8 @@ class BindLog:
             if entry.type == _LOG_CRITICAL and address.lower().startswith("fe80:"):
                 continue  # still being checked for duplicates, right after its interface came up
             self.sockets[int(match[2]), match[1], address] = entry.type == _LOG_INFO
+        while len(self.sockets) > _MOST_SOCKETS:
+            del self.sockets[next(iter(self.sockets))]
 
     def forget(self, port: int) -> None:
         """Drop what is known of a port that is about to be opened anew."""

@@ -16,9 +16,9 @@ from typing import TYPE_CHECKING
 from urllib.parse import parse_qs, urlencode, urlsplit
 
 from prometheus_client import CollectorRegistry
-from prometheus_client.exposition import choose_encoder
 
 from exporter.board import StatusBoard
+from exporter.exposition import choose_encoder
 from exporter.model import SyncState
 from exporter.page import Setting, missing_page, overview_page, tunnel_page
 from exporter.page_style import STYLE_HASH

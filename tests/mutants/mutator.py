@@ -80,7 +80,9 @@ def _places(node: ast.AST, path: Path, function: str) -> Iterator[_Place]:
 
 
 def _is_text(node: ast.AST) -> bool:
-    """A docstring, or the text after a constant."""
+    """A docstring, the text after a constant, or a type variable."""
+    if isinstance(node, ast.Assign) and ast.unparse(node.value).startswith("TypeVar("):
+        return True
     return (
         isinstance(node, ast.Expr)
         and isinstance(node.value, ast.Constant)

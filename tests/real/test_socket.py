@@ -329,3 +329,16 @@ def test_ipv4_taken_on_the_vpns_address_is_not_in_sync(
             assert hears_a_peer(rig.port)
 
     with_a_vpn(work)
+
+
+def test_trackers_are_told_of_a_new_port_on_request(
+    qbittorrent_version: str, tmp_path: Path
+) -> None:
+    path = "/api/v2/torrents/reannounce"
+    with Rig(qbittorrent_version, tmp_path, REANNOUNCE_AFTER_CHANGE="true").running() as rig:
+        outcome = rig.tunnel.cycle()
+        assert outcome.in_sync
+        assert outcome.failures == ()
+        assert rig.proxy.count(path) == 1
+        assert rig.later(30).in_sync
+        assert rig.proxy.count(path) == 1

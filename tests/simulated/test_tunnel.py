@@ -212,6 +212,22 @@ def test_survives_a_restart_of_qbittorrent(bench: Bench) -> None:
     assert len(bench.qbittorrent.login_attempts) == 2
 
 
+def test_a_restart_that_shows_in_its_log_alone_does_not_lose_the_proof(clock: FakeClock) -> None:
+    """Without a login there is no session that could end."""
+    with (
+        SimulatedGluetun("3.40", clock=clock.monotonic) as gluetun,
+        SimulatedQbittorrent("5.1.0", bypass=True, clock=clock.monotonic) as qbittorrent,
+    ):
+        bench = make_bench(gluetun, qbittorrent, clock)
+        bench.cycle()
+        qbittorrent.restart()
+        clock.now += 5
+        outcome = bench.cycle()
+        assert outcome.in_sync
+        assert outcome.port_bound
+        bench.tunnel.close()
+
+
 def test_logs_in_once_and_keeps_the_session(bench: Bench) -> None:
     for _ in range(5):
         assert bench.later(30).in_sync

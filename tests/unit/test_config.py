@@ -517,8 +517,7 @@ def test_each_tunnel_without_an_api_key_is_named(yaml_file: Path) -> None:
 
 
 _TUNNEL_KEYS = (
-    "expected one of name, gluetun, qbittorrent, rebind, restart_vpn_after, "
-    "reannounce_after_change"
+    "expected one of name, gluetun, qbittorrent, rebind, restart_vpn_after, reannounce_after_change"
 )
 _SERVER_KEYS = (
     "expected one of host, port, user, pass, api_key, https, verify_ssl, ca_file, pass_file, "

@@ -495,3 +495,23 @@ def test_tells_the_trackers_once_at_most_every_5_minutes() -> None:
     told = Memory(announce=True, announced_at=NOW)
     assert not should_announce(told, NOW + 299)
     assert should_announce(told, NOW + 300)
+
+
+# to the second: what mutation testing found untested
+
+
+def test_the_first_port_after_a_start_is_no_reconnect() -> None:
+    assert notice(look(), Memory(), NOW).reconnected_at == -math.inf
+
+
+def test_a_reconnect_matters_for_ten_minutes_and_not_a_moment_longer() -> None:
+    observation = look(qbittorrent=OLD_LIBTORRENT)
+    memory = replace(synced(), reconnected_at=NOW)
+    assert decide(observation, memory, NOW + 599.9) == Rebind(PORT)
+    assert decide(observation, memory, NOW + 600) == Nothing()
+
+
+def test_a_try_is_forgotten_after_exactly_an_hour() -> None:
+    login = LoginMemory(attempts_at=(NOW, NOW + 1, NOW + 2, NOW + 3))
+    assert login_opens_at(login, NOW + 3599) == NOW + 3600
+    assert login_opens_at(login, NOW + 3600) == -math.inf

@@ -130,6 +130,7 @@ def test_the_whole_file_of_one_tunnel_in_sync(path: Path) -> None:
                     "qbittorrent": {"connected": True, "port_synced": True},
                 },
                 "login": None,
+                "vpn_restart": None,
             }
         },
         "interval_seconds": 30,

@@ -1,7 +1,6 @@
 """The manifests: right by Kubernetes' schemas, of one mind with each other and with the program."""
 
 import re
-import shutil
 import subprocess
 from pathlib import Path
 from typing import Any
@@ -14,6 +13,7 @@ import yaml
 from docs import generate_kubernetes
 from exporter.config import load
 from tests.conftest import missing_part
+from tests.parts import debian
 
 BASE = generate_kubernetes.BASE
 VERSIONS = ("1.29", kubernetes_validate.latest_version())
@@ -159,11 +159,12 @@ def test_no_manifest_is_left_out() -> None:
 
 
 def test_kustomize_builds_them_all() -> None:
-    if shutil.which("kubectl") is None:
-        missing_part("kubectl builds the manifests, and is missing")
-    built = subprocess.run(
-        ["kubectl", "kustomize", str(BASE)], capture_output=True, text=True, check=True
-    )
+    try:
+        kubectl = debian.bring("kubectl-trixie", "trixie", "kubernetes-client") / "kubectl"
+    except debian.PartMissing as error:
+        missing_part(f"kubectl builds the manifests, and is missing: {error}")
+    command = [str(kubectl), "kustomize", str(BASE)]
+    built = subprocess.run(command, capture_output=True, text=True, check=True)
     assert built.stderr == ""
     made = list(yaml.safe_load_all(built.stdout))
     for document in made:
