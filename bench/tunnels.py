@@ -10,6 +10,7 @@ import os
 import sys
 import threading
 import time
+from collections.abc import Callable
 
 from exporter import config, log
 from exporter.clock import Clock
@@ -18,58 +19,74 @@ from exporter.publisher import Publisher
 from exporter.service import Service
 
 
-class _Count:
-    """Counts published outcomes."""
+class _Rounds:
+    """Counts published outcomes, and asks for the next round of cycles when one has ended."""
 
     def __init__(self) -> None:
-        self.outcomes = 0
         self.failed = 0
-        self._changed = threading.Condition()
+        self.ask: Callable[[], object] = int
+        self._left_in_round = self._left_rounds = 0
+        self._size = 0
+        self._ended = threading.Event()
         publish = Publisher.publish
 
         def counted(publisher: Publisher, outcome: Outcome) -> None:
             publish(publisher, outcome)
-            with self._changed:
-                self.outcomes += 1
-                self.failed += not outcome.in_sync
-                self._changed.notify_all()
+            self._count(outcome)
 
         Publisher.publish = counted  # type: ignore[method-assign,assignment]  # only to count
 
-    def wait_for(self, outcomes: int) -> None:
-        with self._changed:
-            self._changed.wait_for(lambda: self.outcomes >= outcomes)
+    def expect(self, rounds: int, size: int) -> None:
+        """So many rounds of so many outcomes are to come."""
+        self._left_rounds, self._left_in_round, self._size = rounds, size, size
+        self._ended.clear()
+
+    def wait(self) -> None:
+        """Wait until they have come."""
+        self._ended.wait()
+
+    def _count(self, outcome: Outcome) -> None:
+        """In the main thread, as if the daemon itself went on: another thread would cost CPU."""
+        self.failed += not outcome.in_sync
+        self._left_in_round -= 1
+        if self._left_in_round == 0:
+            self._left_rounds -= 1
+            self._left_in_round = self._size
+            if self._left_rounds > 0:
+                self.ask()
+            else:
+                self._ended.set()
 
 
 def main() -> None:
     """Run qSticky in the main thread and obey in another."""
-    count = _Count()
+    rounds = _Rounds()
     settings = config.load(os.environ)
     log.set_up("WARNING", "text", sys.stderr)
     service = Service(settings, Clock())
+    rounds.ask = service._daemon.request_look
+    rounds.expect(1, len(settings.tunnels))
     driver = threading.Thread(
-        target=_drive, args=(service, count, len(settings.tunnels)), daemon=True
+        target=_drive, args=(service, rounds, len(settings.tunnels)), daemon=True
     )
     service.start()
     driver.start()
     service.run()
 
 
-def _drive(service: Service, count: _Count, tunnels: int) -> None:
-    count.wait_for(tunnels)
+def _drive(service: Service, rounds: _Rounds, tunnels: int) -> None:
+    rounds.wait()
     modules = [name for name in sys.modules if name not in ("__main__", "bench.tunnels")]
-    _say(address=service.address, modules=modules, failed=count.failed)
+    _say(address=service.address, modules=modules, failed=rounds.failed)
     for line in sys.stdin:
-        rounds = int(line.split()[1])
+        count = int(line.split()[1])
+        rounds.failed = 0
+        rounds.expect(count, tunnels)
         started, cpu = time.perf_counter(), time.process_time()
-        failed = count.failed
-        for _ in range(rounds):
-            wanted = count.outcomes + tunnels
-            service._daemon.request_look()
-            count.wait_for(wanted)
+        rounds.ask()
+        rounds.wait()
         seconds, cpu = time.perf_counter() - started, time.process_time() - cpu
-        cycles = rounds * tunnels
-        _say(cpu=cpu / cycles, seconds=seconds / rounds, failed=count.failed - failed)
+        _say(cpu=cpu / count / tunnels, seconds=seconds / count, failed=rounds.failed)
     service._daemon.request_stop()
 
 

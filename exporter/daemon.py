@@ -281,6 +281,9 @@ class Daemon:
         begun = [future for future in running if future and not future.cancelled()]
         wait(begun, timeout=STOP_WITHIN_SECONDS)
         self.step(0)
+        for watch in self._watches.values():
+            if watch.running:  # perhaps in a login, which counts
+                self._publisher.publish(watch.tunnel.starting())
         self._publisher.write(stopped=True)
         logger.info("Stopped")
 

@@ -29,9 +29,6 @@ from exporter.model import (
     VpnNote,
 )
 
-_FEW_TUNNELS = 10
-"""Up to so many, the file is written for people too, with line breaks."""
-
 
 class StatusFile:
     """Writes the file: the last outcome of each tunnel, and whether all are healthy."""
@@ -91,8 +88,7 @@ class StatusFile:
 
     def write(self, now: float, *, stopped: bool = False) -> None:
         """Replace the file in one step, mode 0644; raises StatusFileError."""
-        indent = 2 if len(self._known) <= _FEW_TUNNELS else None  # which takes three times as long
-        content = json.dumps(self.document(now, stopped=stopped), indent=indent).encode() + b"\n"
+        content = _rendered(self.document(now, stopped=stopped))
         # `qsticky once` may write at the same time as the daemon: each has a file of its own
         temporary = self.path.with_name(f".{self.path.name}.{os.getpid()}.new")
         try:
@@ -115,6 +111,19 @@ _FIXES = {
     errno.EDQUOT: "free some space on that disk; qSticky goes on without the file meanwhile",
     errno.EROFS: "mount that folder writable, as a volume or tmpfs, or name another HEALTH_FILE",
 }
+
+
+def _rendered(document: Mapping[str, Any]) -> bytes:
+    """JSON with a line for each fact and each tunnel; Python's own indentation takes long."""
+    texts = {key: json.dumps(value) for key, value in document.items() if key != "tunnels"}
+    tunnels = {name: json.dumps(facts) for name, facts in document["tunnels"].items()}
+    members = {key: texts.get(key) or _object(tunnels, "  ") for key in document}
+    return _object(members, "").encode() + b"\n"
+
+
+def _object(members: Mapping[str, str], indent: str) -> str:
+    lines = [f"{indent}  {json.dumps(name)}: {text}" for name, text in members.items()]
+    return "\n".join(["{", ",\n".join(lines), indent + "}"])
 
 
 def _open_own_file(path: str, flags: int) -> int:

@@ -58,9 +58,7 @@ class Publisher:
         """Tell all readers, and write the file now or soon."""
         for reader in self._readers:
             reader.publish(outcome)
-        # a VPN that we stopped must be started again, also where we are killed meanwhile
-        stopped_vpn = outcome.vpn_note is not None and outcome.vpn_note.unfinished
-        if self.write_every_time or stopped_vpn:
+        if self.write_every_time or _must_survive_us(outcome):
             self.write()
         elif self._next_write_at is None:
             pause = max(LEAST_PAUSE_SECONDS, self._writing_seconds / WRITING_SHARE)
@@ -100,3 +98,15 @@ class Publisher:
         if self._write_error and not error:
             logger.info("The status file can be written again")
         self._write_error = error
+
+
+def _must_survive_us(outcome: Outcome) -> bool:
+    """Whether something may not be forgotten even where we are killed a moment later.
+
+    A VPN that we stopped must be started again, and a rejected login counts towards a ban.
+    """
+    stopped_vpn = outcome.vpn_note is not None and outcome.vpn_note.unfinished
+    login_failed = any(
+        done.operation is Operation.QBITTORRENT_LOGIN and done.reason for done in outcome.operations
+    )
+    return stopped_vpn or login_failed

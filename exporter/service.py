@@ -228,8 +228,11 @@ def run_once(config: Config, clock: Clock) -> bool:
     """
     status_file = _status_file(config, clock)
     log_reader = LogReader(several_tunnels=len(config.tunnels) > 1)
-    outcomes = []
-    for tunnel in _tunnels(config, clock):
+    tunnels, outcomes = _tunnels(config, clock), []
+    for tunnel in tunnels:
+        status_file.publish(tunnel.starting())
+    status_file.write(clock.wall())  # before a login that could not be remembered
+    for tunnel in tunnels:
         outcomes.append(tunnel.cycle())
         log_reader.publish(outcomes[-1])
         status_file.publish(outcomes[-1])

@@ -29,6 +29,7 @@ from exporter.http_library import requests
 
 LARGEST_BODY_BYTES = 1_000_000
 _CHUNK_BYTES = 65_536
+_ENCODING = "Content-Encoding"
 _MOST_PREPARED = 16
 """A tunnel asks for less than ten things; each new position in a log makes one more."""
 
@@ -69,6 +70,7 @@ class Transport:
         self.timeout_seconds = timeout_seconds
         self.session = requests.Session()
         self.session.trust_env = False
+        self.session.cookies = self._cookies = _Cookies()
         self.session.headers["User-Agent"] = "qsticky"
         if server.https and not server.verify:
             # the user has chosen so; a warning of Python's would say it in the log, unformatted
@@ -141,8 +143,8 @@ class Transport:
         target = f"{path}?{urlencode(params)}" if params else path
         if method != "GET":
             return self._prepare(method, target, body)
-        cookies = [(cookie.name, cookie.value) for cookie in session.cookies]
-        held = (list(session.headers.items()), session.auth, cookies)
+        headers: Any = session.headers
+        held = (list(headers.lower_items()), session.auth, self._cookies.changes)
         if held != self._prepared_with or len(self._prepared) == _MOST_PREPARED:
             self._prepared_with = held
             self._prepared.clear()
@@ -164,16 +166,31 @@ class Transport:
         extract(self.session.cookies, request, answer)
 
     def _read(self, answer: BaseHTTPResponse, limit: int) -> bytes:
-        packed = "Content-Encoding" in answer.headers
-        chunks, length = [], 0
+        announced = answer.length_remaining
+        if announced is not None and announced <= limit and not answer.headers.get(_ENCODING):
+            return answer.read()
+        body = bytearray()
         while chunk := answer.read(_CHUNK_BYTES, decode_content=True):
-            chunks.append(chunk)
-            length += len(chunk)
-            if length > limit:
+            body += chunk
+            if len(body) > limit:
                 raise InvalidResponse(f"{self.where} answered with more than {limit} bytes")
-            if answer.length_remaining == 0 and not packed:
-                break
-        return b"".join(chunks)
+        return bytes(body)
+
+
+class _Cookies(requests.cookies.RequestsCookieJar):
+    """Cookies that count their changes."""
+
+    changes = 0
+
+    def set_cookie(self, *args: Any, **kwargs: Any) -> Any:
+        """Keep a cookie, or another value of one."""
+        self.changes += 1
+        return super().set_cookie(*args, **kwargs)
+
+    def clear(self, *args: Any, **kwargs: Any) -> None:
+        """Drop all cookies, or one."""
+        self.changes += 1
+        super().clear(*args, **kwargs)
 
 
 class _ConnectionClosed(Unreachable):

@@ -5,6 +5,7 @@ through hours while qBittorrent, with its short bans, lives through seconds.
 """
 
 import itertools
+import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -17,6 +18,7 @@ from exporter.model import Outcome, Reason, SyncState
 from exporter.simulator import SimulatedGluetun
 from exporter.tunnel import Tunnel
 from tests.fakes import FakeClock
+from tests.parts.daemon import QstickyProcess, wait_until
 from tests.parts.proxy import LOGIN, CutOff, Page, Proxy
 from tests.parts.qbittorrent import RealQbittorrent, Seed, free_port
 
@@ -40,7 +42,16 @@ class Rig:
 
     def restart(self, **more: str) -> Tunnel:
         """Start the daemon anew: it knows what status.json says."""
-        environ = {
+        if hasattr(self, "tunnel"):
+            self.tunnel.close()
+        note = remembered(self.file.path).get("default")
+        settings = config.load(self.environ() | more)
+        self.tunnel = Tunnel(settings.tunnels[0], self.clock, note)
+        return self.tunnel
+
+    def environ(self) -> dict[str, str]:
+        """The variables that a daemon gets; the password is in a file."""
+        return {
             "GLUETUN_HOST": self.gluetun.host,
             "GLUETUN_PORT": str(self.gluetun.port),
             "GLUETUN_AUTH_TYPE": "none",
@@ -48,11 +59,6 @@ class Rig:
             "QBITTORRENT_PORT": str(self.proxy.port),
             "QBITTORRENT_PASS_FILE": str(self.password_file),
         }
-        if hasattr(self, "tunnel"):
-            self.tunnel.close()
-        note = remembered(self.file.path).get("default")
-        self.tunnel = Tunnel(config.load(environ | more).tunnels[0], self.clock, note)
-        return self.tunnel
 
     def cycle(self) -> Outcome:
         outcome = self.tunnel.cycle()
@@ -268,3 +274,31 @@ def test_everything_at_once(rig: Rig) -> None:
         if number % 5 == 0:
             rig.qbittorrent.restart()
     assert rig.most_in_an_hour() < 5
+
+
+@pytest.mark.parametrize("qbittorrent_version", ["5.1.0"], indirect=True)
+def test_a_daemon_that_is_stopped_while_a_login_hangs(rig: Rig, tmp_path: Path) -> None:
+    """qBittorrent may have counted it, so the next daemon has to know.
+
+    One version shows it: no answer of qBittorrent takes part.
+    """
+    ended = threading.Event()
+
+    def hang(path: str) -> Page | None:
+        if path == LOGIN:
+            ended.wait(60)
+            raise CutOff
+        return None
+
+    rig.proxy.after = hang
+    environ = rig.environ() | {"REQUEST_TIMEOUT": "60"}
+    for number in range(1, 6):
+        with QstickyProcess(environ, tmp_path) as daemon:
+            if number == 5:
+                daemon.wait_for("so as not to be banned")
+            else:
+                wait_until(lambda n=number: len(rig.proxy.logins) == n, "a login hangs")  # type: ignore[misc]
+            assert daemon.stop() == 0
+    ended.set()
+    assert len(rig.proxy.logins) == 4
+    rig.assert_not_banned()

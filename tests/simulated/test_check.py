@@ -15,9 +15,10 @@ from exporter import config
 from exporter.check import run_check
 from exporter.check_memory import Line
 from exporter.cli import main
+from exporter.errors import StatusFileError
 from exporter.health import StatusFile
 from exporter.model import Remembered
-from exporter.service import Service
+from exporter.service import Service, run_once
 from exporter.simulator import Generation, Role, SimulatedGluetun, SimulatedQbittorrent, Status
 from exporter.tunnel import Tunnel
 from tests.fakes import FakeClock
@@ -376,3 +377,17 @@ def test_the_command_prints_the_lines_and_exits_with_0_or_3(
     assert "\n    → check GLUETUN_APIKEY" in printed
     assert "canary" not in printed
     assert bench.qbittorrent.password not in printed
+
+
+def test_once_logs_in_only_where_it_can_remember_a_rejection(bench: Bench, tmp_path: Path) -> None:
+    """A cron job with a read-only folder would be banned after five runs."""
+    (tmp_path / "file").write_text("")
+    bench.environ["HEALTH_FILE"] = str(tmp_path / "file" / "status.json")
+    bench.environ["QBITTORRENT_PASS"] = "wrong"
+    with pytest.raises(StatusFileError):
+        run_once(config.load(bench.environ), bench.clock)
+    assert bench.qbittorrent.login_attempts == []
+    bench.environ["HEALTH_FILE"] = str(bench.path)
+    for _ in range(10):
+        assert not run_once(config.load(bench.environ), bench.clock)
+    assert len(bench.qbittorrent.login_attempts) == 1

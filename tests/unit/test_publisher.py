@@ -11,7 +11,7 @@ import pytest
 from exporter.clock import Clock
 from exporter.health import StatusFile
 from exporter.log import logger, set_up
-from exporter.model import Outcome, SyncState, VpnNote
+from exporter.model import Operation, OperationResult, Outcome, Reason, SyncState, VpnNote
 from exporter.publisher import Publisher
 
 NOW = 1_800_000_000.0
@@ -162,6 +162,18 @@ def test_a_restart_of_the_vpn_is_written_down_before_it_happens(tmp_path: Path) 
     made.publish(replace(OUTCOME, vpn_note=VpnNote(NOW, restarts=1, unfinished=True)))
 
     assert json.loads(path.read_text())["tunnels"]["default"]["vpn_restart"]["unfinished"] is True
+
+
+def test_a_rejected_login_is_written_down_at_once(tmp_path: Path) -> None:
+    path = tmp_path / "status.json"
+    made = publisher(path, TurnedClock())
+    made.write_every_time = False
+    made.write()
+
+    rejected = OperationResult(Operation.QBITTORRENT_LOGIN, 0.05, Reason.AUTH)
+    made.publish(replace(OUTCOME, operations=(rejected,)))
+
+    assert list(json.loads(path.read_text())["tunnels"]) == ["default"]
 
 
 def test_the_first_of_many_outcomes_is_written_at_once(tmp_path: Path) -> None:

@@ -200,6 +200,57 @@ def test_one_connection_is_used_for_several_requests() -> None:
         assert server.count == 1
 
 
+# What is sent again as it was before
+
+
+def sent(echo: EchoServer, name: str) -> list[str | None]:
+    """That header of each request."""
+    return [headers.get(name) for _, _, headers in echo.requests]
+
+
+def test_a_changed_header_or_login_is_sent_with_the_next_request(echo: EchoServer) -> None:
+    client = transport(echo.port)
+    client.get("/")
+    client.session.headers["X-API-Key"] = "first"
+    client.get("/")
+    client.session.headers["X-API-Key"] = b"second"
+    client.get("/")
+    del client.session.headers["X-API-Key"]
+    client.session.auth = ("ann", "hunter2")
+    client.get("/")
+
+    assert sent(echo, "x-api-key") == [None, "first", "second", None]
+    assert sent(echo, "authorization") == [None, None, None, "Basic YW5uOmh1bnRlcjI="]
+
+
+def test_cookies_are_sent_as_long_as_they_are_kept() -> None:
+    received: list[bytes] = []
+
+    def answer(connection: socket.socket) -> None:
+        for cookie in (b"SID=one", b"SID=two", b"", b""):
+            received.append(connection.recv(65536))
+            set_cookie = b"Set-Cookie: " + cookie + b"; path=/\r\n" if cookie else b""
+            connection.sendall(OK.replace(b"Content", set_cookie + b"Content"))
+
+    with scripted(answer) as server:
+        client = transport(server.port)
+        for _ in range(3):
+            client.get("/")
+        client.session.cookies.clear()
+        client.get("/")
+
+    assert [b"SID=one" in request for request in received] == [False, True, False, False]
+    assert [b"SID=two" in request for request in received] == [False, False, True, False]
+
+
+def test_each_target_has_a_request_of_its_own(echo: EchoServer) -> None:
+    client = transport(echo.port)
+
+    for number in range(100):
+        body = client.get("/log", params={"after": str(number % 40)}).body
+        assert body == b"GET\n/log?after=%d\n" % (number % 40)
+
+
 # Time
 
 
