@@ -1,7 +1,7 @@
 """Renders metrics in Prometheus' two text formats: as the client library does, but sooner.
 
 The library looks at each sample alone. Here the labels and numbers of a scrape, which are much the
-same for all metrics of a tunnel, are put into words once: a third of the CPU.
+same for all metrics of a tunnel, are put into words once: less than half the CPU.
 """
 
 from __future__ import annotations
@@ -59,25 +59,27 @@ class _Renderer:
     """Remembers for one scrape how labels and numbers are written."""
 
     def __init__(self) -> None:
-        self._labels: dict[tuple[tuple[str, str], ...], str] = {}
+        self._pairs: dict[tuple[str, str], str] = {}
+        self._labels: dict[tuple[tuple[str, str], ...], str] = {(): ""}
         self._numbers: dict[float, str] = {}
 
     def lines(self, metric: Metric) -> Iterable[str]:
         known_labels, known_numbers = self._labels, self._numbers
         for name, labels, value, *_ in metric.samples:
             key = tuple(labels.items())
-            shown = known_labels.get(key)
-            if shown is None:
-                shown = known_labels[key] = _label_text(labels)
+            text = known_labels.get(key)
+            if text is None:
+                text = known_labels[key] = f"{{{','.join(map(self._pair, sorted(key)))}}}"
             number = known_numbers.get(value)
             if number is None:
                 number = known_numbers[value] = _number_text(value)
-            yield f"{name}{shown} {number}\n"
+            yield f"{name}{text} {number}\n"
 
-
-def _label_text(labels: dict[str, str]) -> str:
-    pairs = [f'{name}="{_quotable(labels[name])}"' for name in sorted(labels)]
-    return f"{{{','.join(pairs)}}}" if pairs else ""
+    def _pair(self, pair: tuple[str, str]) -> str:
+        text = self._pairs.get(pair)
+        if text is None:
+            text = self._pairs[pair] = f'{pair[0]}="{_quotable(pair[1])}"'
+        return text
 
 
 def _quotable(text: str) -> str:
