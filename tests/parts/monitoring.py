@@ -147,7 +147,10 @@ class Server:
             raise RuntimeError(f"{self.program} ended: {log[-1000:]}")
         try:
             urllib.request.urlopen(f"{self.url}/-/ready", timeout=5).close()
-        except (urllib.error.URLError, OSError):
+        except urllib.error.HTTPError as error:
+            error.close()
+            return False
+        except OSError:
             return False
         return True
 

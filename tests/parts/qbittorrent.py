@@ -26,6 +26,9 @@ VERSIONS = ("4.2.5", "4.5.2", "5.1.0", "5.3.0")
 # the kernel takes the ports of outgoing connections from 32768 on
 FREE_PORTS = range(20_000, 32_768)
 
+_handed_out: set[int] = set()
+"""A port that is free now may be meant for a server that starts later."""
+
 START_SECONDS = 15.0
 STOP_SECONDS = 5.0
 
@@ -271,7 +274,10 @@ def free_port() -> int:
     start = int.from_bytes(os.urandom(4)) % len(FREE_PORTS)
     for step in range(len(FREE_PORTS)):
         port = FREE_PORTS[(start + step) % len(FREE_PORTS)]
+        if port in _handed_out:
+            continue
         if all(_can_bind(kind, port) for kind in (socket.SOCK_STREAM, socket.SOCK_DGRAM)):
+            _handed_out.add(port)
             return port
     raise RuntimeError(f"no free port in {FREE_PORTS}")
 
