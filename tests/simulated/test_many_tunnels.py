@@ -1,8 +1,8 @@
 """A thousand tunnels in one process, a hundred of them hanging, at the usual interval.
 
 How late a cycle is comes from the daemon's own schedule: from the end of the cycle before and the
-pause that was chosen then. The aim is a second at p99, and each run prints what it was. A test fails
-only where servers that hang hold others up, which costs their time-outs of 5 s, one after another.
+pause that was chosen then. The aim is a second at p99, and each run prints what it was. A test
+fails only where servers that hang hold others up, which costs their time-outs, one after another.
 """
 
 import json
