@@ -15,7 +15,8 @@ from dataclasses import replace
 from exporter.check_memory import CheckMemory, Line
 from exporter.clock import Clock
 from exporter.config import Config, Server, TunnelConfig
-from exporter.decide import BAN_SECONDS, LOGIN_TRIES_AN_HOUR, STATUS_LAG_SECONDS
+from exporter.decide import STATUS_LAG_SECONDS
+from exporter.decide_login import BAN_SECONDS, LOGIN_TRIES_AN_HOUR
 from exporter.errors import (
     Banned,
     BindFailed,

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, replace
-from enum import Enum, auto
 
 from exporter.model import (
     NO_PORT,
@@ -35,16 +34,7 @@ LOOK_OFTEN_FOR = 300.0
 
 In the field, gaps without a port of up to 253 s heal by themselves.
 """
-LOGIN_WAITS = (300.0, 1800.0, 3600.0)
-"""Waits after the first, the second and each further rejected login."""
-VPN_RESTART_PAUSES = (3600.0, 86400.0)
-"""The least time between two restarts of the VPN, and what doubling it ends at."""
-VPN_STOP_MAY_TAKE = 75.0
-"""Gluetun first runs the user's down command, for a minute at most."""
 REANNOUNCE_AT_MOST_EVERY = 300.0
-BAN_SECONDS = 3600.0
-LOGIN_TRIES_AN_HOUR = 4
-"""One fewer than the failures for which qBittorrent bans an address."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,18 +98,6 @@ Decision = Nothing | Wait | SetPort | Rebind
 
 
 @dataclass(frozen=True, slots=True)
-class LoginMemory:
-    """Failed tries of the last hour, and until when the next one waits."""
-
-    attempts_at: tuple[float, ...] = ()
-    rejections: int = 0
-    suspended_until: float = -math.inf
-    reason: Reason = Reason.AUTH
-    fingerprint: str = ""
-    """Of the credentials that were rejected; empty = none were."""
-
-
-@dataclass(frozen=True, slots=True)
 class Memory:
     """What a tunnel remembers from cycle to cycle."""
 
@@ -145,37 +123,6 @@ class Memory:
     announce: bool = False
     """A port was set since the trackers were told."""
     announced_at: float = -math.inf
-
-
-class VpnPhase(Enum):
-    """How far a restart of the VPN has got."""
-
-    DONE = auto()
-    PLANNED = auto()
-    """It is noted in status.json before anything is done, so that a crash can't hide it."""
-    STOPPED = auto()
-    """The VPN was told to stop, or may have been, and has to be told to start again."""
-
-
-class VpnStep(Enum):
-    """What to do about the VPN now."""
-
-    NOTHING = auto()
-    PLAN = auto()
-    FORGET = auto()
-    STOP = auto()
-    START = auto()
-
-
-@dataclass(frozen=True, slots=True)
-class VpnMemory:
-    """Since when a running VPN has had no port, and what was done about it."""
-
-    portless_since: float = math.inf
-    phase: VpnPhase = VpnPhase.DONE
-    restarts: int = 0
-    """Since a port was seen last."""
-    restarted_at: float = -math.inf
 
 
 def notice(observation: Observation, memory: Memory, now: float) -> Memory:
@@ -288,40 +235,6 @@ def should_announce(memory: Memory, now: float) -> bool:
     return memory.announce and now >= memory.announced_at + REANNOUNCE_AT_MOST_EVERY
 
 
-def notice_vpn(reading: GluetunReading | Failure, vpn: VpnMemory, now: float) -> VpnMemory:
-    """Take note of whether the VPN runs without a port; a time-out tells nothing."""
-    if isinstance(reading, Failure):
-        return vpn if reading.reason is Reason.TIMEOUT else replace(vpn, portless_since=math.inf)
-    if reading.forwarded_port != NO_PORT:
-        return replace(vpn, portless_since=math.inf, restarts=0)
-    if reading.vpn_status not in (VpnStatus.RUNNING, VpnStatus.UNKNOWN):
-        return replace(vpn, portless_since=math.inf)
-    return replace(vpn, portless_since=min(vpn.portless_since, now))
-
-
-def vpn_restart_at(vpn: VpnMemory, after_seconds: float) -> float:
-    """When to restart the VPN; infinity = not at all. At most once an hour, doubling."""
-    if after_seconds == 0:
-        return math.inf
-    least, most = VPN_RESTART_PAUSES
-    doublings = max(0, min(vpn.restarts - 1, 10))
-    pause = min(least * 2.0**doublings, most)
-    return max(vpn.portless_since + after_seconds, vpn.restarted_at + pause)
-
-
-def vpn_step(vpn: VpnMemory, status: VpnStatus, now: float, after_seconds: float) -> VpnStep:
-    """Choose the next step of a restart; `vpn` has taken note of the reading already."""
-    runs = status is VpnStatus.RUNNING
-    match vpn.phase:
-        case VpnPhase.STOPPED:
-            return VpnStep.START
-        case VpnPhase.PLANNED:
-            return VpnStep.STOP if runs and vpn.portless_since <= now else VpnStep.FORGET
-        case VpnPhase.DONE:
-            due = runs and now >= vpn_restart_at(vpn, after_seconds)
-            return VpnStep.PLAN if due else VpnStep.NOTHING
-
-
 def next_look(state: SyncState, memory: Memory, now: float, interval: float) -> float:
     """Seconds until the next cycle: often while something is awaited, then `interval`."""
     since_push = now - memory.pushed_at
@@ -349,44 +262,6 @@ def next_look(state: SyncState, memory: Memory, now: float, interval: float) -> 
             # a server that hangs keeps a worker busy at each look, so the pauses grow at once
             hangs = any(Reason.TIMEOUT in fact for fact in memory.facts)
             return min(interval, max(1.0, waited if hangs else waited / LOOK_OFTEN_FOR))
-
-
-def may_log_in(login: LoginMemory, now: float, *, same_credentials: bool) -> bool:
-    """Whether a login may be tried: fewer than 5 failed tries in any hour, whatever happens."""
-    recent = [at for at in login.attempts_at if now - at < BAN_SECONDS]
-    if len(recent) >= LOGIN_TRIES_AN_HOUR:
-        return False
-    if login.reason is Reason.BANNED or same_credentials:
-        return now >= login.suspended_until
-    return True
-
-
-def login_opens_at(login: LoginMemory, now: float) -> float:
-    """When the next try is allowed, as long as the credentials stay the same."""
-    recent = [at for at in login.attempts_at if now - at < BAN_SECONDS]
-    if len(recent) >= LOGIN_TRIES_AN_HOUR:
-        return max(login.suspended_until, recent[-LOGIN_TRIES_AN_HOUR] + BAN_SECONDS)
-    return login.suspended_until
-
-
-def login_tried(login: LoginMemory, now: float) -> LoginMemory:
-    """Take note of a try as soon as it is made: qBittorrent may count it, answer or not."""
-    recent = (at for at in login.attempts_at if now - at < BAN_SECONDS)
-    return replace(login, attempts_at=(*recent, now))
-
-
-def login_failed(login: LoginMemory, now: float, reason: Reason, fingerprint: str) -> LoginMemory:
-    """Take note of how a try ended.
-
-    Without an answer of qBittorrent's own (a time-out, a proxy's page) it suspends nothing.
-    """
-    attempts = login.attempts_at
-    if reason is Reason.BANNED:
-        return LoginMemory(attempts, login.rejections, now + BAN_SECONDS, reason, fingerprint)
-    if reason is not Reason.AUTH:
-        return replace(login, reason=reason)
-    wait = LOGIN_WAITS[min(login.rejections, len(LOGIN_WAITS) - 1)]
-    return LoginMemory(attempts, login.rejections + 1, now + wait, reason, fingerprint)
 
 
 def _notice_facts(observation: Observation, memory: Memory, now: float) -> Memory:

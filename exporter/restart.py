@@ -8,9 +8,9 @@ from dataclasses import replace
 
 from exporter import events
 from exporter.clock import Clock
-from exporter.decide import (
+from exporter.decide import GluetunReading
+from exporter.decide_restart import (
     VPN_STOP_MAY_TAKE,
-    GluetunReading,
     VpnMemory,
     VpnPhase,
     VpnStep,

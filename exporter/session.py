@@ -9,7 +9,7 @@ from typing import TypeVar
 
 from exporter.clock import Clock
 from exporter.config import Secret
-from exporter.decide import (
+from exporter.decide_login import (
     BAN_SECONDS,
     LoginMemory,
     login_failed,

@@ -8,32 +8,21 @@ import pytest
 
 from exporter.decide import (
     GluetunReading,
-    LoginMemory,
     Memory,
     Nothing,
     Observation,
     QbittorrentReading,
     Rebind,
     SetPort,
-    VpnMemory,
-    VpnPhase,
-    VpnStep,
     Wait,
     decide,
     has_drifted,
-    login_failed,
-    login_opens_at,
-    login_tried,
-    may_log_in,
     next_look,
     notice,
-    notice_vpn,
     opened,
     settled,
     should_announce,
     state_of,
-    vpn_restart_at,
-    vpn_step,
 )
 from exporter.model import (
     BindResult,
@@ -365,128 +354,7 @@ def test_a_change_of_what_is_read_makes_it_look_often_again() -> None:
 # logging in
 
 
-def failed(login: LoginMemory, now: float, reason: Reason, fingerprint: str) -> LoginMemory:
-    return login_failed(login_tried(login, now), now, reason, fingerprint)
-
-
-def rejected(times: int, *, every: float = 0.0) -> LoginMemory:
-    login = LoginMemory()
-    for index in range(times):
-        login = failed(login, NOW + index * every, Reason.AUTH, "print")
-    return login
-
-
-def test_a_first_login_is_always_allowed() -> None:
-    assert may_log_in(LoginMemory(), NOW, same_credentials=True)
-
-
-def test_waits_5_minutes_then_30_then_an_hour_between_rejected_logins() -> None:
-    login, now, waits = LoginMemory(), NOW, []
-    for _ in range(5):
-        login = failed(login, now, Reason.AUTH, "print")
-        opens = login_opens_at(login, now)
-        waits.append(opens - now)
-        now = opens
-        assert may_log_in(login, now, same_credentials=True)
-    assert waits == [300.0, 1800.0, 3600.0, 3600.0, 3600.0]
-
-
-def test_other_credentials_are_tried_at_once() -> None:
-    assert not may_log_in(rejected(1), NOW + 1, same_credentials=True)
-    assert may_log_in(rejected(1), NOW + 1, same_credentials=False)
-
-
-def test_however_often_the_credentials_change_4_tries_an_hour_are_the_most() -> None:
-    login = rejected(4, every=60.0)
-    assert not may_log_in(login, NOW + 3599, same_credentials=False)
-    assert may_log_in(login, NOW + 3600, same_credentials=False)
-
-
-def test_a_ban_is_waited_out_for_an_hour_whatever_the_credentials() -> None:
-    login = failed(LoginMemory(), NOW, Reason.BANNED, "print")
-    assert not may_log_in(login, NOW + 3599, same_credentials=False)
-    assert may_log_in(login, NOW + 3600, same_credentials=False)
-
-
-def test_a_try_without_an_answer_counts_but_does_not_suspend() -> None:
-    login = failed(LoginMemory(), NOW, Reason.TIMEOUT, "")
-    assert may_log_in(login, NOW + 1, same_credentials=True)
-    for second in range(1, 4):
-        login = failed(login, NOW + second, Reason.TIMEOUT, "")
-    assert not may_log_in(login, NOW + 4, same_credentials=True)
-    assert login_opens_at(login, NOW + 4) == NOW + 3600
-
-
 # restarting the VPN, announcing a port
-
-
-PORTLESS = GluetunReading(0, VpnStatus.RUNNING)
-NEVER = math.inf
-
-
-def portless(since: float = NOW - 600, **more: object) -> VpnMemory:
-    return replace(VpnMemory(portless_since=since), **more)  # type: ignore[arg-type]
-
-
-def test_counts_the_time_without_a_port_from_the_first_look_that_shows_none() -> None:
-    first = notice_vpn(PORTLESS, VpnMemory(), NOW)
-    assert notice_vpn(PORTLESS, first, NOW + 30).portless_since == NOW
-
-
-@pytest.mark.parametrize(
-    "reading",
-    [
-        RUNNING,
-        GluetunReading(0, VpnStatus.STOPPED),
-        GluetunReading(0, VpnStatus.STARTING),
-        failure(Operation.GLUETUN_PORT),
-        failure(Operation.GLUETUN_PORT, Reason.AUTH),
-    ],
-)
-def test_starts_counting_anew_after_anything_else(reading: GluetunReading | Failure) -> None:
-    assert notice_vpn(reading, portless(), NOW).portless_since == NEVER
-
-
-def test_a_time_out_neither_counts_nor_ends_the_counting() -> None:
-    timeout = failure(Operation.GLUETUN_PORT, Reason.TIMEOUT)
-    assert notice_vpn(timeout, portless(), NOW) == portless()
-    assert notice_vpn(timeout, VpnMemory(), NOW) == VpnMemory()
-
-
-def test_a_port_ends_the_doubling() -> None:
-    assert notice_vpn(RUNNING, portless(restarts=3), NOW).restarts == 0
-    assert notice_vpn(PORTLESS, portless(restarts=3), NOW).restarts == 3
-
-
-@pytest.mark.parametrize(
-    ("restarts", "hours"), [(0, 1), (1, 1), (2, 2), (3, 4), (4, 8), (5, 16), (6, 24), (2000, 24)]
-)
-def test_waits_an_hour_between_restarts_then_twice_as_long_up_to_a_day(
-    restarts: int, hours: int
-) -> None:
-    vpn = portless(NOW - 1e6, restarts=restarts, restarted_at=NOW)
-    assert vpn_restart_at(vpn, 600) == NOW + hours * 3600
-
-
-def test_plans_a_restart_only_when_it_is_due_and_the_vpn_says_that_it_runs() -> None:
-    assert vpn_step(portless(), VpnStatus.RUNNING, NOW, 600) is VpnStep.PLAN
-    assert vpn_step(portless(), VpnStatus.RUNNING, NOW - 1, 600) is VpnStep.NOTHING
-    assert vpn_step(portless(), VpnStatus.RUNNING, NOW, 0) is VpnStep.NOTHING
-    assert vpn_step(portless(), VpnStatus.UNKNOWN, NOW, 600) is VpnStep.NOTHING
-
-
-def test_stops_the_vpn_only_if_all_is_still_as_when_it_was_planned() -> None:
-    planned = portless(phase=VpnPhase.PLANNED, restarted_at=NOW)
-    assert vpn_step(planned, VpnStatus.RUNNING, NOW, 600) is VpnStep.STOP
-    assert vpn_step(planned, VpnStatus.UNKNOWN, NOW, 600) is VpnStep.FORGET
-    came_back = notice_vpn(RUNNING, planned, NOW)
-    assert vpn_step(came_back, VpnStatus.RUNNING, NOW, 600) is VpnStep.FORGET
-
-
-@pytest.mark.parametrize("status", VpnStatus)
-@pytest.mark.parametrize("after", [0, 600])
-def test_a_stopped_vpn_is_started_whatever_is_set_and_read(status: VpnStatus, after: float) -> None:
-    assert vpn_step(VpnMemory(phase=VpnPhase.STOPPED), status, NOW, after) is VpnStep.START
 
 
 def test_tells_the_trackers_once_at_most_every_5_minutes() -> None:
@@ -509,9 +377,3 @@ def test_a_reconnect_matters_for_ten_minutes_and_not_a_moment_longer() -> None:
     memory = replace(synced(), reconnected_at=NOW)
     assert decide(observation, memory, NOW + 599.9) == Rebind(PORT)
     assert decide(observation, memory, NOW + 600) == Nothing()
-
-
-def test_a_try_is_forgotten_after_exactly_an_hour() -> None:
-    login = LoginMemory(attempts_at=(NOW, NOW + 1, NOW + 2, NOW + 3))
-    assert login_opens_at(login, NOW + 3599) == NOW + 3600
-    assert login_opens_at(login, NOW + 3600) == -math.inf
