@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import functools
 import io
 import os
 import sys
@@ -17,6 +16,7 @@ if TYPE_CHECKING:
     from exporter.config import Config
 
 NOT_IN_SYNC = 3
+SHELLS = ("bash", "fish", "zsh")
 
 _DESCRIPTION = """\
 Keeps qBittorrent's listening port equal to the port that Gluetun's VPN forwards.
@@ -42,9 +42,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         # a ✓ where the locale has none, or a name that is not UTF-8, must not end the program
         sys.stdout.reconfigure(errors="backslashreplace")
     parser = _parser()
-    options = parser.parse_args(arguments)
+    options = vars(parser.parse_args(arguments))
+    command = options.pop("command")
     try:
-        code: int = options.command()
+        code: int = command(**options)
         sys.stdout.flush()
     except QstickyError as error:
         print(f"qsticky: {error.message}", file=sys.stderr)
@@ -77,19 +78,16 @@ def _parser() -> argparse.ArgumentParser:
         ("healthcheck", healthcheck, "tell from status.json whether a running qsticky is healthy"),
         ("config", config, "print the configuration in force and where each value comes from"),
         ("demo", demo, "show it at work on a simulated Gluetun and qBittorrent"),
+        ("completion", completion, "print what makes a shell complete qsticky's commands"),
         ("version", version, "print the version"),
     ):
-        subparser = commands.add_parser(name, help=text, description=text.capitalize() + ".")
+        subparser = commands.add_parser(name, help=text, description=f"{text[0].upper()}{text[1:]}.")
         subparser.set_defaults(command=command)
         if command is config:
-            subparser.add_argument(
-                "--check",
-                metavar="FILE",
-                dest="command",
-                default=config,
-                type=lambda file: functools.partial(check_file, file),
-                help="check a YAML file with tunnels instead, as it would be read here",
-            )
+            help_text = "check a YAML file with tunnels instead, as it would be read here"
+            subparser.add_argument("--check", metavar="FILE", help=help_text)
+        if command is completion:
+            subparser.add_argument("shell", choices=SHELLS, help="the shell to complete in")
     return parser
 
 
@@ -149,9 +147,12 @@ def healthcheck() -> int:
     return check_health()
 
 
-def config() -> int:
-    """Print the effective configuration."""
+def config(check: str | None = None) -> int:
+    """Print the effective configuration, or check a file."""
     from exporter import config as configuration
+
+    if check is not None:
+        return check_file(check)
 
     values = configuration.load(os.environ).values
     width = max(len(value.name) for value in values)
@@ -178,6 +179,14 @@ def demo() -> int:
     from exporter.demo import run_demo
 
     run_demo()
+    return 0
+
+
+def completion(shell: str) -> int:
+    """Print the completion of a shell, as `make docs` wrote it."""
+    from pathlib import Path
+
+    print(Path(__file__).with_name(f"completion.{shell}").read_text(encoding="utf-8"), end="")
     return 0
 
 

@@ -19,7 +19,7 @@ from types import FrameType
 from exporter.clock import Clock
 from exporter.lanes import SLOW_SECONDS, Lanes
 from exporter.log import logger
-from exporter.model import Outcome
+from exporter.model import FEW_TUNNELS, Outcome
 from exporter.publisher import Publisher
 from exporter.scheduler import SteadyJob, SteadyScheduler
 from exporter.tunnel import Tunnel
@@ -29,8 +29,6 @@ MOST_THREADS = 512
 """They are made only when they are needed: a few for a thousand tunnels that answer."""
 START_EVERY_SECONDS = 0.03
 """Pause between the first cycles of two tunnels, shorter where the interval would not do."""
-FEW_TUNNELS = 10
-"""Up to here, status.json is written after every cycle and connections stay open."""
 KEEP_OPEN_SECONDS = 5.0
 """With many tunnels, a connection is kept for the next cycle only if that comes this soon.
 

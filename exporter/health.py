@@ -10,6 +10,7 @@ import contextlib
 import errno
 import json
 import os
+import threading
 from collections.abc import Mapping
 from dataclasses import asdict
 from datetime import UTC, datetime, timedelta
@@ -19,6 +20,7 @@ from typing import Any
 from exporter.errors import StatusFileError
 from exporter.healthcheck import LARGEST_FILE_BYTES, NOT_OURS
 from exporter.model import (
+    FEW_TUNNELS,
     HIGHEST_PORT,
     LOWEST_PORT,
     NO_PORT,
@@ -40,6 +42,7 @@ class StatusFile:
         self._interval = interval
         self._known: dict[str, tuple[Outcome, dict[str, Any]]] = {}
         """The last outcome of each tunnel, and its facts; making those takes longest."""
+        self._writing = threading.Lock()
 
     def publish(self, outcome: Outcome) -> None:
         """Take in the outcome of a cycle."""
@@ -53,6 +56,19 @@ class StatusFile:
         """What survives when a tunnel is set up anew, as it would over a restart."""
         known = self._known.get(tunnel)
         return _remembered(known[1]) if known else None
+
+    def note_login(self, tunnel: str, note: LoginNote, now: float) -> None:
+        """Have a login in the file before it is tried: killed or not, we can't forget it.
+
+        From any thread. A thousand tunnels do so only after a login that failed. Where the file
+        can't be written, its next writer says so.
+        """
+        known = self._known.get(tunnel)
+        if known is None or (len(self._known) > FEW_TUNNELS and len(note.attempts_at) == 1):
+            return
+        self._known[tunnel] = (known[0], known[1] | {"login": asdict(note)})
+        with contextlib.suppress(StatusFileError):
+            self.write(now)
 
     def document(self, now: float, *, stopped: bool = False) -> dict[str, Any]:
         """Build the file's content as of `now` (Unix seconds)."""
@@ -88,7 +104,10 @@ class StatusFile:
 
     def write(self, now: float, *, stopped: bool = False) -> None:
         """Replace the file in one step, mode 0644; raises StatusFileError."""
-        content = _rendered(self.document(now, stopped=stopped))
+        with self._writing:
+            self._replace(_rendered(self.document(now, stopped=stopped)))
+
+    def _replace(self, content: bytes) -> None:
         # `qsticky once` may write at the same time as the daemon: each has a file of its own
         temporary = self.path.with_name(f".{self.path.name}.{os.getpid()}.new")
         try:

@@ -32,6 +32,8 @@ WAITING_STATES = (SyncState.NO_PORT, SyncState.VPN_DOWN)
 """States that heal by themselves, as a rule within minutes."""
 WAITING_GRACE_SECONDS = 600.0
 LEAST_GRACE_SECONDS = 90.0
+FEW_TUNNELS = 10
+"""Up to here, status.json is written after every cycle and connections stay open."""
 
 
 class VpnStatus(StrEnum):

@@ -20,6 +20,7 @@ from exporter.daemon import Daemon
 from exporter.errors import QstickyError, StatusFileError
 from exporter.health import StatusFile, remembered
 from exporter.log import LogReader, logger
+from exporter.model import LoginNote, Remembered
 from exporter.publisher import Publisher
 from exporter.reload import Changes, compare, needing_restart
 from exporter.tunnel import Tunnel
@@ -63,8 +64,9 @@ class Service:
         self._web_server: WebServer | None = None
         self._metrics: Metrics | None = None
         self._board: StatusBoard | None = None
-        self._tunnels = {tunnel.config.name: tunnel for tunnel in _tunnels(config, clock)}
         self._status_file = _status_file(config, clock)
+        tunnels = _tunnels(config, clock, self._status_file)
+        self._tunnels = {tunnel.config.name: tunnel for tunnel in tunnels}
         for tunnel in self._tunnels.values():
             self._status_file.publish(tunnel.starting())
         self._log_reader = LogReader(several_tunnels=len(self._tunnels) > 1)
@@ -151,7 +153,7 @@ class Service:
         remembered = self._status_file.remembered(tunnel.name)
         if remembered and before and before.qbittorrent.server != tunnel.qbittorrent.server:
             remembered = replace(remembered, login_note=None)  # another server would ban us
-        return Tunnel(tunnel, self._clock, remembered)
+        return _tunnel(tunnel, self._clock, remembered, self._status_file)
 
     def _say_reload(self, config: Config, changes: Changes) -> None:
         for warning in config.warnings:
@@ -228,7 +230,7 @@ def run_once(config: Config, clock: Clock) -> bool:
     """
     status_file = _status_file(config, clock)
     log_reader = LogReader(several_tunnels=len(config.tunnels) > 1)
-    tunnels, outcomes = _tunnels(config, clock), []
+    tunnels, outcomes = _tunnels(config, clock, status_file), []
     for tunnel in tunnels:
         status_file.publish(tunnel.starting())
     status_file.write(clock.wall())  # before a login that could not be remembered
@@ -240,7 +242,7 @@ def run_once(config: Config, clock: Clock) -> bool:
     return all(outcome.in_sync for outcome in outcomes)
 
 
-def _tunnels(config: Config, clock: Clock) -> list[Tunnel]:
+def _tunnels(config: Config, clock: Clock, status_file: StatusFile) -> list[Tunnel]:
     for warning in config.warnings:
         logger.warning("%s", warning)
     try:
@@ -248,7 +250,18 @@ def _tunnels(config: Config, clock: Clock) -> list[Tunnel]:
     except StatusFileError as error:
         logger.warning("%s - %s", error.message, error.fix)
         memory = {}
-    return [Tunnel(tunnel, clock, memory.get(tunnel.name)) for tunnel in config.tunnels]
+    return [
+        _tunnel(tunnel, clock, memory.get(tunnel.name), status_file) for tunnel in config.tunnels
+    ]
+
+
+def _tunnel(
+    config: TunnelConfig, clock: Clock, remembered: Remembered | None, status_file: StatusFile
+) -> Tunnel:
+    def note_login(note: LoginNote) -> None:
+        status_file.note_login(config.name, note, clock.wall())
+
+    return Tunnel(config, clock, remembered, note_login)
 
 
 def _status_file(config: Config, clock: Clock) -> StatusFile:

@@ -30,17 +30,25 @@ from exporter.operations import Operations
 from exporter.qbittorrent import Qbittorrent
 
 T = TypeVar("T")
+NoteLogin = Callable[[LoginNote], None]
 
 
 class Session:
     """Calls qBittorrent within a session; remembers rejected logins, over restarts too."""
 
     def __init__(
-        self, qbittorrent: Qbittorrent, password: Secret, clock: Clock, note: LoginNote | None
+        self,
+        qbittorrent: Qbittorrent,
+        password: Secret,
+        clock: Clock,
+        note: LoginNote | None,
+        note_login: NoteLogin = lambda note: None,
     ) -> None:
+        """`note` is what was remembered; `note_login` is told of each login before it is tried."""
         self._qbittorrent = qbittorrent
         self._password = password
         self._clock = clock
+        self._note_login = note_login
         self._rejected_password = ""
         self._proven = True
         """Whether the last login was seen to lead to a session that works."""
@@ -97,6 +105,8 @@ class Session:
             return
         self._check_suspension()
         self._login = login_tried(self._login, self._clock.monotonic())
+        if note := self.note():
+            self._note_login(note)
         try:
             operations.timed(Operation.QBITTORRENT_LOGIN, self._qbittorrent.log_in)
         except ServerError as error:

@@ -49,7 +49,7 @@ from exporter.model import (
 from exporter.operations import Operations
 from exporter.qbittorrent import Qbittorrent
 from exporter.restart import VpnRestart
-from exporter.session import Session
+from exporter.session import NoteLogin, Session
 
 T = TypeVar("T")
 
@@ -77,15 +77,24 @@ class Tunnel:
     """The clients of one tunnel and what it remembers; `cycle()` runs in one thread at a time."""
 
     def __init__(
-        self, config: TunnelConfig, clock: Clock, remembered: Remembered | None = None
+        self,
+        config: TunnelConfig,
+        clock: Clock,
+        remembered: Remembered | None = None,
+        note_login: NoteLogin = lambda note: None,
     ) -> None:
+        """`note_login` is told of each login before it is tried, in the thread of the cycle."""
         remembered = remembered or Remembered()
         self.config = config
         self._clock = clock
         self._gluetun = Gluetun(config.gluetun, config.request_timeout_seconds)
         self._qbittorrent = Qbittorrent(config.qbittorrent, config.request_timeout_seconds)
         self._session = Session(
-            self._qbittorrent, config.qbittorrent.password, clock, remembered.login_note
+            self._qbittorrent,
+            config.qbittorrent.password,
+            clock,
+            remembered.login_note,
+            note_login,
         )
         self._restart = VpnRestart(
             self._gluetun, clock, config.restart_vpn_after_seconds, remembered.vpn_note

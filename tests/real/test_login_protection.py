@@ -5,6 +5,7 @@ through hours while qBittorrent, with its short bans, lives through seconds.
 """
 
 import itertools
+import signal
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -276,8 +277,11 @@ def test_everything_at_once(rig: Rig) -> None:
     assert rig.most_in_an_hour() < 5
 
 
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL], ids=["stopped", "killed"])
 @pytest.mark.parametrize("qbittorrent_version", ["5.1.0"], indirect=True)
-def test_a_daemon_that_is_stopped_while_a_login_hangs(rig: Rig, tmp_path: Path) -> None:
+def test_a_daemon_that_ends_while_a_login_hangs(
+    rig: Rig, number: signal.Signals, tmp_path: Path
+) -> None:
     """qBittorrent may have counted it, so the next daemon has to know.
 
     One version shows it: no answer of qBittorrent takes part.
@@ -292,13 +296,13 @@ def test_a_daemon_that_is_stopped_while_a_login_hangs(rig: Rig, tmp_path: Path) 
 
     rig.proxy.after = hang
     environ = rig.environ() | {"REQUEST_TIMEOUT": "60"}
-    for number in range(1, 6):
+    for tries in range(1, 6):
         with QstickyProcess(environ, tmp_path) as daemon:
-            if number == 5:
+            if tries == 5:
                 daemon.wait_for("so as not to be banned")
             else:
-                wait_until(lambda n=number: len(rig.proxy.logins) == n, "a login hangs")  # type: ignore[misc]
-            assert daemon.stop() == 0
+                wait_until(lambda n=tries: len(rig.proxy.logins) == n, "a login hangs")  # type: ignore[misc]
+            daemon.stop(number)
     ended.set()
     assert len(rig.proxy.logins) == 4
     rig.assert_not_banned()

@@ -392,6 +392,35 @@ def test_what_has_to_survive_a_restart_survives_it(path: Path) -> None:
     }
 
 
+def test_a_login_stands_in_the_file_before_it_is_tried(path: Path) -> None:
+    file = status_file(path, IN_SYNC)
+
+    file.note_login("default", NOTE, NOW)
+
+    assert remembered(path)["default"].login_note == NOTE
+
+
+def test_of_many_tunnels_only_a_login_after_a_failed_one_is_written_at_once(path: Path) -> None:
+    file = status_file(path, *(replace(IN_SYNC, tunnel=f"t{number}") for number in range(11)))
+
+    file.note_login("t3", replace(NOTE, attempts_at=(NOW,)), NOW)
+    assert not path.exists()
+    file.note_login("t4", NOTE, NOW)
+    assert remembered(path)["t4"].login_note == NOTE
+
+
+def test_a_login_of_a_tunnel_that_is_gone_is_not_written(path: Path) -> None:
+    status_file(path).note_login("default", NOTE, NOW)
+
+    assert not path.exists()
+
+
+def test_a_login_goes_on_where_the_file_cannot_be_written(path: Path) -> None:
+    path.mkdir()
+
+    status_file(path, IN_SYNC).note_login("default", NOTE, NOW)
+
+
 def test_it_survives_a_clean_stop_too(path: Path) -> None:
     status_file(path, replace(IN_SYNC, login_note=NOTE)).write(NOW, stopped=True)
 

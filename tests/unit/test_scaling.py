@@ -5,7 +5,7 @@ from pathlib import Path
 
 from exporter import daemon, lanes
 from exporter.metrics import Metrics
-from exporter.model import Outcome, SyncState
+from exporter.model import FEW_TUNNELS, Outcome, SyncState
 
 PAGE = Path(__file__).parents[2] / "docs" / "scaling.md"
 
@@ -39,4 +39,4 @@ def test_the_page_tells_the_limits_in_force() -> None:
     assert f"never more than {daemon.MOST_THREADS} threads" in text
     assert f"{daemon.START_EVERY_SECONDS * 1000:.0f} ms apart" in text
     assert f"over {daemon.KEEP_OPEN_SECONDS:.0f} s away" in text
-    assert (lanes.SLOW_SECONDS, daemon.FEW_TUNNELS) == (1.0, 10)
+    assert (lanes.SLOW_SECONDS, FEW_TUNNELS) == (1.0, 10)
