@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from exporter.config import Config
 
 NOT_IN_SYNC = 3
-SHELLS = ("bash", "fish", "zsh")
+SHELLS = ("bash", "zsh")
 
 _DESCRIPTION = """\
 Keeps qBittorrent's listening port equal to the port that Gluetun's VPN forwards.
@@ -81,7 +81,8 @@ def _parser() -> argparse.ArgumentParser:
         ("completion", completion, "print what makes a shell complete qsticky's commands"),
         ("version", version, "print the version"),
     ):
-        subparser = commands.add_parser(name, help=text, description=f"{text[0].upper()}{text[1:]}.")
+        description = f"{text[0].upper()}{text[1:]}."
+        subparser = commands.add_parser(name, help=text, description=description)
         subparser.set_defaults(command=command)
         if command is config:
             help_text = "check a YAML file with tunnels instead, as it would be read here"
@@ -153,7 +154,6 @@ def config(check: str | None = None) -> int:
 
     if check is not None:
         return check_file(check)
-
     values = configuration.load(os.environ).values
     width = max(len(value.name) for value in values)
     shown_width = max(len(value.shown) for value in values)

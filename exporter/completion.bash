@@ -19,7 +19,7 @@ _shtab_qsticky_option_strings=(-h --help --version)
 
 _shtab_qsticky_config___check_COMPGEN=_shtab_compgen_files
 
-_shtab_qsticky_completion_pos_0_choices=(bash fish zsh)
+_shtab_qsticky_completion_pos_0_choices=(bash zsh)
 _shtab_qsticky_pos_0_choices=(run once check healthcheck config demo completion version)
 
 _shtab_qsticky_run__h_nargs=0

@@ -39,7 +39,7 @@ _shtab_qsticky_check_defaults_added=0
 
 _shtab_qsticky_completion_options=(
   "(- : *)"{-h,--help}"[show this help message and exit]"
-  ":the shell to complete in:(bash fish zsh)"
+  ":the shell to complete in:(bash zsh)"
 )
 
 # guard to ensure default positional specs are added only once per session

@@ -61,7 +61,9 @@ def test_the_help_names_every_command_and_what_to_set(capsys: pytest.CaptureFixt
     assert ended.value.code == 0
     text = capsys.readouterr().out
     commands = re.findall(r"^    (\w+)\b", text, re.MULTILINE)
-    assert {"run", "once", "healthcheck", "config", "demo", "version"} <= set(commands)
+    assert commands == [
+        "run", "once", "check", "healthcheck", "config", "demo", "completion", "version",
+    ]  # fmt: skip
     named = set(re.findall(r"\b[A-Z]+_[A-Z_]+\b", text))
     assert named == {
         "GLUETUN_HOST",
@@ -77,13 +79,23 @@ def test_the_help_names_every_command_and_what_to_set(capsys: pytest.CaptureFixt
     assert "Exit codes: 0 all well, 1 an error" in text
 
 
-@pytest.mark.parametrize("command", ["run", "once", "healthcheck", "config", "demo", "version"])
+@pytest.mark.parametrize(
+    "command",
+    ["run", "once", "check", "healthcheck", "config", "demo", "completion", "version"],
+)
 def test_every_command_has_a_help(command: str, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as ended:
         main([command, "--help"])
 
     assert ended.value.code == 0
     assert capsys.readouterr().out.startswith(f"usage: qsticky {command} [-h]")
+
+
+def test_the_help_of_a_command_is_a_sentence(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        main(["demo", "--help"])
+
+    assert "\nShow it at work on a simulated Gluetun and qBittorrent.\n" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("arguments", [["nonsense"], ["--nonsense"], ["config", "nonsense"]])
