@@ -195,12 +195,13 @@ class Gluetun:
         return self._transport.put(route, document)
 
     def _authenticate(self) -> None:
-        session = self._transport.session
         if self.auth == "apikey":
-            session.headers["X-API-Key"] = self._config.apikey.current().value.encode()
+            self._transport.set_header("X-API-Key", self._config.apikey.current().value.encode())
         elif self.auth == "basic":
             pair = f"{self._config.username}:{self._config.password.current().value}"
-            session.headers["Authorization"] = f"Basic {b64encode(pair.encode()).decode()}"
+            self._transport.set_header(
+                "Authorization", f"Basic {b64encode(pair.encode()).decode()}"
+            )
 
     def _expect_ok(self, response: Response) -> Response:
         if response.status != 200:

@@ -15,7 +15,7 @@ from collections.abc import Mapping
 from dataclasses import asdict
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 from exporter.errors import StatusFileError
 from exporter.healthcheck import LARGEST_FILE_BYTES, NOT_OURS
@@ -111,8 +111,7 @@ class StatusFile:
         # `qsticky once` may write at the same time as the daemon: each has a file of its own
         temporary = self.path.with_name(f".{self.path.name}.{os.getpid()}.new")
         try:
-            self.path.parent.mkdir(parents=True, exist_ok=True)
-            with open(temporary, "wb", opener=_open_own_file) as file:  # Path.open has no opener
+            with _created(temporary) as file:
                 os.fchmod(file.fileno(), 0o644)
                 file.write(content)
             temporary.replace(self.path)
@@ -143,6 +142,15 @@ def _rendered(document: Mapping[str, Any]) -> bytes:
 def _object(members: Mapping[str, str], indent: str) -> str:
     lines = [f"{indent}  {json.dumps(name)}: {text}" for name, text in members.items()]
     return "\n".join(["{", ",\n".join(lines), indent + "}"])
+
+
+def _created(path: Path) -> BinaryIO:
+    """An empty file, and its folder where that is missing."""
+    try:
+        return open(path, "wb", opener=_open_own_file)  # Path.open has no opener
+    except FileNotFoundError:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        return open(path, "wb", opener=_open_own_file)
 
 
 def _open_own_file(path: str, flags: int) -> int:

@@ -142,10 +142,8 @@ class Qbittorrent:
         InvalidResponse (not a qBittorrent), Unreachable.
         """
         key = self._config.api_key.current().value
-        self._transport.session.headers.pop("Authorization", None)
-        if key:
-            self._transport.session.headers["Authorization"] = f"Bearer {key}".encode()
-        self._transport.session.cookies.clear()
+        self._transport.set_header("Authorization", f"Bearer {key}".encode() if key else None)
+        self._transport.cookies.clear()
         response = self._transport.get("/api/v2/app/version")
         if response.status == 200 and response.body[:1] == b"v":
             self.auth = "apikey" if key else "bypass"
@@ -170,7 +168,7 @@ class Qbittorrent:
 
         Raises LoginRejected, Banned (403 on this very call), Unreachable, HttpError.
         """
-        self._transport.session.cookies.clear()
+        self._transport.cookies.clear()
         response = self._transport.post(
             "/api/v2/auth/login",
             {"username": self._config.user, "password": self._config.password.current().value},
@@ -254,7 +252,7 @@ class Qbittorrent:
 
     def has_secure_cookie_over_http(self) -> bool:
         """Whether the session can't work: a broken HTTPS set-up marks its cookie `secure`."""
-        secure = any(cookie.secure for cookie in self._transport.session.cookies)
+        secure = any(cookie.secure for cookie in self._transport.cookies)
         return secure and not self._config.server.https
 
     def close(self) -> None:

@@ -68,24 +68,35 @@ class Transport:
         self.name = name
         self.server = server
         self.timeout_seconds = timeout_seconds
-        self.session = requests.Session()
-        self.session.trust_env = False
-        self.session.cookies = self._cookies = _Cookies()
-        self.session.headers["User-Agent"] = "qsticky"
+        self._session = requests.Session()
+        self._session.trust_env = False
+        self._session.cookies = self.cookies = _Cookies()
+        self._session.headers["User-Agent"] = "qsticky"
         if server.https and not server.verify:
             # the user has chosen so; a warning of Python's would say it in the log, unformatted
             urllib3.disable_warnings(urllib3.exceptions.InsecureRequestWarning)
         self._adapter = _DeadlineAdapter()
-        self.session.mount("http://", self._adapter)
-        self.session.mount("https://", self._adapter)
+        self._session.mount("http://", self._adapter)
+        self._session.mount("https://", self._adapter)
         self._timeout = urllib3.Timeout(connect=timeout_seconds, read=timeout_seconds)
         self._prepared: dict[str, requests.PreparedRequest] = {}
-        self._prepared_with: object = None
+        self._prepared_at = 0
 
     @property
     def where(self) -> str:
         """The server in words for messages, such as `Gluetun at gluetun:8000`."""
         return f"{self.name} at {self.server.address}"
+
+    def set_header(self, name: str, value: str | bytes | None) -> None:
+        """Send this with each request from now on; None = no longer."""
+        headers = self._session.headers
+        if headers.get(name) == value:
+            return
+        self._prepared.clear()
+        if value is None:
+            del headers[name]
+        else:
+            headers[name] = value
 
     def get(
         self, path: str, *, params: Mapping[str, str] | None = None, limit: int = LARGEST_BODY_BYTES
@@ -106,7 +117,7 @@ class Transport:
 
     def close(self) -> None:
         """Close the connection that is kept open."""
-        self.session.close()
+        self._session.close()
 
     def _send(
         self,
@@ -139,31 +150,29 @@ class Transport:
         body: Mapping[str, str] | str | None,
     ) -> requests.PreparedRequest:
         """Make the request, or take the one made before: that costs more than the exchange."""
-        session = self.session
         target = f"{path}?{urlencode(params)}" if params else path
         if method != "GET":
             return self._prepare(method, target, body)
-        headers: Any = session.headers
-        held = (list(headers.lower_items()), session.auth, self._cookies.changes)
-        if held != self._prepared_with or len(self._prepared) == _MOST_PREPARED:
-            self._prepared_with = held
+        if self._prepared_at != self.cookies.changes or len(self._prepared) == _MOST_PREPARED:
+            self._prepared_at = self.cookies.changes
             self._prepared.clear()
-        if target not in self._prepared:
-            self._prepared[target] = self._prepare(method, target, body)
-        return self._prepared[target]
+        prepared = self._prepared.get(target)
+        if prepared is None:
+            prepared = self._prepared[target] = self._prepare(method, target, body)
+        return prepared
 
     def _prepare(
         self, method: str, target: str, body: Mapping[str, str] | str | None
     ) -> requests.PreparedRequest:
         made = requests.Request(method, self.server.url + target, data=body)
-        prepared = self.session.prepare_request(made)
+        prepared = self._session.prepare_request(made)
         # urllib3 copies them each time, and a plain dict faster than requests' own
         prepared.headers = dict(prepared.headers)  # type: ignore[assignment]
         return prepared
 
     def _keep_cookies(self, request: requests.PreparedRequest, answer: BaseHTTPResponse) -> None:
         extract: Any = requests.cookies.extract_cookies_to_jar
-        extract(self.session.cookies, request, answer)
+        extract(self.cookies, request, answer)
 
     def _read(self, answer: BaseHTTPResponse, limit: int) -> bytes:
         announced = answer.length_remaining

@@ -353,7 +353,7 @@ def test_a_folder_that_cannot_be_made_is_a_clear_error(tmp_path: Path) -> None:
     with pytest.raises(StatusFileError) as raised:
         status_file(path, IN_SYNC).write(NOW)
 
-    assert raised.value.message == f"can't write the status file {path}: File exists"
+    assert raised.value.message == f"can't write the status file {path}: Not a directory"
     assert raised.value.fix == (
         "make the folder writable for qSticky's user, or name another file in HEALTH_FILE"
     )
