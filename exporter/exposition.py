@@ -65,7 +65,8 @@ class _Renderer:
 
     def lines(self, metric: Metric) -> Iterable[str]:
         known_labels, known_numbers = self._labels, self._numbers
-        for name, labels, value, *_ in metric.samples:
+        for sample in metric.samples:
+            name, labels, value = sample[:3]
             key = tuple(labels.items())
             text = known_labels.get(key)
             if text is None:

@@ -29,7 +29,7 @@ from exporter.model import (
 )
 from exporter.tally import BUCKETS, Tally, TunnelTally
 
-Labels = tuple[str, ...]
+Labels = dict[str, str]
 Value = tuple[Labels, float]
 
 
@@ -40,7 +40,7 @@ class Row:
     name: str
     kind: str
     help: str
-    labels: Labels
+    labels: tuple[str, ...]
     read: Callable[[Tally], Iterable[Value]]
 
     def family(self) -> Metric:
@@ -49,14 +49,11 @@ class Row:
 
     def collect(self, tally: Tally) -> Metric:
         """The metric with the samples of one moment."""
-        metric, labels = self.family(), self.labels
+        metric, name = self.family(), self.name
         if self.kind == "histogram":
-            metric.samples = list(_duration_samples(self.name, tally))
+            metric.samples = list(_duration_samples(name, tally))
         else:
-            metric.samples = [
-                Sample(self.name, dict(zip(labels, values, strict=True)), value)
-                for values, value in self.read(tally)
-            ]
+            metric.samples = [Sample(name, labels, value) for labels, value in self.read(tally)]
         return metric
 
 
@@ -73,14 +70,14 @@ def _duration_samples(name: str, tally: Tally) -> Iterator[Sample]:
 
 def _process(name: str, kind: str, read: Callable[[Tally], float], text: str) -> Row:
     """One value for the whole process."""
-    return Row(name, kind, text, (), lambda tally: [((), read(tally))])
+    return Row(name, kind, text, (), lambda tally: [({}, read(tally))])
 
 
 def _tunnel(name: str, kind: str, read: Callable[[TunnelTally], float], text: str) -> Row:
     """One value for each tunnel."""
 
     def values(tally: Tally) -> Iterator[Value]:
-        return (((tunnel,), read(t)) for tunnel, t in tally.tunnels.items())
+        return (({"tunnel": tunnel}, read(t)) for tunnel, t in tally.tunnels.items())
 
     return Row(name, kind, text, ("tunnel",), values)
 
@@ -98,28 +95,28 @@ def _counter(name: str, read: Callable[[TunnelTally], int], text: str) -> Row:
 def _states(name: str, states: type[StrEnum], read: Callable[[Outcome], StrEnum], text: str) -> Row:
     """1 for the state that a tunnel is in, 0 for every other."""
 
+    names = [state.value for state in states]
+
     def values(tally: Tally) -> Iterator[Value]:
         for tunnel, t in tally.tunnels.items():
             current = read(t.outcome)
-            for state in states:
-                yield (tunnel, state.value), state is current
+            for state in names:
+                yield {"tunnel": tunnel, "state": state}, state == current
 
     return Row(name, "gauge", text, ("tunnel", "state"), values)
 
 
-def _info(name: str, labels: Labels, read: Callable[[Outcome], Labels | None], text: str) -> Row:
+def _info(
+    name: str, labels: tuple[str, ...], read: Callable[[Outcome], Labels | None], text: str
+) -> Row:
     """The constant 1 with facts as labels; no series while the facts are not known."""
 
     def values(tally: Tally) -> Iterator[Value]:
         for tunnel, t in tally.tunnels.items():
             if (facts := read(t.outcome)) is not None:
-                yield (tunnel, *facts), 1
+                yield {"tunnel": tunnel, **facts}, 1
 
     return Row(name, "gauge", text, ("tunnel", *labels), values)
-
-
-def _knows_version(outcome: Outcome) -> bool:
-    return outcome.qbittorrent_up and outcome.qbittorrent_version != ""
 
 
 # fmt: off
@@ -150,10 +147,12 @@ ROWS: tuple[Row, ...] = (
         lambda o: o.login_suspended_until > o.finished_at,
         "1 while logins wait after a rejection, so that qBittorrent does not ban us, else 0."),
     _info("qsticky_qbittorrent_info", ("version", "webapi_version"),
-        lambda o: (o.qbittorrent_version, o.webapi_version) if _knows_version(o) else None,
+        lambda o: {"version": o.qbittorrent_version, "webapi_version": o.webapi_version}
+        if o.qbittorrent_up and o.qbittorrent_version else None,
         "Version of the connected qBittorrent, always 1; no series while it is not known."),
     _info("qsticky_config_info", ("gluetun_auth", "qbittorrent_auth"),
-        lambda o: (o.gluetun_auth, o.qbittorrent_auth) if o.finished_at else None,
+        lambda o: {"gluetun_auth": o.gluetun_auth, "qbittorrent_auth": o.qbittorrent_auth}
+        if o.finished_at else None,
         "How we authenticate, always 1; no series before the first cycle."),
     _gauge("qsticky_sync_interval_seconds", lambda o: o.interval_seconds,
         "Configured time between two cycles."),
@@ -180,10 +179,11 @@ ROWS: tuple[Row, ...] = (
     # the process
     Row("qsticky_operations_total", "counter",
         "Finished exchanges with a server or the disk.", ("operation",),
-        lambda s: (((o.value,), sum(t.buckets)) for o, t in s.timings.items())),
+        lambda s: (({"operation": o.value}, sum(t.buckets)) for o, t in s.timings.items())),
     Row("qsticky_operation_failures_total", "counter",
         "Exchanges that failed, by reason.", ("operation", "reason"),
-        lambda s: (((o.value, r.value), count) for (o, r), count in s.failures.items())),
+        lambda s: (({"operation": o.value, "reason": r.value}, count)
+                   for (o, r), count in s.failures.items())),
     Row("qsticky_operation_duration_seconds", "histogram",
         "How long the exchanges took, those that failed too.", ("operation",), lambda s: ()),
     _process("qsticky_status_file_last_write_timestamp_seconds", "gauge",
@@ -200,10 +200,10 @@ ROWS: tuple[Row, ...] = (
         "Tries to load the configuration again that were rejected."),
     Row("qsticky_log_messages_total", "counter",
         "Lines in the log of level warning and above.", ("level",),
-        lambda s: (((level,), count) for level, count in s.log_lines.items())),
+        lambda s: (({"level": level}, count) for level, count in s.log_lines.items())),
     Row("qsticky_build_info", "gauge",
         "Version of the running qSticky, always 1.", ("version", "revision"),
-        lambda s: [((s.version, s.revision), 1)]),
+        lambda s: [({"version": s.version, "revision": s.revision}, 1)]),
 )
 # fmt: on
 
