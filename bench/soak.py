@@ -1,24 +1,32 @@
 """A day of simulated time with faults, in minutes: does anything grow? `make soak`.
 
-The daemon and all its readers run on simulated servers with a clock that is turned by hand. Each
-hour holds the same number of each event, so the first hour and the last should cost the same.
+The daemon and all its readers, worker threads and web server too, run on simulated servers with a
+clock that is turned by hand. Each hour holds the same number of each event, so the first hour and
+the last should cost the same.
 """
 
 from __future__ import annotations
 
 import argparse
 import gc
+import http.client
 import random
 import sys
 import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import astuple, dataclass, fields
 from pathlib import Path
+from typing import ParamSpec, TypeVar
 
 from exporter.simulator import Fault, RedirectAway, Status
+from exporter.webserver import WebServer
 from tests.rig import Rig
+
+P = ParamSpec("P")
+T = TypeVar("T")
 
 HOUR = 3600.0
 MINUTE = 60.0
@@ -71,11 +79,13 @@ class Sample:
 
 
 class Soak:
-    """A rig, and the bad luck of each hour."""
+    """A rig, those who look at it over the network, and the bad luck of each hour."""
 
-    def __init__(self, rig: Rig) -> None:
+    def __init__(self, rig: Rig, address: str) -> None:
         self.rig = rig
         self._random = random.Random(1)
+        self._address = address
+        self._kept = http.client.HTTPConnection(address)
 
     def hour(self) -> Sample:
         """Let an hour pass: ten things happen, each mended six minutes later."""
@@ -87,8 +97,19 @@ class Soak:
             for _ in range(5):
                 rig.run_for(MINUTE)
                 for path in ("/metrics", "/", "/status.json", "/nowhere"):
-                    rig.get(path)
+                    self._look(path)
         return self._sample()
+
+    def _look(self, path: str) -> None:
+        """On a connection that stays open, on a new one, and on one that does not wait."""
+        new = http.client.HTTPConnection(self._address)
+        for connection in (self._kept, new):
+            connection.request("GET", path)
+            connection.getresponse().read()
+        new.close()
+        hasty = http.client.HTTPConnection(self._address)
+        hasty.request("GET", path)
+        hasty.close()
 
     def _events(self) -> Iterator[Callable[[], object]]:
         rig, choose = self.rig, self._random.choice
@@ -132,6 +153,16 @@ class Soak:
         )
 
 
+class OneByOne(ThreadPoolExecutor):
+    """Runs each call in a thread of its own kind, and waits for it: time is turned by hand."""
+
+    def submit(self, fn: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> Future[T]:
+        """Run it to its end."""
+        future = super().submit(fn, *args, **kwargs)
+        wait([future])
+        return future
+
+
 def _resident_bytes() -> int:
     for line in Path("/proc/self/status").read_text().splitlines():
         if line.startswith("VmRSS:"):
@@ -162,10 +193,13 @@ def main() -> int:
     started = time.monotonic()
     with tempfile.TemporaryDirectory() as folder:
         environ = {"REQUEST_TIMEOUT": "0.2", "LOG_LEVEL": "INFO"}
-        with Rig(Path(folder), environ=environ) as rig:
-            soak = Soak(rig)
+        with Rig(Path(folder), environ=environ, executor=OneByOne()) as rig:
+            server = WebServer(rig.app, "127.0.0.1:0")
+            server.start()
+            soak = Soak(rig, server.address)
             soak.hour()  # fills the caches
             samples = [soak.hour() for _ in range(hours - 1)]
+            server.stop()
             cycles = rig.metric("qsticky_syncs_total", tunnel="default")
     spent = time.monotonic() - started
     print(f"{hours} simulated hours, {cycles:,.0f} cycles, in {spent:.0f} s\n")

@@ -6,6 +6,7 @@ import json
 import logging
 import re
 from collections.abc import Callable, Mapping
+from concurrent.futures import Executor
 from pathlib import Path
 from typing import Any, Self
 
@@ -51,8 +52,10 @@ class Rig:
         qbittorrent: SimulatedQbittorrent | None = None,
         environ: Mapping[str, str] | None = None,
         log_format: str = "text",
+        executor: Executor | None = None,
     ) -> None:
         self.clock = clock or FakeClock()
+        self._executor = executor or InlineExecutor()
         time = self.clock.monotonic
         role = Role(auth="apikey", apikey=GLUETUN_KEY)
         self.gluetun = gluetun or SimulatedGluetun("3.41", role=role, clock=time)
@@ -115,7 +118,7 @@ class Rig:
         self.publisher = Publisher(self.status_file, [log_reader, self.metrics], self.clock)
         self.publisher.add_readers(self.board, self.recorder)
         self.publisher.on_write = self.metrics.file_written
-        self.daemon = Daemon([self.tunnel], interval, self.publisher, self.clock, InlineExecutor())
+        self.daemon = Daemon([self.tunnel], interval, self.publisher, self.clock, self._executor)
         self.app = WebApp(
             self.board,
             self.metrics.registry,
