@@ -25,6 +25,7 @@ from exporter.errors import (
     ServerError,
     Unauthorized,
 )
+from exporter.foreign_errors import translate
 from exporter.gluetun import STATUS_ROUTE, Gluetun
 from exporter.model import (
     NO_PORT,
@@ -39,7 +40,6 @@ from exporter.model import (
 from exporter.operations import Operations
 from exporter.qbittorrent import Qbittorrent
 from exporter.session import Session
-from exporter.transport import translate
 from exporter.users import Users
 from exporter.webserver import parse_listen_address, try_to_listen
 

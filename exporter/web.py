@@ -20,7 +20,9 @@ from prometheus_client import CollectorRegistry
 from exporter.board import StatusBoard
 from exporter.exposition import choose_encoder
 from exporter.model import SyncState
-from exporter.page import Setting, missing_page, overview_page, tunnel_page
+from exporter.page import tunnel_page
+from exporter.page_frame import Setting, missing_page
+from exporter.page_overview import overview_page
 from exporter.page_style import STYLE_HASH
 from exporter.page_words import Tone, words_for
 from exporter.users import Users, Verdict

@@ -16,7 +16,9 @@ from exporter.model import (
     SyncState,
     VpnStatus,
 )
-from exporter.page import Setting, missing_page, overview_page, tunnel_page
+from exporter.page import tunnel_page
+from exporter.page_frame import Setting, missing_page
+from exporter.page_overview import overview_page
 from exporter.page_words import CONNECTION, VPN, WORDS, Tone, ago, span
 from tests.outcomes import IN_SYNC, NOW, OUTCOMES, board_of, board_of_many
 
