@@ -194,29 +194,31 @@ class _Reader:
         return chosen
 
     def _tunnel(self, entry: Entry, interval: float, timeout: float) -> TunnelConfig:
-        def text(name: str) -> str:
-            return self._text(name, entry)
+        return TunnelConfig(
+            name=entry.name,
+            gluetun=self._gluetun(entry),
+            qbittorrent=QbittorrentConfig(
+                server=self._server("QBITTORRENT", entry),
+                user=self._text("QBITTORRENT_USER", entry),
+                password=self._secret("QBITTORRENT_PASS", entry),
+                api_key=self._secret("QBITTORRENT_API_KEY", entry),
+            ),
+            rebind=RebindPolicy(self._text("REBIND", entry).lower()),
+            interval_seconds=interval,
+            request_timeout_seconds=timeout,
+            restart_vpn_after_seconds=float(self._text("RESTART_VPN_AFTER", entry)),
+            reannounce_after_change=is_true(self._text("REANNOUNCE_AFTER_CHANGE", entry)),
+        )
 
-        def secret(name: str) -> Secret:
-            return self._secret(name, entry)
-
-        def server(prefix: str) -> Server:
-            ca_file = text(f"{prefix}_CA_FILE")
-            return Server(
-                host=text(f"{prefix}_HOST"),
-                port=int(text(f"{prefix}_PORT")),
-                https=is_true(text(f"{prefix}_HTTPS")),
-                verify=ca_file or is_true(text(f"{prefix}_VERIFY_SSL")),
-            )
-
-        auth = text("GLUETUN_AUTH_TYPE").lower()
+    def _gluetun(self, entry: Entry) -> GluetunConfig:
+        auth = self._text("GLUETUN_AUTH_TYPE", entry).lower()
         gluetun = GluetunConfig(
-            server=server("GLUETUN"),
+            server=self._server("GLUETUN", entry),
             auth=auth,
-            username=text("GLUETUN_USERNAME"),
-            password=secret("GLUETUN_PASSWORD"),
-            apikey=secret("GLUETUN_APIKEY"),
-            port_index=int(text("GLUETUN_PORT_INDEX")),
+            username=self._text("GLUETUN_USERNAME", entry),
+            password=self._secret("GLUETUN_PASSWORD", entry),
+            apikey=self._secret("GLUETUN_APIKEY", entry),
+            port_index=int(self._text("GLUETUN_PORT_INDEX", entry)),
         )
         missing = {"apikey": not gluetun.apikey.value, "basic": not gluetun.username}
         if missing.get(auth):
@@ -225,20 +227,15 @@ class _Reader:
                 f"{entry.label(BY_NAME[variable])} is not set, so Gluetun is asked without "
                 "credentials; set it, or GLUETUN_AUTH_TYPE=none if that is meant"
             )
-        return TunnelConfig(
-            name=entry.name,
-            gluetun=gluetun,
-            qbittorrent=QbittorrentConfig(
-                server=server("QBITTORRENT"),
-                user=text("QBITTORRENT_USER"),
-                password=secret("QBITTORRENT_PASS"),
-                api_key=secret("QBITTORRENT_API_KEY"),
-            ),
-            rebind=RebindPolicy(text("REBIND").lower()),
-            interval_seconds=interval,
-            request_timeout_seconds=timeout,
-            restart_vpn_after_seconds=float(text("RESTART_VPN_AFTER")),
-            reannounce_after_change=is_true(text("REANNOUNCE_AFTER_CHANGE")),
+        return gluetun
+
+    def _server(self, prefix: str, entry: Entry) -> Server:
+        ca_file = self._text(f"{prefix}_CA_FILE", entry)
+        return Server(
+            host=self._text(f"{prefix}_HOST", entry),
+            port=int(self._text(f"{prefix}_PORT", entry)),
+            https=is_true(self._text(f"{prefix}_HTTPS", entry)),
+            verify=ca_file or is_true(self._text(f"{prefix}_VERIFY_SSL", entry)),
         )
 
     def _text(self, name: str, entry: Entry = NO_FILE) -> str:

@@ -150,3 +150,14 @@ def why(error: OSError | ValueError) -> str:
     if isinstance(error, UnicodeDecodeError):
         return "it is not UTF-8 text"
     return error.strerror or "input/output error" if isinstance(error, OSError) else str(error)
+
+
+def shown_key(key: object) -> str:
+    """A key as far as it looks like one: in `{pass:hunter2}` all of it is the key."""
+    text = str(key)
+    shown = _KEY_START.match(text)
+    start = shown[0] if shown else ""
+    return start if start == text else f"{start}…"
+
+
+_KEY_START = re.compile(r"[A-Za-z0-9_.-]{0,40}")

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from exporter.settings import SETTINGS, Kind, Setting
-from exporter.values import read_text, why
+from exporter.values import shown_key, why
 
 NAME_PATTERN = "[A-Za-z0-9][A-Za-z0-9_.-]{0,62}"
 _SECTIONS = ("gluetun", "qbittorrent")
@@ -46,9 +46,12 @@ NO_FILE = Entry("default", {})
 
 def read_tunnels(path: Path) -> tuple[list[Entry], list[str]]:
     """Read the file: its tunnels, and everything that is wrong with it."""
+    # PyYAML takes 45 ms to import, which people without a YAML file should not wait for
+    from exporter.strict_yaml import load_yaml
+
     reader = _Reader(str(path))
     try:
-        document = _load_yaml(path)
+        document = load_yaml(path)
     except (OSError, ValueError) as error:
         return [], [f"QSTICKY_CONFIG: can't use {str(path)!r} ({why(error)}); expected a YAML file"]
     entries = reader.document(document)
@@ -69,7 +72,7 @@ class _Reader:
             )
             return []
         self.mistakes += [
-            f"{self.file}: unknown key '{_shown_key(key)}'; expected 'tunnels'"
+            f"{self.file}: unknown key '{shown_key(key)}'; expected 'tunnels'"
             for key in document
             if key != "tunnels"
         ]
@@ -122,7 +125,7 @@ class _Reader:
 
     def _value(self, given: dict[KeyPath, str], where: str, path: KeyPath, value: Any) -> None:
         setting = _BY_KEY.get(path)
-        label = f"{where}.{'.'.join(map(_shown_key, path))}"
+        label = f"{where}.{'.'.join(map(shown_key, path))}"
         if setting is None:
             self.mistakes.append(f"{label}: unknown key; expected one of {_siblings(path)}")
         elif value is None or value == "":
@@ -149,75 +152,6 @@ _BY_KEY: Mapping[KeyPath, Setting] = {
 def _siblings(path: KeyPath) -> str:
     names = [key[-1] for key in _BY_KEY if key[:-1] == path[:-1]]
     return ", ".join(names if len(path) > 1 else ["name", *_SECTIONS, *names])
-
-
-def _load_yaml(path: Path) -> Any:
-    # 45 ms of import time that people without a YAML file should not wait for
-    import yaml
-
-    class UniqueKeys(yaml.SafeLoader):
-        """PyYAML keeps the last of two equal keys without a word."""
-
-        def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
-            seen: list[Any] = []
-            for key_node, _ in node.value:
-                if key_node.tag == "tag:yaml.org,2002:merge":
-                    continue  # `<<: *other` gives only what the mapping leaves out
-                key = self.construct_object(key_node, deep=True)
-                if key in seen:
-                    raise yaml.constructor.ConstructorError(
-                        problem=f"found key {_shown_key(key)} a second time",
-                        problem_mark=key_node.start_mark,
-                    )
-                seen.append(key)
-            return super().construct_mapping(node, deep)
-
-        def construct_object(self, node: yaml.Node, deep: bool = False) -> Any:
-            try:
-                made = super().construct_object(node, deep)
-            except (AttributeError, LookupError, TypeError, ValueError) as error:
-                # such as 2024-13-45, which looks like a date: PyYAML trusts that it is one
-                raise yaml.constructor.ConstructorError(
-                    problem="found text that needs quotes", problem_mark=node.start_mark
-                ) from error
-            if isinstance(made, int) and made.bit_length() > 64:
-                # Python refuses to print numbers of more than 4,300 digits
-                raise yaml.constructor.ConstructorError(
-                    problem="found a huge number", problem_mark=node.start_mark
-                )
-            return made
-
-    try:
-        return yaml.load(read_text(path), UniqueKeys)  # noqa: S506  # it is a SafeLoader
-    except yaml.YAMLError as error:
-        raise ValueError(_without_snippet(error)) from error
-    except RecursionError as error:
-        raise ValueError("nested too deeply") from error
-
-
-def _without_snippet(error: Any) -> str:
-    """What is wrong and where, without the text itself: it may hold a secret.
-
-    PyYAML quotes the text in some messages: `*hunter2` is to it an undefined alias 'hunter2'.
-    """
-    mark = getattr(error, "problem_mark", None)
-    problem = _QUOTED_TEXT.sub("", getattr(error, "problem", None) or "not YAML")
-    return f"{problem} at line {mark.line + 1}" if mark else problem
-
-
-_QUOTED_TEXT = re.compile(r""" '(?!<)[^']{3,}'| "[^"]{3,}\"""")
-"""More than one character; `<block end>` and the like are PyYAML's own words."""
-
-
-def _shown_key(key: object) -> str:
-    """A key as far as it looks like one: in `{pass:hunter2}` all of it is the key."""
-    text = str(key)
-    shown = _KEY_START.match(text)
-    start = shown[0] if shown else ""
-    return start if start == text else f"{start}…"
-
-
-_KEY_START = re.compile(r"[A-Za-z0-9_.-]{0,40}")
 
 
 def _kind(value: Any) -> str:

@@ -29,6 +29,7 @@ TESTS = {
     "config": ["tests/unit/test_config.py", "tests/unit/test_settings.py"],
     "values": ["tests/unit/test_config.py"],
     "yaml_file": ["tests/unit/test_config.py"],
+    "strict_yaml": ["tests/unit/test_config.py"],
     "health": ["tests/unit/test_health.py"],
     "healthcheck": ["tests/unit/test_health.py"],
 }

@@ -122,6 +122,8 @@ def _changes(node: ast.AST) -> list[ast.AST]:  # noqa: PLR0911  # a table of cas
             return [ast.Constant(f"{value}x")]
         case ast.Expr(value=ast.Call()) | ast.AugAssign() | ast.Raise():
             return [ast.Pass()]
+        case ast.Return(value=ast.Constant(value=False | None)):
+            return []  # as good as None, and mypy guards the type
         case ast.Return(value=ast.expr()):
             return [ast.Return(None)]
         case _:
