@@ -12,8 +12,8 @@ from enum import Enum, auto
 from exporter.decide import GluetunReading
 from exporter.model import NO_PORT, Failure, Reason, VpnStatus
 
-VPN_RESTART_PAUSES = (3600.0, 86400.0)
-"""The least time between two restarts of the VPN, and what doubling it ends at."""
+VPN_RESTART_PAUSES = (3600.0, 7200.0, 14400.0, 28800.0, 57600.0, 86400.0)
+"""The least times after the first, the second and each further restart of the VPN."""
 VPN_STOP_MAY_TAKE = 75.0
 """Gluetun first runs the user's down command, for a minute at most."""
 
@@ -64,9 +64,7 @@ def vpn_restart_at(vpn: VpnMemory, after_seconds: float) -> float:
     """When to restart the VPN; infinity = not at all. At most once an hour, doubling."""
     if after_seconds == 0:
         return math.inf
-    least, most = VPN_RESTART_PAUSES
-    doublings = max(0, min(vpn.restarts - 1, 10))
-    pause = min(least * 2.0**doublings, most)
+    pause = VPN_RESTART_PAUSES[min(max(vpn.restarts, 1), len(VPN_RESTART_PAUSES)) - 1]
     return max(vpn.portless_since + after_seconds, vpn.restarted_at + pause)
 
 
@@ -77,7 +75,7 @@ def vpn_step(vpn: VpnMemory, status: VpnStatus, now: float, after_seconds: float
         case VpnPhase.STOPPED:
             return VpnStep.START
         case VpnPhase.PLANNED:
-            return VpnStep.STOP if runs and vpn.portless_since <= now else VpnStep.FORGET
+            return VpnStep.STOP if runs and vpn.portless_since != math.inf else VpnStep.FORGET
         case VpnPhase.DONE:
             due = runs and now >= vpn_restart_at(vpn, after_seconds)
             return VpnStep.PLAN if due else VpnStep.NOTHING

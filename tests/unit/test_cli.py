@@ -264,7 +264,7 @@ def test_once_ends_with_code_1_where_it_cannot_write_the_status_file(
 
     assert ended.returncode == 1
     assert ended.stderr == (
-        f"qsticky: can't write the status file {path}: File exists\n"
+        f"qsticky: can't write the status file {path}: Not a directory\n"
         "qsticky: make the folder writable for qSticky's user, "
         "or name another file in HEALTH_FILE\n"
     )

@@ -73,6 +73,11 @@ def test_waits_an_hour_between_restarts_then_twice_as_long_up_to_a_day(
     assert vpn_restart_at(vpn, 600) == NOW + hours * 3600
 
 
+def test_the_first_restart_of_all_doubles_nothing() -> None:
+    first = replace(portless(NOW - 1e6), restarts=VpnMemory().restarts + 1, restarted_at=NOW)
+    assert vpn_restart_at(first, 600) == NOW + 3600
+
+
 def test_plans_a_restart_only_when_it_is_due_and_the_vpn_says_that_it_runs() -> None:
     assert vpn_step(portless(), VpnStatus.RUNNING, NOW, 600) is VpnStep.PLAN
     assert vpn_step(portless(), VpnStatus.RUNNING, NOW - 1, 600) is VpnStep.NOTHING
