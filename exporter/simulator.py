@@ -4,7 +4,6 @@ import itertools
 import random
 import time
 from collections.abc import Callable, Iterator
-from types import TracebackType
 from typing import Self
 
 from exporter.simulated_gluetun import Generation, Role, SimulatedGluetun
@@ -52,14 +51,9 @@ class World:
         self.qbittorrent.start()
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.qbittorrent.__exit__(kind, error, trace)
-        self.gluetun.__exit__(kind, error, trace)
+    def __exit__(self, *_: object) -> None:
+        self.qbittorrent.__exit__()
+        self.gluetun.__exit__()
 
     def next_event(self) -> str:
         """Let the next thing happen; says what, for people. First ends what was broken."""

@@ -8,7 +8,6 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 from threading import Condition, Event, Thread
-from types import TracebackType
 from typing import Any, Self
 
 import yaml
@@ -95,16 +94,11 @@ class Stand:
         self.start_daemon()
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.end_work()
         self.kill_daemon()
-        self.qbittorrent.__exit__(kind, error, trace)
-        self.gluetun.__exit__(kind, error, trace)
+        self.qbittorrent.__exit__()
+        self.gluetun.__exit__()
 
     def start_daemon(self) -> None:
         """Start the daemon, on the same web port and status file as before."""
@@ -293,12 +287,7 @@ class Chain:
             self._leave = self._leave.pop_all()
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self._leave.close()
 
     @property
