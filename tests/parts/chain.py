@@ -391,7 +391,9 @@ class Chain:
         return folder
 
 
-def measure(folder: Path, faults: Sequence[Fault]) -> list[Measured]:
+def measure(
+    folder: Path, faults: Sequence[Fault], say: Callable[[str], object] = print
+) -> list[Measured]:
     """Let all faults happen; at a slower pace once more where the machine is too busy."""
     found: list[Measured] = []
     for pace in PACES:
@@ -399,6 +401,7 @@ def measure(folder: Path, faults: Sequence[Fault]) -> list[Measured]:
         directory.mkdir()
         with Chain(directory, faults, pace) as chain:
             found = chain.run()
+        say(f"chain: a minute lasted {pace} s{', too short here' if chain.starved else ''}")
         if not chain.starved:
             break
     return found

@@ -19,13 +19,16 @@ from tests.real.chain_faults import FAULTS
 
 
 @pytest.fixture(scope="module")
-def measured(tmp_path_factory: pytest.TempPathFactory) -> list[Measured]:
+def measured(
+    tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest
+) -> list[Measured]:
     """Every fault with what came of it; they all happen at the same time."""
     try:
         monitoring.promtool()
     except PartMissing as error:
         missing_part(f"no real Prometheus and Alertmanager: {error}")
-    return measure(tmp_path_factory.mktemp("chain"), FAULTS)
+    screen = request.config.get_terminal_writer()
+    return measure(tmp_path_factory.mktemp("chain"), FAULTS, lambda text: screen.line(f"\n{text}"))
 
 
 @pytest.mark.parametrize("name", [fault.name for fault in (*FAULTS, WITHOUT_ANY)])
