@@ -21,8 +21,8 @@ SERVICES = {"gluetun", "qbittorrent", "qsticky"} | MONITORING
 OURS = "ghcr.io/qsticky/qsticky:2"
 KEYS = {
     "build", "cap_add", "cap_drop", "command", "container_name", "depends_on", "devices",
-    "environment", "healthcheck", "image", "network_mode", "ports", "profiles", "read_only", "restart",
-    "secrets", "security_opt", "volumes",
+    "environment", "healthcheck", "image", "network_mode", "ports", "profiles", "read_only",
+    "restart", "secrets", "security_opt", "volumes",
 }  # fmt: skip
 """What we use of the Compose specification; a slip of the pen is none of these."""
 PROMETHEUS_YML = ROOT / "deploy" / "prometheus" / "prometheus.yml"
