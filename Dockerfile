@@ -1,7 +1,8 @@
 ARG BASE=python:3.13-slim
 
 FROM ${BASE} AS build
-ENV PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_NO_CACHE_DIR=1 PIP_ROOT_USER_ACTION=ignore
+# The hash seed decides the order in which byte code holds the members of a set.
+ENV PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_NO_CACHE_DIR=1 PIP_ROOT_USER_ACTION=ignore PYTHONHASHSEED=0
 WORKDIR /src
 # Neither environment holds a pip: the base image's own installs into them, from the locks, by hash.
 RUN python3 -m venv --without-pip /opt/qsticky \
@@ -11,31 +12,43 @@ RUN python3 -m pip --python /opt/qsticky/bin/python3 install --no-compile --requ
  && python3 -m pip --python /opt/build/bin/python3 install --require-hashes -r requirements-build.txt
 COPY pyproject.toml README.md LICENSE ./
 COPY exporter exporter
+# The time of every file of ours. `make image` gives that of the last commit; otherwise it is 2020-02-02,
+# the time that hatchling gives to the files of a wheel.
+ARG SOURCE_DATE_EPOCH=1580601600
 RUN python3 -m pip --python /opt/build/bin/python3 wheel --no-deps --no-build-isolation -w /tmp/wheel . \
  && python3 -m pip --python /opt/qsticky/bin/python3 install --no-compile --no-deps --no-index /tmp/wheel/*.whl
 # The official Python images hold no byte code, not even of the standard library, and our user could not
-# write any: without this, every health check would compile again what it imports.
+# write any: without this, every health check would compile again what it imports. "unchecked-hash" keeps
+# the times of the sources out of it.
 ENV PYTHONPYCACHEPREFIX=/opt/qsticky/pycache
-RUN /opt/qsticky/bin/python3 -m compileall -q --invalidation-mode unchecked-hash /opt/qsticky/lib \
- && /opt/qsticky/bin/python3 -c "import pkgutil, exporter; \
-      [__import__(m.name) for m in pkgutil.iter_modules(exporter.__path__, 'exporter.')]"
+RUN /opt/qsticky/bin/python3 -B -P -c "import pkgutil, sys, exporter; \
+      [__import__(m.name) for m in pkgutil.iter_modules(exporter.__path__, 'exporter.')]; \
+      files = {getattr(m, '__file__', None) or '' for m in sys.modules.values()}; \
+      print(*sorted(f for f in files if f.endswith('.py')), sep='\n')" > /tmp/imported \
+ && /opt/qsticky/bin/python3 -B -m compileall -q --invalidation-mode unchecked-hash -i /tmp/imported /opt/qsticky/lib
 # Any user may replace the status file, also after `user:` changed under an existing volume.
-RUN mkdir -p /rootfs/app/health && chmod 0777 /rootfs/app/health
+RUN mkdir -p /rootfs/opt /rootfs/app/health && chmod 0777 /rootfs/app/health \
+ && mv /opt/qsticky /rootfs/opt/ \
+ && find /rootfs -exec touch --no-dereference --date="@${SOURCE_DATE_EPOCH}" {} +
 
 FROM ${BASE}
 ARG VERSION=
 ARG REVISION=
+ARG CREATED=
 LABEL org.opencontainers.image.title="qSticky" \
       org.opencontainers.image.description="Keeps qBittorrent's listening port equal to the port that Gluetun's VPN forwards" \
       org.opencontainers.image.licenses="MIT" \
+      org.opencontainers.image.url="https://github.com/qsticky/qsticky" \
+      org.opencontainers.image.source="https://github.com/qsticky/qsticky" \
+      org.opencontainers.image.documentation="https://github.com/qsticky/qsticky/blob/main/docs/README.md" \
       org.opencontainers.image.version="${VERSION}" \
-      org.opencontainers.image.revision="${REVISION}"
+      org.opencontainers.image.revision="${REVISION}" \
+      org.opencontainers.image.created="${CREATED}"
 ENV PATH=/opt/qsticky/bin:$PATH \
     LANG=C.UTF-8 \
     PYTHONUNBUFFERED=1 \
     PYTHONDONTWRITEBYTECODE=1 \
     PYTHONPYCACHEPREFIX=/opt/qsticky/pycache
-COPY --from=build /opt/qsticky /opt/qsticky
 COPY --from=build /rootfs/ /
 WORKDIR /app
 USER 1000:1000

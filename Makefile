@@ -10,8 +10,14 @@ UV         := uv==0.13.9
 
 DOCKER ?= $(notdir $(firstword $(foreach tool,docker podman buildah,$(shell command -v $(tool)))))
 IMAGE  ?= qsticky
+BASE   ?=
 # Only Docker's own format knows health checks; docker has no other and no such flag.
-IMAGE_FLAGS ?= $(if $(filter docker,$(DOCKER)),,--format docker)
+IMAGE_FLAGS ?= $(if $(filter docker,$(firstword $(DOCKER))),,--format docker)
+# All that the image says of its making comes from the last commit, so that it can be made again.
+SOURCE_DATE_EPOCH ?= $(shell git log -1 --format=%ct 2>/dev/null)
+REVISION ?= $(shell git rev-parse --verify --quiet HEAD 2>/dev/null)
+RFC3339  := +%Y-%m-%dT%H:%M:%SZ
+VERSION  := $(shell sed -n 's/^__version__ = "\(.*\)"/\1/p' exporter/__init__.py)
 
 .DEFAULT_GOAL := help
 .PHONY: help demo run test bench lint format docs soak mutants image lock clean
@@ -60,9 +66,16 @@ mutants: $(VENV)/dev.stamp ## do the tests notice small mistakes? Takes half an 
 
 image: ## build the container image with docker, podman or buildah; IMAGE=name
 	@test -n "$(DOCKER)" || { echo "make image needs docker, podman or buildah" >&2; exit 1; }
-	$(DOCKER) build $(IMAGE_FLAGS) --tag $(IMAGE) \
-	  --build-arg VERSION=$(shell sed -n 's/^__version__ = "\(.*\)"/\1/p' exporter/__init__.py) \
-	  --build-arg REVISION=$(shell git rev-parse --verify --quiet HEAD 2>/dev/null) .
+	$(DOCKER) build $(IMAGE_FLAGS) $(addprefix --tag ,$(IMAGE)) $(if $(BASE),--build-arg BASE=$(BASE)) \
+	  --build-arg VERSION=$(VERSION) --build-arg REVISION=$(REVISION) $(if $(SOURCE_DATE_EPOCH),$(dated)) .
+
+# docker takes the time for what it writes from the same build argument.
+define dated
+--build-arg SOURCE_DATE_EPOCH=$(SOURCE_DATE_EPOCH) \
+  --build-arg CREATED=$$(date -u -d @$(SOURCE_DATE_EPOCH) $(RFC3339) 2>/dev/null \
+    || date -u -r $(SOURCE_DATE_EPOCH) $(RFC3339)) \
+  $(if $(filter docker,$(firstword $(DOCKER))),,--timestamp $(SOURCE_DATE_EPOCH))
+endef
 
 lock: .cache/lock/bin/uv ## write the locks anew after a change in pyproject.toml
 	$(call compile,requirements.txt,pyproject.toml)

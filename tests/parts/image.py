@@ -8,6 +8,7 @@ official Python image (see get-python-base). Needs root.
 import ast
 import json
 import os
+import shlex
 import shutil
 import subprocess
 import sys
@@ -23,6 +24,11 @@ from tests.parts import debian
 BASE = "localhost/python-stand-in"
 BASE_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 CERTIFICATES = Path("/etc/ssl/certs")
+CONTEXT = (
+    *("Dockerfile", ".dockerignore", "Makefile", "LICENSE", "README.md", "pyproject.toml"),
+    *("requirements.txt", "requirements-build.txt", "exporter"),
+)
+"""What the image is made from."""
 BUILD_SECONDS = 600.0
 RUN_SECONDS = 60.0
 
@@ -46,12 +52,12 @@ class Container:
     def __init__(self, buildah: "Buildah", name: str, config: Mapping[str, Any]) -> None:
         self._buildah = buildah
         self._name = name
-        self._config = config
+        self.config = config
         self.root = Path(buildah("mount", name))
 
     def start(self, *arguments: str, user: str = "", **environment: str) -> Finished:
         """Run what the image starts, as `docker run IMAGE ARGUMENTS` does."""
-        command = [*self._config["Entrypoint"], *(arguments or self._config["Cmd"] or [])]
+        command = [*self.config["Entrypoint"], *(arguments or self.config["Cmd"] or [])]
         return self.execute(*command, user=user, **environment)
 
     def execute(self, *command: str, user: str = "", **environment: str) -> Finished:
@@ -76,10 +82,10 @@ class Buildah:
     def __init__(self, storage: Path) -> None:
         self._storage = storage
 
-    def command(self, verb: str, *arguments: str) -> list[str]:
+    def command(self, *arguments: str) -> list[str]:
         """The words of a buildah command."""
         places = [f"--root={self._storage / 'root'}", f"--runroot={self._storage / 'run'}"]
-        return ["buildah", "--storage-driver=vfs", *places, verb, *arguments]
+        return ["buildah", "--storage-driver=vfs", *places, *arguments]
 
     def __call__(self, verb: str, *arguments: str) -> str:
         """Run buildah and return what it printed."""
@@ -107,25 +113,42 @@ class Buildah:
         finally:
             self("rm", container)
 
-    def build(self, context: Path, image: str, **arguments: str) -> None:
-        """Build the Dockerfile of a folder on the stand-in base."""
-        values = {"BASE": BASE, **arguments}
-        flags = [f"--build-arg={name}={value}" for name, value in values.items()]
+    def make(self, context: Path, image: str, **variables: str) -> None:
+        """Run `make image` in a folder, on the stand-in base."""
         with pip_mounts() as mounts:
+            flags = ["--isolation=chroot", "--pull-never", "--format=docker"]
             flags += [f"--volume={source}:{target}:ro" for source, target in mounts]
-            self(
-                *("bud", "--isolation=chroot", "--pull-never", "--format=docker"),
-                *(*flags, f"--tag={image}", str(context)),
+            values = {
+                "DOCKER": shlex.join(self.command()),
+                "IMAGE_FLAGS": shlex.join(flags),
+                "IMAGE": image,
+                "BASE": BASE,
+                **variables,
+            }
+            given = [f"{name}={value}" for name, value in values.items()]
+            done = subprocess.run(
+                ["make", f"--directory={context}", "image", *given],
+                stdin=subprocess.DEVNULL,
+                capture_output=True,
+                text=True,
+                timeout=BUILD_SECONDS,
+                check=False,
+                # without what an outer make says to its own children
+                env={name: value for name, value in os.environ.items() if "MAKE" not in name},
             )
+        if done.returncode != 0:
+            raise BuildFailed(f"make image failed:\n{done.stdout}\n{done.stderr}")
 
-    def layer_sizes(self, image: str) -> list[int]:
-        """The compressed size of each layer in bytes, as a registry would send them."""
+    @contextmanager
+    def pushed(self, image: str) -> Iterator[list[Path]]:
+        """The layers of an image as a registry would get them, packed, the base's first."""
         with tempfile.TemporaryDirectory(dir=self._storage) as folder:
             self("push", "--quiet", image, f"oci:{folder}:image")
             blobs = Path(folder) / "blobs" / "sha256"
             index = json.loads((Path(folder) / "index.json").read_text())
             digest = index["manifests"][0]["digest"].removeprefix("sha256:")
-            return [layer["size"] for layer in json.loads((blobs / digest).read_text())["layers"]]
+            layers = json.loads((blobs / digest).read_text())["layers"]
+            yield [blobs / layer["digest"].removeprefix("sha256:") for layer in layers]
 
     @contextmanager
     def container(self, image: str) -> Iterator[Container]:
@@ -166,6 +189,20 @@ def pip_settings() -> dict[str, str]:
         settings[place.rpartition(".")[2]] = str(ast.literal_eval(value))
     settings.pop("find-links", None)  # folders of this machine, not of the build
     return settings
+
+
+def copied_context(target: Path, source: Path = debian.REPOSITORY) -> Path:
+    """What the image is made from, in a folder of its own; the copies have the time of now."""
+    target.mkdir()
+    for name in CONTEXT:
+        if (source / name).is_dir():
+            byte_code = shutil.ignore_patterns("__pycache__")
+            shutil.copytree(
+                source / name, target / name, ignore=byte_code, copy_function=shutil.copy
+            )
+        else:
+            shutil.copy(source / name, target / name)
+    return target
 
 
 def buildah() -> Buildah:

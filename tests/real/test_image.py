@@ -1,6 +1,11 @@
-"""The container image: really built from the Dockerfile, and really run."""
+"""The container image: really built by `make image`, and really run."""
 
+import hashlib
+import tarfile
 from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -10,6 +15,9 @@ from tests.conftest import missing_part
 from tests.parts import debian, image
 
 IMAGE = "localhost/qsticky-under-test"
+COMMITTED_AT = 1_700_000_000
+IMAGE_AGAIN = "localhost/qsticky-made-again"
+REVISION = "0123456789abcdef0123456789abcdef01234567"
 EXIT_CONFIGURATION = 2
 
 # the health check in the compose file of the existing qSticky, word for word
@@ -35,15 +43,63 @@ NOBODY_THERE = {
 
 
 @pytest.fixture(scope="module")
-def buildah() -> Iterator[image.Buildah]:
+def context(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return image.copied_context(tmp_path_factory.mktemp("image") / "context")
+
+
+@pytest.fixture(scope="module")
+def buildah(context: Path) -> Iterator[image.Buildah]:
     try:
         tool = image.buildah()
     except debian.PartMissing as missing:
         missing_part(str(missing))
         raise
-    tool.build(debian.REPOSITORY, IMAGE, VERSION=exporter.__version__)
+    make(tool, context, IMAGE)
     yield tool
     tool("rmi", IMAGE)
+
+
+@dataclass(frozen=True, slots=True)
+class File:
+    """All that a layer says of a file."""
+
+    mode: int
+    owner: tuple[int, int]
+    modified: float
+    link: str
+    digest: str
+
+
+@dataclass(frozen=True, slots=True)
+class Contents:
+    """The compressed size of each layer in bytes, and each file of the layers on the base's."""
+
+    sizes: list[int]
+    own: dict[str, File]
+
+
+@pytest.fixture(scope="module")
+def contents(buildah: image.Buildah) -> Contents:
+    return contents_of(buildah, IMAGE)
+
+
+def contents_of(tool: image.Buildah, name: str) -> Contents:
+    with tool.pushed(name) as layers:
+        own = {name: file for layer in layers[1:] for name, file in files_in(layer)}
+        return Contents([layer.stat().st_size for layer in layers], own)
+
+
+def files_in(layer: Path) -> Iterator[tuple[str, File]]:
+    with tarfile.open(layer) as archive:
+        for each in archive:
+            content = archive.extractfile(each) if each.isfile() else None
+            digest = hashlib.sha256(content.read()).hexdigest() if content else ""
+            owner = (each.uid, each.gid)
+            yield each.name, File(each.mode, owner, each.mtime, each.linkname, digest)
+
+
+def make(tool: image.Buildah, context: Path, name: str) -> None:
+    tool.make(context, name, SOURCE_DATE_EPOCH=str(COMMITTED_AT), REVISION=REVISION)
 
 
 @pytest.fixture(scope="module")
@@ -150,10 +206,70 @@ def test_holds_no_pip_in_its_environment(container: image.Container) -> None:
     assert container.execute("python3", "-c", "import pip").exit_code == 1
 
 
-def test_its_own_layer_is_small(buildah: image.Buildah, capsys: pytest.CaptureFixture[str]) -> None:
-    base, *own = buildah.layer_sizes(IMAGE)
+def test_its_own_layer_is_small(contents: Contents, capsys: pytest.CaptureFixture[str]) -> None:
+    base, *own = contents.sizes
 
     with capsys.disabled():
         size = f"{sum(own) / 1e6:.1f} MB on a base of {base / 1e6:.1f} MB, compressed"
         print(f"\nimage: {size}")  # noqa: T201  # a figure for the log of CI
     assert sum(own) < 12_000_000
+
+
+def test_says_where_it_comes_from(buildah: image.Buildah) -> None:
+    labels = buildah.inspect(IMAGE)["config"]["Labels"]
+    prefix = "org.opencontainers.image."
+
+    said = {name.removeprefix(prefix): labels[name] for name in labels if name.startswith(prefix)}
+
+    assert said == {
+        "title": "qSticky",
+        "description": (
+            "Keeps qBittorrent's listening port equal to the port that Gluetun's VPN forwards"
+        ),
+        "licenses": "MIT",
+        "url": exporter.HOME,
+        "source": exporter.HOME,
+        "documentation": f"{exporter.HOME}/blob/main/docs/README.md",
+        "version": exporter.__version__,
+        "revision": REVISION,
+        "created": "2023-11-14T22:13:20Z",
+    }
+
+
+def test_every_file_of_ours_has_the_time_of_the_commit(contents: Contents) -> None:
+    assert len(contents.own) > 500
+    assert {file.modified for file in contents.own.values()} == {COMMITTED_AT}
+
+
+def test_the_byte_code_holds_no_times(container: image.Container) -> None:
+    compiled = list(container.root.rglob("opt/qsticky/**/*.pyc"))
+
+    # PEP 552: 1 says that there is a hash instead of the time of the source, and nobody checks it
+    assert {file.read_bytes()[4:8] for file in compiled} == {b"\x01\0\0\0"}
+    assert len(compiled) > 300
+
+
+def test_is_the_same_to_the_bit_when_it_is_made_again(
+    buildah: image.Buildah, context: Path, contents: Contents, tmp_path: Path
+) -> None:
+    again = image.copied_context(tmp_path / "elsewhere", context)  # at another time
+    for file in again.rglob("*.py"):
+        file.chmod(0o600)  # with another umask
+    make(buildah, again, IMAGE_AGAIN)
+    try:
+        first, second = description(buildah, IMAGE), description(buildah, IMAGE_AGAIN)
+        if first != second:  # say in which file
+            assert contents_of(buildah, IMAGE_AGAIN).own == contents.own
+        assert first == second
+    finally:
+        buildah("rmi", IMAGE_AGAIN)
+
+
+def description(tool: image.Buildah, name: str) -> dict[str, Any]:
+    """All that the image says of itself, with the digest of each layer."""
+    said = tool.inspect(name)
+    # buildah 1.28 writes down in which container it worked, and that has a random name
+    del said["container"]
+    for config in (said["config"], said["container_config"]):
+        del config["Hostname"]
+    return said
