@@ -21,6 +21,9 @@ from typing import Any
 
 from tests.parts import debian
 
+UNDER_TEST = "localhost/qsticky-under-test"
+COMMITTED_AT = 1_700_000_000
+REVISION = "0123456789abcdef0123456789abcdef01234567"
 BASE = "localhost/python-stand-in"
 BASE_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 CERTIFICATES = Path("/etc/ssl/certs")
@@ -113,8 +116,8 @@ class Buildah:
         finally:
             self("rm", container)
 
-    def make(self, context: Path, image: str, **variables: str) -> None:
-        """Run `make image` in a folder, on the stand-in base."""
+    def make(self, context: Path, image: str) -> None:
+        """Run `make image` in a folder, on the stand-in base, as if for a certain commit."""
         with pip_mounts() as mounts:
             flags = ["--isolation=chroot", "--pull-never", "--format=docker"]
             flags += [f"--volume={source}:{target}:ro" for source, target in mounts]
@@ -123,7 +126,8 @@ class Buildah:
                 "IMAGE_FLAGS": shlex.join(flags),
                 "IMAGE": image,
                 "BASE": BASE,
-                **variables,
+                "SOURCE_DATE_EPOCH": str(COMMITTED_AT),
+                "REVISION": REVISION,
             }
             given = [f"{name}={value}" for name, value in values.items()]
             done = subprocess.run(

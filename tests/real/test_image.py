@@ -11,13 +11,10 @@ import pytest
 
 import exporter
 from exporter.simulator import Role, SimulatedGluetun, SimulatedQbittorrent
-from tests.conftest import missing_part
-from tests.parts import debian, image
+from tests.parts import image
 
-IMAGE = "localhost/qsticky-under-test"
-COMMITTED_AT = 1_700_000_000
+IMAGE = image.UNDER_TEST
 IMAGE_AGAIN = "localhost/qsticky-made-again"
-REVISION = "0123456789abcdef0123456789abcdef01234567"
 EXIT_CONFIGURATION = 2
 
 # the health check in the compose file of the existing qSticky, word for word
@@ -40,23 +37,6 @@ NOBODY_THERE = {
     "QBITTORRENT_PORT": "1",
     "WEB_LISTEN_ADDRESS": "",
 }
-
-
-@pytest.fixture(scope="module")
-def context(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return image.copied_context(tmp_path_factory.mktemp("image") / "context")
-
-
-@pytest.fixture(scope="module")
-def buildah(context: Path) -> Iterator[image.Buildah]:
-    try:
-        tool = image.buildah()
-    except debian.PartMissing as missing:
-        missing_part(str(missing))
-        raise
-    make(tool, context, IMAGE)
-    yield tool
-    tool("rmi", IMAGE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,10 +76,6 @@ def files_in(layer: Path) -> Iterator[tuple[str, File]]:
             digest = hashlib.sha256(content.read()).hexdigest() if content else ""
             owner = (each.uid, each.gid)
             yield each.name, File(each.mode, owner, each.mtime, each.linkname, digest)
-
-
-def make(tool: image.Buildah, context: Path, name: str) -> None:
-    tool.make(context, name, SOURCE_DATE_EPOCH=str(COMMITTED_AT), REVISION=REVISION)
 
 
 @pytest.fixture(scope="module")
@@ -231,14 +207,14 @@ def test_says_where_it_comes_from(buildah: image.Buildah) -> None:
         "source": exporter.HOME,
         "documentation": f"{exporter.HOME}/blob/main/docs/README.md",
         "version": exporter.__version__,
-        "revision": REVISION,
+        "revision": image.REVISION,
         "created": "2023-11-14T22:13:20Z",
     }
 
 
 def test_every_file_of_ours_has_the_time_of_the_commit(contents: Contents) -> None:
     assert len(contents.own) > 500
-    assert {file.modified for file in contents.own.values()} == {COMMITTED_AT}
+    assert {file.modified for file in contents.own.values()} == {image.COMMITTED_AT}
 
 
 def test_the_byte_code_holds_no_times(container: image.Container) -> None:
@@ -250,12 +226,12 @@ def test_the_byte_code_holds_no_times(container: image.Container) -> None:
 
 
 def test_is_the_same_to_the_bit_when_it_is_made_again(
-    buildah: image.Buildah, context: Path, contents: Contents, tmp_path: Path
+    buildah: image.Buildah, image_context: Path, contents: Contents, tmp_path: Path
 ) -> None:
-    again = image.copied_context(tmp_path / "elsewhere", context)  # at another time
+    again = image.copied_context(tmp_path / "elsewhere", image_context)  # at another time
     for file in again.rglob("*.py"):
         file.chmod(0o600)  # with another umask
-    make(buildah, again, IMAGE_AGAIN)
+    buildah.make(again, IMAGE_AGAIN)
     try:
         first, second = description(buildah, IMAGE), description(buildah, IMAGE_AGAIN)
         if first != second:  # say in which file
