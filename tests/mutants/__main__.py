@@ -31,7 +31,7 @@ TESTS = {
     "yaml_file": ["tests/unit/test_config.py"],
     "strict_yaml": ["tests/unit/test_config.py"],
     "health": ["tests/unit/test_health.py"],
-    "healthcheck": ["tests/unit/test_health.py"],
+    "healthcheck": ["tests/unit/test_health.py", "tests/unit/test_config.py"],
 }
 SLOW = "test_never_sets_a_port_that_gluetun_does_not_report_now"
 """It takes longer than all others together, so it runs where they notice nothing."""

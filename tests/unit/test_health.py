@@ -1,5 +1,6 @@
 """status.json: what stands in it, how it is written and read, and when it says healthy."""
 
+import io
 import json
 import os
 import subprocess
@@ -15,7 +16,7 @@ import pytest
 
 from exporter.errors import StatusFileError
 from exporter.health import StatusFile, remembered
-from exporter.healthcheck import judge, main
+from exporter.healthcheck import judge, main, status_path
 from exporter.model import (
     ConnectionStatus,
     Failure,
@@ -557,6 +558,19 @@ def test_without_a_file_it_is_unhealthy(path: Path) -> None:
 
 
 _TIME = '"timestamp": "2027-01-15T08:00:00+00:00", "state": "in_sync"'
+_HEALTHY = f'{{"healthy": true, {_TIME}, "interval_seconds": 30}}'
+
+
+def test_the_file_of_the_image_is_where_people_s_healthcheck_lines_look() -> None:
+    assert status_path.__defaults__ == ("/app/health",)
+
+
+def test_the_file_may_have_20_million_bytes_and_space_around_its_content(path: Path) -> None:
+    path.write_text(_HEALTHY.center(20_000_000))
+    assert judge(str(path), NOW)[0]
+
+    path.write_text(_HEALTHY.ljust(20_000_001))
+    assert not judge(str(path), NOW)[0]
 
 
 @pytest.mark.parametrize(
@@ -569,7 +583,8 @@ _TIME = '"timestamp": "2027-01-15T08:00:00+00:00", "state": "in_sync"'
         '"healthy"',
         "{}",
         "[" * 100_000,
-        " " * 20_000_001,
+        f"{_HEALTHY}x",
+        _HEALTHY.replace("in_sync", "in\tsync"),
         f'{{"healthy": true, {_TIME}}}',
         f'{{"healthy": true, {_TIME}, "interval_seconds": "often"}}',
         f'{{"healthy": true, {_TIME}, "interval_seconds": null}}',
@@ -586,11 +601,41 @@ def test_what_is_no_status_file_is_unhealthy(content: str, path: Path) -> None:
     assert judge(str(path), NOW) == (False, f"unhealthy: {path} is not a status file of qSticky")
 
 
+def test_a_python_without_the_scanner_of_ours_reads_the_file_too(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path.write_text(_HEALTHY)
+    monkeypatch.setitem(sys.modules, "_json", None)
+
+    assert judge(str(path), NOW) == (True, "healthy: in_sync")
+
+
 @pytest.mark.parametrize("value", ['"true"', "1", "{}", "null", "false"])
 def test_only_true_is_healthy(value: str, path: Path) -> None:
     path.write_text(f'{{"healthy": {value}, {_TIME}, "interval_seconds": 30}}')
 
     assert judge(str(path), NOW) == (False, "unhealthy: in_sync")
+
+
+@pytest.mark.parametrize(
+    ("encoding", "shown"),
+    [
+        ("utf-8", "unhealthy: in_sync: Schlüssel 🔑\n"),
+        ("ascii", r"unhealthy: in_sync: Schl\xfcssel \U0001f511" + "\n"),
+    ],
+)
+def test_the_verdict_is_printed_whatever_the_terminal_can_show(
+    encoding: str, shown: str, path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    error = '"healthy": false, "last_error": "Schlüssel 🔑"'
+    path.write_text(_HEALTHY.replace('"healthy": true', error), encoding="utf-8")
+    monkeypatch.setenv("HEALTH_FILE", str(path))
+    monkeypatch.setattr("exporter.healthcheck.time.time", lambda: NOW)
+    screen = io.BytesIO()
+    monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(screen, encoding, write_through=True))
+
+    assert main() == 1
+    assert screen.getvalue().decode(encoding) == shown
 
 
 def test_an_interval_that_is_not_a_number_makes_the_file_old(path: Path) -> None:
