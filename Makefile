@@ -20,7 +20,7 @@ RFC3339  := +%Y-%m-%dT%H:%M:%SZ
 VERSION  := $(shell sed -n 's/^__version__ = "\(.*\)"/\1/p' exporter/__init__.py)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo run test bench lint format docs soak mutants image lock clean
+.PHONY: help demo run test bench lint format docs soak mutants image dist sbom audit lock clean
 
 help: ## this list
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1\t\2/p' $(firstword $(MAKEFILE_LIST)) | expand -t 16
@@ -76,6 +76,24 @@ define dated
     || date -u -r $(SOURCE_DATE_EPOCH) $(RFC3339)) \
   $(if $(filter docker,$(firstword $(DOCKER))),,--timestamp $(SOURCE_DATE_EPOCH))
 endef
+
+dist: $(VENV)/dev.stamp ## build what goes to PyPI, and check it
+	rm -rf dist
+	$(BIN)/python -m build --no-isolation
+	$(BIN)/twine check --strict dist/*
+
+SBOM ?= build/qsticky-$(VERSION).cdx.json
+sbom: $(VENV)/dev.stamp ## list the Python packages of the image, in CycloneDX; SBOM=file
+	$(BIN)/python -m venv --clear --without-pip .cache/sbom
+	$(BIN)/python -m pip --python .cache/sbom/bin/python install --quiet --disable-pip-version-check \
+	  --require-hashes --requirement requirements.txt
+	sed 's/^dynamic = .*/version = "$(VERSION)"/' pyproject.toml > .cache/sbom/pyproject.toml
+	mkdir -p $(dir $(SBOM))
+	SOURCE_DATE_EPOCH=$(SOURCE_DATE_EPOCH) $(BIN)/cyclonedx-py environment --output-reproducible --validate \
+	  --pyproject .cache/sbom/pyproject.toml --output-file $(SBOM) .cache/sbom/bin/python
+
+audit: $(VENV)/dev.stamp ## ask PyPI for known vulnerabilities in what we ship
+	$(BIN)/pip-audit --strict --require-hashes --disable-pip --requirement requirements.txt
 
 lock: .cache/lock/bin/uv ## write the locks anew after a change in pyproject.toml
 	$(call compile,requirements.txt,pyproject.toml)
