@@ -287,11 +287,11 @@ def _notice_reconnect(observation: Observation, memory: Memory, now: float) -> M
         return replace(memory, interrupted=interrupted)
     running = gluetun.vpn_status in (VpnStatus.RUNNING, VpnStatus.UNKNOWN)
     if not running or gluetun.forwarded_port == NO_PORT:
-        return replace(memory, interrupted=True, public_ip=gluetun.public_ip or memory.public_ip)
+        return replace(memory, interrupted=True)
     moved = bool(memory.public_ip and gluetun.public_ip and gluetun.public_ip != memory.public_ip)
     pushed_same = (
-        gluetun.forwarded_port == memory.port_at_push
-        and math.inf > now - memory.pushed_at + _ROUNDING >= LOOKS_AFTER_PUSH[-1]
+        gluetun.forwarded_port == memory.port_at_push != NO_PORT
+        and now - memory.pushed_at + _ROUNDING >= LOOKS_AFTER_PUSH[-1]
     )
     came_back = memory.interrupted or moved or pushed_same
     return replace(

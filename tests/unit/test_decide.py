@@ -121,6 +121,11 @@ def test_each_failure_leads_to_its_state(
     assert state_of(failure(operation, reason)) == state
 
 
+def test_waits_where_qbittorrent_can_not_be_read() -> None:
+    gone = failure(Operation.QBITTORRENT_PREFERENCES)
+    assert decide(look(qbittorrent=gone), synced(), NOW) == Wait(SyncState.QBITTORRENT_UNREACHABLE)
+
+
 def test_a_failure_of_gluetun_is_told_before_one_of_qbittorrent() -> None:
     both = look(failure(Operation.GLUETUN_PORT), failure(Operation.QBITTORRENT_PREFERENCES))
     assert decide(both, synced(), NOW) == Wait(SyncState.GLUETUN_UNREACHABLE)
@@ -200,6 +205,26 @@ def test_never_rebinds_where_that_is_forbidden() -> None:
     assert decide(observation, memory, NOW + 3600, RebindPolicy.NEVER) == Wait(
         SyncState.NOT_LISTENING
     )
+
+
+def test_waits_a_minute_too_where_the_port_was_never_seen_open() -> None:
+    memory = notice(look(qbittorrent=UNBOUND), Memory(), NOW)
+    assert settled(SyncState.NOT_LISTENING, memory, NOW).repair_at == NOW + 60
+
+
+def test_a_repair_keeps_5_minutes_from_the_last_rebind_whatever_that_was_for() -> None:
+    observation = look(qbittorrent=UNBOUND)
+    memory = replace(synced(), last_rebind_at=NOW, repair_at=NOW + 60)
+    assert decide(observation, memory, NOW + 299) == Wait(SyncState.NOT_LISTENING)
+    assert decide(observation, memory, NOW + 300) == Rebind(PORT)
+
+
+def test_a_disconnected_reading_before_an_outage_proves_nothing_after_it() -> None:
+    for between in (failure(Operation.QBITTORRENT_PREFERENCES), UNBOUND):
+        memory = notice(look(qbittorrent=CLOSED), synced(), NOW)
+        memory = notice(look(qbittorrent=between), memory, NOW + 10)
+        memory = notice(look(qbittorrent=CLOSED), memory, NOW + 20)
+        assert decide(look(qbittorrent=CLOSED), memory, NOW + 20) == Nothing()
 
 
 # a VPN reconnect that brings the same port
@@ -326,6 +351,12 @@ def test_looks_every_second_at_first_while_it_waits_then_less_often(state: SyncS
     assert pauses == [1.0, 1.0, 5.0, 30.0]
 
 
+def test_looks_again_when_a_repair_is_due_but_not_within_a_second() -> None:
+    memory = replace(Memory(), repair_at=NOW + 10)
+    pauses = [next_look(SyncState.NOT_LISTENING, memory, NOW + waited, 30.0) for waited in (0, 9.5)]
+    assert pauses == [10.0, 1.0]
+
+
 def test_doubles_the_pauses_at_once_while_a_server_hangs() -> None:
     observation = look(failure(Operation.GLUETUN_PORT, Reason.TIMEOUT))
     memory, pauses, now = Memory(), [], NOW
@@ -351,10 +382,7 @@ def test_a_change_of_what_is_read_makes_it_look_often_again() -> None:
     assert next_look(SyncState.VPN_DOWN, memory, NOW + 3010, 30.0) == 1.0
 
 
-# logging in
-
-
-# restarting the VPN, announcing a port
+# telling the trackers
 
 
 def test_tells_the_trackers_once_at_most_every_5_minutes() -> None:
