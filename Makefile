@@ -50,6 +50,7 @@ format: $(VENV)/dev.stamp ## rewrite the code in the house style
 docs: $(VENV)/dev.stamp ## write the generated tables in README.md and docs/ anew
 	$(BIN)/python -m docs.generate_metrics
 	$(BIN)/python -m docs.generate_settings
+	$(BIN)/python -m docs.generate_readme
 	$(BIN)/python -m docs.generate_schema
 	$(BIN)/python -m docs.generate_alerts
 	$(BIN)/python -m docs.generate_completion

@@ -14,10 +14,14 @@ BEGIN, END = "<!-- generated: alerts -->", "<!-- end of generated: alerts -->"
 
 def alert_table() -> str:
     """One line for each alert."""
-    groups = yaml.safe_load(ALERTS.read_text(encoding="utf-8"))["groups"]
     lines = ["| Alert | Severity | Says | `for` |", "|---|---|---|---|"]
-    lines += [_line(rule) for group in groups for rule in group["rules"]]
-    return "\n".join(lines)
+    return "\n".join([*lines, *map(_line, rules())])
+
+
+def rules() -> list[dict[str, Any]]:
+    """The rules of alerts.yml, in their order."""
+    groups = yaml.safe_load(ALERTS.read_text(encoding="utf-8"))["groups"]
+    return [rule for group in groups for rule in group["rules"]]
 
 
 def generated(page: str) -> str:

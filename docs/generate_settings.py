@@ -1,7 +1,4 @@
-"""Write the generated parts of docs/configuration.md and README.md.
-
-Run it with `python -m docs.generate_settings`.
-"""
+"""Write the generated part of docs/configuration.md: `python -m docs.generate_settings`."""
 
 from __future__ import annotations
 
@@ -10,10 +7,7 @@ from pathlib import Path
 from exporter.settings import SETTINGS, Setting
 
 PAGE = Path(__file__).with_name("configuration.md")
-README = PAGE.parent.parent / "README.md"
-
-PAGE_MARKS = ("<!-- generated: settings -->", "<!-- end of generated: settings -->")
-README_MARKS = ("<!-- settings -->", "<!-- /settings -->")
+BEGIN, END = "<!-- generated: settings -->", "<!-- end of generated: settings -->"
 
 
 def settings_table() -> str:
@@ -43,23 +37,11 @@ def _meaning(setting: Setting) -> str:
     return f"{setting.help} Secret." if setting.secret else setting.help
 
 
-def generated(page: str, marks: tuple[str, str], table: str) -> str:
-    """The page with the part between the marks made anew; the prose around it stays."""
-    begin, end = marks
-    head, rest = page.split(begin)
-    return f"{head}{begin}\n{table}\n{end}{rest.split(end)[1]}"
-
-
-def write() -> None:
-    """Make both pages anew; a README that is not there yet stays away."""
-    for page, marks, table in (
-        (PAGE, PAGE_MARKS, settings_table()),
-        (README, README_MARKS, variables_table()),
-    ):
-        if page.exists():
-            text = page.read_text(encoding="utf-8")
-            page.write_text(generated(text, marks, table), encoding="utf-8")
+def generated(page: str) -> str:
+    """The page with its table made anew; the prose around it stays."""
+    head, rest = page.split(BEGIN)
+    return f"{head}{BEGIN}\n{settings_table()}\n{END}{rest.split(END)[1]}"
 
 
 if __name__ == "__main__":
-    write()
+    PAGE.write_text(generated(PAGE.read_text(encoding="utf-8")), encoding="utf-8")

@@ -55,6 +55,7 @@ _MINUTES = "it takes minutes"
 COMMANDS: dict[str, Row] = {
     # the Makefile
     "make": Shows("make demo"),
+    "make audit": Target(),
     "make bench": Target(),
     "make bench ARGS=--docs": Target(),
     "make demo": Target(),
@@ -64,6 +65,7 @@ COMMANDS: dict[str, Row] = {
     "make lint": Target(),
     "make lint test": Target(),
     "make mutants": Target(),
+    "make sbom": Target(),
     "make test": Target(),
     # qSticky itself
     "qsticky check": Shows("✓"),
@@ -129,6 +131,7 @@ COMMANDS: dict[str, Row] = {
     "docker logs --since 40m gluetun": Shows("port forward"),
     'docker logs --since 40m qsticky 2>&1 | grep -E "WARNING|ERROR"': Shows("WARNING"),
     'docker logs gluetun 2>&1 | grep -i "port forward" | tail': Shows("port forward"),
+    "docker logs qbittorrent": Shows(),
     "docker logs qsticky": Shows("INFO"),
     "docker logs qsticky > qsticky.log": Makes("qsticky.log", "INFO"),
     "docker logs qsticky 2>&1 | grep -B5 Traceback": Shows("Traceback"),
