@@ -56,7 +56,8 @@ class Service:
         self._early_lines = logging.handlers.MemoryHandler(
             _MOST_EARLY_LINES, flushLevel=logging.CRITICAL + 1
         )
-        logger.addHandler(self._early_lines)
+        if config.web.listen_address:  # else nobody would ever take them
+            logger.addHandler(self._early_lines)
         self._config = config
         self._clock = clock
         self._load = load
