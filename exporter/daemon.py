@@ -100,8 +100,8 @@ class Daemon:
         self._interval = interval_seconds
         self._stopping = False
         self._watches: dict[str, _Watch] = {}
-        self._removed: set[_Watch] = set()
-        """Those whose last cycle still runs."""
+        self._removed: dict[str, _Watch] = {}
+        """Those whose last cycle still runs, by name."""
         self._lanes: Lanes[_Watch] = Lanes()
         self._executor = executor or ThreadPoolExecutor(MOST_THREADS, "tunnel")
         self.on_reload: Callable[[], object] | None = None
@@ -178,14 +178,18 @@ class Daemon:
     @property
     def has_abandoned_work(self) -> bool:
         """Whether a cycle still hangs in a request after the loop has ended."""
-        return any(watch.running for watch in (*self._watches.values(), *self._removed))
+        return any(watch.running for watch in (*self._watches.values(), *self._removed.values()))
 
     def _add(self, tunnel: Tunnel, delay: float) -> None:
         name = tunnel.config.name
         job = self._scheduler.every(self._interval)
-        self._watches[name] = _Watch(tunnel, job)
-        job.do(self._want, self._watches[name], _Look(name, pushed=False))
+        leaving = self._removed.pop(name, None)
+        watch = self._watches[name] = leaving or _Watch(tunnel, job)
+        job.do(self._want, watch, _Look(name, pushed=False))
         job.run_in(delay)
+        if leaving:  # its name is taken over, but its last cycle still runs
+            leaving.job, leaving.removed = job, False
+            self._exchange(leaving, tunnel, delay)
 
     def _exchange(self, watch: _Watch, tunnel: Tunnel, delay: float) -> None:
         if watch.running:
@@ -200,7 +204,7 @@ class Daemon:
         self._scheduler.cancel_job(watch.job)
         watch.removed, watch.waiting = True, None
         if watch.running:
-            self._removed.add(watch)
+            self._removed[name] = watch
         else:
             self._lanes.leave(watch)
             watch.tunnel.close()
@@ -251,7 +255,8 @@ class Daemon:
     def _finished(self, watch: _Watch, tunnel: Tunnel, future: Future[Outcome]) -> None:
         watch.running = None
         self._lanes.leave(watch)
-        self._removed.discard(watch)
+        if watch.removed:
+            del self._removed[watch.tunnel.config.name]
         if watch.removed or watch.tunnel is not tunnel:
             tunnel.close()
         elif not future.cancelled():
@@ -262,8 +267,11 @@ class Daemon:
     def _take(self, watch: _Watch, future: Future[Outcome]) -> None:
         if error := future.exception():
             logger.error(
-                "An unexpected error; please report it with these lines - it is tried again",
+                "An unexpected error in the check of the tunnel %s; please report it with these "
+                "lines - it is tried again",
+                watch.tunnel.config.name,
                 exc_info=error,
+                extra={"tunnel": watch.tunnel.config.name},
             )
             return
         outcome = future.result()
@@ -275,7 +283,7 @@ class Daemon:
 
     def _finish(self) -> None:
         self._executor.shutdown(wait=False, cancel_futures=True)
-        running = [watch.running for watch in (*self._watches.values(), *self._removed)]
+        running = [watch.running for watch in (*self._watches.values(), *self._removed.values())]
         begun = [future for future in running if future and not future.cancelled()]
         wait(begun, timeout=STOP_WITHIN_SECONDS)
         self.step(0)

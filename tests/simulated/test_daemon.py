@@ -215,6 +215,7 @@ def test_an_error_of_our_own_is_shown_and_does_not_end_the_loop(
     rig.run_for(95)
     broken = [record for record in caplog.records if "unexpected error" in record.getMessage()]
     assert len(broken) == 4
+    assert "of the tunnel default;" in broken[0].getMessage()
     assert broken[0].exc_info
     rig.tunnel._gluetun = client
     rig.run_for(31)
@@ -326,6 +327,41 @@ def test_a_changed_tunnel_waits_for_the_end_of_its_former_cycle(tmp_path: Path) 
     assert many.executor.submitted == 2
     many.finish()
     assert many.looks() == ["a"]
+
+
+def test_a_tunnel_that_is_removed_and_added_again_waits_for_the_end_of_its_cycle(
+    tmp_path: Path,
+) -> None:
+    many = Many(tmp_path, "a")
+    many.daemon.step(0)
+    removed, many.tunnels["a"] = many.tunnels["a"], StubTunnel("a", many.clock)
+    many.daemon.set_tunnels([])
+    many.daemon.set_tunnels(many.tunnels.values())
+    many.clock.now += 60
+    many.daemon.step(0)
+    assert many.executor.submitted == 1
+    many.finish()
+    assert (removed.closed, many.looks(), many.daemon.has_abandoned_work) == (True, [], True)
+    assert many.executor.submitted == 2
+    many.finish()
+    assert many.looks() == ["a"]
+    many.clock.now += 30
+    many.daemon.step(0)
+    many.finish()
+    assert (many.looks(), many.tunnels["a"].closed) == (["a", "a"], False)
+
+
+def test_a_tunnel_may_be_removed_again_while_it_waits_for_its_namesake(tmp_path: Path) -> None:
+    many = Many(tmp_path, "a")
+    many.daemon.step(0)
+    many.daemon.set_tunnels([])
+    many.daemon.set_tunnels([StubTunnel("a", many.clock)])
+    many.daemon.set_tunnels([])
+    many.finish()
+    many.clock.now += 60
+    many.daemon.step(0)
+    assert (many.executor.submitted, many.looks()) == (1, [])
+    assert not many.daemon.has_abandoned_work
 
 
 def test_an_unchanged_tunnel_keeps_its_time(tmp_path: Path) -> None:
