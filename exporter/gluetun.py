@@ -151,15 +151,26 @@ class Gluetun:
             self._port_route = PORT_ROUTE
             return self._expect_ok(new)
         old = self._get(OLD_PORT_ROUTE)
-        if old.status == 301 or new.status in (404, 405):
-            raise self._unauthorized(f'add "GET {PORT_ROUTE}" to the routes of qSticky\'s role')
-        if old.status in _REFUSED:
-            raise self._unauthorized(
-                f'give the role the routes "GET {PORT_ROUTE}" (Gluetun 3.41 and later) or '
-                f'"GET {OLD_PORT_ROUTE}" (up to 3.40, which does not start with the other one)'
+        if old.status not in (*_REFUSED, 301):
+            self._port_route = OLD_PORT_ROUTE
+            return self._expect_ok(old)
+        raise self._refusal(new.status, old.status)
+
+    def _refusal(self, new_status: int, old_status: int) -> ServerError:
+        """What to tell where neither route answers: each Gluetun says 401 on one, or on both."""
+        if 401 not in (new_status, old_status):
+            return HttpError(
+                f"{self._transport.where} answered with status {new_status}; is that a Gluetun?",
+                new_status,
+                "check that GLUETUN_HOST and GLUETUN_PORT lead to Gluetun's control server, on "
+                "port 8000 unless it was told otherwise, without a proxy in between",
             )
-        self._port_route = OLD_PORT_ROUTE
-        return self._expect_ok(old)
+        if old_status != 401:
+            return self._unauthorized(f'add "GET {PORT_ROUTE}" to the routes of qSticky\'s role')
+        return self._unauthorized(
+            f'give the role the routes "GET {PORT_ROUTE}" (Gluetun 3.41 and later) or '
+            f'"GET {OLD_PORT_ROUTE}" (up to 3.40, which does not start with the other one)'
+        )
 
     def _order(self, wanted: VpnStatus) -> None:
         response = self._put(STATUS_ROUTE, {"status": wanted.value})

@@ -160,6 +160,13 @@ def test_no_key_of_gluetun_at_all(bench: Bench) -> None:
     bench.assert_all_well(GLUETUN_APIKEY=KEY)
 
 
+def test_qbittorrent_in_place_of_gluetun(bench: Bench) -> None:
+    line = bench.fault(GLUETUN_PORT=str(bench.qbittorrent.port))
+    assert line.text.endswith("with status 404; is that a Gluetun?")
+    assert line.fix.startswith("check that GLUETUN_HOST and GLUETUN_PORT lead to Gluetun's")
+    bench.assert_all_well(GLUETUN_PORT=str(bench.gluetun.port))
+
+
 def test_gluetun_without_a_port(bench: Bench) -> None:
     bench.gluetun.forwarded_ports = []
     line = bench.fault()

@@ -90,9 +90,9 @@ OTHERWISE = {
         "check GLUETUN_APIKEY against the apikey in /gluetun/auth/config.toml",
     ),
     ("reading the forwarded port", "status 404"): (
-        "gluetun_unauthorized",
-        "gluetun_port: auth",
-        'add "GET /v1/portforward" to the routes',
+        GLUETUN_DOWN,
+        "gluetun_port: http_4xx",
+        "answered with status 404; is that a Gluetun? - check that GLUETUN_HOST and GLUETUN_PORT",
     ),
     ("reading the forwarded port", "wrong JSON type"): (
         GLUETUN_DOWN,

@@ -125,6 +125,10 @@ def _no_role(bench: Bench) -> None:
         bench.run(GLUETUN_PORT=str(gluetun.port))
 
 
+def _no_gluetun(bench: Bench) -> None:
+    bench.run(GLUETUN_PORT=str(bench.qbittorrent.port))
+
+
 def _may_not_restart(bench: Bench) -> None:
     routes = ["GET /v1/vpn/status", "GET /v1/portforward"]
     role = Role(auth="apikey", apikey=bench.role.apikey, routes=routes)
@@ -280,6 +284,7 @@ SCENES: dict[Scene, type[errors.QstickyError] | None] = {
     _no_https: errors.TimedOut,
     _untrusted: errors.TlsFailed,
     _no_role: errors.Unauthorized,
+    _no_gluetun: errors.HttpError,
     _may_not_restart: errors.Unauthorized,
     _wrong_api_key: errors.Unauthorized,
     _wrong_password: errors.LoginRejected,

@@ -290,6 +290,44 @@ def test_names_the_role_line_that_is_missing(
     assert bench.qbittorrent.writes == []
 
 
+@pytest.mark.parametrize("status", [401, 404, 405])
+def test_takes_the_old_route_however_the_new_one_is_refused(bench: Bench, status: int) -> None:
+    role = Role(auth="apikey", apikey=KEY)
+    with SimulatedGluetun("3.40", role=role) as gluetun:
+        gluetun.fail("/v1/portforward", Status(status))
+        bench.new_tunnel(GLUETUN_PORT=str(gluetun.port))
+        assert bench.cycle().in_sync
+        assert bench.cycle().in_sync
+
+
+@pytest.mark.parametrize("status", [404, 405])
+def test_a_server_that_is_no_gluetun_is_not_asked_for_another_key(
+    bench: Bench, status: int
+) -> None:
+    """Each Gluetun answers 401 where a role is missing, on one of the two routes at least."""
+    bench.gluetun.fail(None, Status(status))
+    outcome = bench.cycle()
+    assert outcome.state is SyncState.GLUETUN_UNREACHABLE
+    assert outcome.failures[0].reason is Reason.HTTP_4XX
+    assert outcome.failures[0].message.endswith(f"with status {status}; is that a Gluetun?")
+    assert "GLUETUN_HOST and GLUETUN_PORT" in outcome.failures[0].fix
+    assert "APIKEY" not in outcome.failures[0].fix
+
+
+@pytest.mark.parametrize("status", [404, 405])
+def test_a_gluetun_without_the_old_route_is_told_which_one_its_role_lacks(
+    bench: Bench, status: int
+) -> None:
+    """Gluetun's main branch answers 404 to what it does not know."""
+    role = Role(auth="apikey", apikey=KEY, routes=["GET /v1/vpn/status"])
+    with SimulatedGluetun("main", role=role) as gluetun:
+        gluetun.fail("/v1/openvpn/portforwarded", Status(status))
+        bench.new_tunnel(GLUETUN_PORT=str(gluetun.port))
+        outcome = bench.cycle()
+    assert outcome.state is SyncState.GLUETUN_UNAUTHORIZED
+    assert 'add "GET /v1/portforward" to the routes of qSticky\'s role' in outcome.failures[0].fix
+
+
 @pytest.mark.parametrize("generation", ["3.40", "3.41", "main"])
 def test_lives_with_the_role_of_the_tool_it_replaces(bench: Bench, generation: Generation) -> None:
     routes = ["GET /v1/openvpn/portforwarded", "GET /v1/openvpn/status"]
