@@ -150,8 +150,7 @@ def decide(  # noqa: PLR0911  # each return is one rule, in their order of prece
     if qbittorrent.listening_port != gluetun.forwarded_port or qbittorrent.random_port:
         return SetPort(gluetun.forwarded_port)
     if is_dead(qbittorrent, memory, now):
-        due = now >= max(memory.repair_at, memory.last_rebind_at + REBIND_AT_MOST_EVERY)
-        if due and policy is not RebindPolicy.NEVER:
+        if now >= repair_due(memory, policy):
             return Rebind(gluetun.forwarded_port)
         return Wait(SyncState.NOT_LISTENING)
     if should_rebind(qbittorrent, memory, now, policy):
@@ -163,6 +162,13 @@ def is_dead(reading: QbittorrentReading, memory: Memory, now: float) -> bool:
     """Whether no socket listens on the port; a fresh `disconnected` may be a stale reading."""
     failed = reading.bind_result is BindResult.FAILED
     return failed or now - memory.disconnected_at >= STATUS_LAG_SECONDS
+
+
+def repair_due(memory: Memory, policy: RebindPolicy) -> float:
+    """When a dead socket is to be opened anew; infinity where it never is."""
+    if policy is RebindPolicy.NEVER:
+        return math.inf
+    return max(memory.repair_at, memory.last_rebind_at + REBIND_AT_MOST_EVERY)
 
 
 def should_rebind(
@@ -235,7 +241,13 @@ def should_announce(memory: Memory, now: float) -> bool:
     return memory.announce and now >= memory.announced_at + REANNOUNCE_AT_MOST_EVERY
 
 
-def next_look(state: SyncState, memory: Memory, now: float, interval: float) -> float:
+def next_look(
+    state: SyncState,
+    memory: Memory,
+    now: float,
+    interval: float,
+    policy: RebindPolicy = RebindPolicy.AUTO,
+) -> float:
     """Seconds until the next cycle: often while something is awaited, then `interval`."""
     since_push = now - memory.pushed_at
     looks_left = [at for at in LOOKS_AFTER_PUSH if at > since_push + _ROUNDING]
@@ -246,7 +258,7 @@ def next_look(state: SyncState, memory: Memory, now: float, interval: float) -> 
             doubtful = memory.disconnected_at != math.inf
             return min(STATUS_LAG_SECONDS, interval) if doubtful else interval
         case SyncState.NOT_LISTENING:
-            return min(interval, max(1.0, memory.repair_at - now))
+            return min(interval, max(1.0, repair_due(memory, policy) - now))
         case SyncState.GLUETUN_UNAUTHORIZED | SyncState.QBITTORRENT_UNAUTHORIZED:
             return interval
         case SyncState.QBITTORRENT_BANNED | SyncState.STARTING:

@@ -172,6 +172,8 @@ class Outcome:
     """The same, but kept through gaps and restarts."""
     listening_port: int = NO_PORT
     port_bound: bool = False
+    rebinds: bool = True
+    """Whether `REBIND` lets us open a dead socket anew."""
     gluetun_up: bool = False
     qbittorrent_up: bool = False
     vpn_status: VpnStatus = VpnStatus.UNKNOWN

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import Enum
 
 from exporter.board import TunnelView
@@ -104,6 +104,8 @@ WORDS = {
     SyncState.STARTING: Words("Starting", Tone.STARTING, "The first check is still under way."),
 }
 
+_NEVER_REBINDS = "REBIND=never keeps qSticky from opening it again; restart qBittorrent."
+
 STUCK = Words(
     "Stuck",
     Tone.BAD,
@@ -139,7 +141,17 @@ CONNECTION = {
 
 def words_for(view: TunnelView, now: float) -> Words:
     """How the tunnel is told at this moment."""
-    return STUCK if view.is_stale(now) else WORDS[view.state]
+    if view.is_stale(now):
+        return STUCK
+    words = WORDS[view.state]
+    return words if view.outcome is None else _exactly(words, view.outcome)
+
+
+def _exactly(words: Words, outcome: Outcome) -> Words:
+    """The words for a state where its usual ones would be untrue."""
+    if outcome.state is SyncState.NOT_LISTENING and not outcome.rebinds:
+        return replace(words, comfort=_NEVER_REBINDS)
+    return words
 
 
 def sentence(view: TunnelView, now: float) -> str:

@@ -42,6 +42,7 @@ from exporter.model import (
     Failure,
     Operation,
     Outcome,
+    RebindPolicy,
     Remembered,
     SyncState,
     VpnStatus,
@@ -126,7 +127,8 @@ class Tunnel:
         now = self._clock.monotonic()
         self._memory = settled(state, self._memory, now)
         self._note_sync(state, now)
-        pause = next_look(state, self._memory, now, self.config.interval_seconds)
+        interval, policy = self.config.interval_seconds, self.config.rebind
+        pause = next_look(state, self._memory, now, interval, policy)
         outcome = self._outcome(state, min(pause, self._restart.next_look_seconds))
         said = (*outcome.events, *events.changes(self._previous, outcome))
         self._previous = replace(outcome, events=said)
@@ -356,6 +358,7 @@ class Tunnel:
             last_forwarded_port=self._last_port,
             listening_port=cycle.listening_port,
             port_bound=state is SyncState.IN_SYNC and cycle.bind_result is BindResult.BOUND,
+            rebinds=self.config.rebind is not RebindPolicy.NEVER,
             gluetun_up=cycle.gluetun_up,
             qbittorrent_up=cycle.qbittorrent_up,
             vpn_status=cycle.vpn_status,

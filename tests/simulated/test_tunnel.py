@@ -512,6 +512,17 @@ def test_an_occupied_port_is_not_in_sync_and_is_repaired_once_it_is_free(bench: 
     assert bench.qbittorrent.writes == [45720, 45721, 45720]
 
 
+def test_where_rebinding_is_forbidden_an_occupied_port_is_looked_at_each_interval(
+    bench: Bench,
+) -> None:
+    bench.new_tunnel(REBIND="never")
+    bench.qbittorrent.occupied.add(45720)
+    looks = [bench.cycle(), bench.later(30), bench.later(60), bench.later(600)]
+    assert [look.state for look in looks] == [SyncState.NOT_LISTENING] * 4
+    assert [look.next_look_seconds for look in looks] == [30, 30, 30, 30]
+    assert not any(look.rebinds for look in looks)
+
+
 def test_repairs_the_dead_socket_that_an_old_libtorrent_keeps_after_a_reconnect(
     clock: FakeClock,
 ) -> None:

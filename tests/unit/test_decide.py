@@ -357,6 +357,23 @@ def test_looks_again_when_a_repair_is_due_but_not_within_a_second() -> None:
     assert pauses == [10.0, 1.0]
 
 
+def test_does_not_look_for_a_repair_before_it_is_allowed() -> None:
+    memory = replace(Memory(), repair_at=NOW + 60, last_rebind_at=NOW)
+    pauses = [
+        next_look(SyncState.NOT_LISTENING, memory, NOW + waited, 30.0) for waited in (60, 290)
+    ]
+    assert pauses == [30.0, 10.0]
+
+
+def test_waits_the_whole_interval_where_no_repair_will_ever_come() -> None:
+    memory = replace(Memory(), repair_at=NOW + 60)
+    pauses = [
+        next_look(SyncState.NOT_LISTENING, memory, NOW + waited, 30.0, RebindPolicy.NEVER)
+        for waited in (0, 59, 600)
+    ]
+    assert pauses == [30.0, 30.0, 30.0]
+
+
 def test_doubles_the_pauses_at_once_while_a_server_hangs() -> None:
     observation = look(failure(Operation.GLUETUN_PORT, Reason.TIMEOUT))
     memory, pauses, now = Memory(), [], NOW

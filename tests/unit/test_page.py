@@ -98,6 +98,17 @@ def test_every_state_and_status_has_its_words() -> None:
     assert set(CONNECTION) == set(ConnectionStatus)
 
 
+def test_a_closed_port_is_said_to_be_opened_again_only_where_it_will_be() -> None:
+    closed = OUTCOMES[SyncState.NOT_LISTENING]
+    never = board_of(replace(closed, rebinds=False)).views()["default"]
+
+    promised = text(page_of(SyncState.NOT_LISTENING))
+    assert "qSticky opens it again by itself: after 1 minute, after 5, then every 30." in promised
+    said = text(tunnel_page(never, SETTING, alone=True))
+    assert "opens it again by itself" not in said
+    assert "REBIND=never keeps qSticky from opening it again; restart qBittorrent." in said
+
+
 def test_the_title_says_the_state() -> None:
     assert "<title>In sync, port 45720 · qSticky</title>" in page_of(SyncState.IN_SYNC)
     assert "<title>VPN down · qSticky</title>" in page_of(SyncState.VPN_DOWN)
