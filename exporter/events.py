@@ -81,8 +81,8 @@ def _initial_status(current: Outcome) -> Event:
 
 
 def _waits_too_long(outcome: Outcome) -> bool:
-    waited = outcome.finished_at - outcome.out_of_sync_since
-    return outcome.state in WAITING_STATES and waited > WAITING_GRACE_SECONDS
+    waited = outcome.finished_at - outcome.waiting_since
+    return outcome.waiting_since > 0 and waited > WAITING_GRACE_SECONDS
 
 
 def _long_wait(current: Outcome) -> Event:
@@ -91,7 +91,8 @@ def _long_wait(current: Outcome) -> Event:
         return Event(
             EventKind.NOTICE,
             Level.WARNING,
-            f"The VPN has not been running for {minutes} minutes",
+            f"The VPN has not been up with a forwarded port for {minutes} minutes; "
+            f"it is {current.vpn_status}",
             "look into Gluetun's log for the reason; restarting Gluetun often helps",
         )
     return Event(

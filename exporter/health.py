@@ -213,6 +213,7 @@ def _facts(outcome: Outcome) -> dict[str, Any]:
         "last_port_change": _iso(outcome.last_port_change_at),
         "out_of_sync_since": _iso(outcome.out_of_sync_since),
         "failing_since": _iso(outcome.failing_since),
+        "waiting_since": _iso(outcome.waiting_since),
         "last_forwarded_port": outcome.last_forwarded_port or None,
         "services": {
             "gluetun": {"connected": outcome.gluetun_up, "port": outcome.forwarded_port or None},
@@ -259,6 +260,7 @@ def _remembered(facts: Mapping[str, Any]) -> Remembered:
         last_success_at=_unix(facts.get("last_success")),
         out_of_sync_since=_unix(facts.get("out_of_sync_since")),
         failing_since=_unix(facts.get("failing_since")),
+        waiting_since=_unix(facts.get("waiting_since")),
         login_note=_login_note(login) if login else None,
         vpn_note=_vpn_note(vpn) if vpn else None,
     )

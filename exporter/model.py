@@ -195,6 +195,8 @@ class Outcome:
     """Since when the tunnel has not been in sync, whatever the causes; 0 = it is in sync."""
     failing_since: float = 0.0
     """The same for failures alone: `no_port` and `vpn_down`, which heal by themselves, end it."""
+    waiting_since: float = 0.0
+    """The same for `no_port` and `vpn_down` alone, whatever was wrong before them."""
     failures: tuple[Failure, ...] = ()
     events: tuple[Event, ...] = ()
     operations: tuple[OperationResult, ...] = ()
@@ -257,5 +259,6 @@ class Remembered:
     last_success_at: float = 0.0
     out_of_sync_since: float = 0.0
     failing_since: float = 0.0
+    waiting_since: float = 0.0
     login_note: LoginNote | None = None
     vpn_note: VpnNote | None = None

@@ -108,6 +108,7 @@ class Tunnel:
         self._last_success = remembered.last_success_at
         self._out_of_sync_at = self._monotonic_time(remembered.out_of_sync_since)
         self._failing_at = self._monotonic_time(remembered.failing_since)
+        self._waiting_at = self._monotonic_time(remembered.waiting_since)
 
     def starting(self) -> Outcome:
         """The outcome before the first cycle has ended."""
@@ -340,11 +341,12 @@ class Tunnel:
     def _note_sync(self, state: SyncState, now: float) -> None:
         if state is SyncState.IN_SYNC:
             self._last_success = self._clock.wall()
-            self._out_of_sync_at = self._failing_at = math.inf
+            self._out_of_sync_at = self._failing_at = self._waiting_at = math.inf
             return
         self._out_of_sync_at = min(self._out_of_sync_at, now)
-        failing = state not in WAITING_STATES
-        self._failing_at = min(self._failing_at, now) if failing else math.inf
+        waiting = state in WAITING_STATES
+        self._failing_at = math.inf if waiting else min(self._failing_at, now)
+        self._waiting_at = min(self._waiting_at, now) if waiting else math.inf
 
     def _outcome(self, state: SyncState, pause: float) -> Outcome:
         cycle, version, note = self._now, self._qbittorrent.version, self._session.note()
@@ -373,6 +375,7 @@ class Tunnel:
             last_port_change_at=self._last_change,
             out_of_sync_since=self._wall_time(self._out_of_sync_at),
             failing_since=self._wall_time(self._failing_at),
+            waiting_since=self._wall_time(self._waiting_at),
             failures=tuple(cycle.operations.failures),
             events=tuple(cycle.events),
             operations=tuple(cycle.operations.results),

@@ -680,6 +680,41 @@ def test_a_silent_wait_is_said_aloud_after_ten_minutes(bench: Bench) -> None:
     assert said(bench.later(30)) == []
 
 
+def test_a_reconnect_after_a_long_trouble_with_qbittorrent_is_no_long_wait(bench: Bench) -> None:
+    bench.cycle()
+    bench.qbittorrent.stop()
+    bench.later(30)
+    bench.later(1200)
+    bench.gluetun.forwarded_ports = []
+    outcome = bench.later(5)
+    assert outcome.state is SyncState.NO_PORT
+    assert said(outcome) == ["Gluetun forwards no port at the moment"]
+    assert outcome.waiting_since == pytest.approx(bench.clock.wall(), abs=1)
+
+
+def test_a_wait_that_ended_starts_anew_and_is_said_again_after_ten_minutes_only(
+    bench: Bench,
+) -> None:
+    bench.gluetun.forwarded_ports = []
+    bench.cycle()
+    assert said(bench.later(601)) == ["Gluetun has had no forwarded port for 10 minutes"]
+    bench.gluetun.stop()
+    assert bench.later(60).waiting_since == 0.0
+    bench.gluetun.start()
+    assert said(bench.later(60)) == [
+        "Gluetun forwards no port at the moment; qBittorrent keeps port 21000"
+    ]
+    assert said(bench.later(599)) == []
+    assert said(bench.later(2)) == ["Gluetun has had no forwarded port for 10 minutes"]
+
+
+def test_a_restart_of_ours_does_not_end_a_wait(bench: Bench) -> None:
+    bench.gluetun.forwarded_ports = []
+    outcome = bench.cycle()
+    bench.new_tunnel(Remembered(waiting_since=outcome.waiting_since))
+    assert said(bench.later(601))[-1] == "Gluetun has had no forwarded port for 10 minutes"
+
+
 def test_asks_for_torrents_only_while_firewalled(bench: Bench) -> None:
     bench.qbittorrent.torrents = [{"hash": "a"}]
     bench.cycle()

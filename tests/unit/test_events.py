@@ -39,7 +39,7 @@ UNREACHABLE = replace(
     gluetun_up=False,
     failures=(TIMEOUT,),
 )
-NO_PORT = replace(IN_SYNC, state=SyncState.NO_PORT, forwarded_port=0, out_of_sync_since=NOW - 60)
+NO_PORT = replace(IN_SYNC, state=SyncState.NO_PORT, forwarded_port=0, waiting_since=NOW - 60)
 VPN_DOWN = replace(NO_PORT, state=SyncState.VPN_DOWN, vpn_status=VpnStatus.STOPPED)
 
 
@@ -68,7 +68,7 @@ def test_a_first_cycle_that_fails_says_why_and_what_it_found() -> None:
 
 
 def test_a_wait_that_began_before_a_restart_is_warned_about_after_it() -> None:
-    first = changes(None, replace(NO_PORT, out_of_sync_since=NOW - 601))
+    first = changes(None, replace(NO_PORT, waiting_since=NOW - 601))
 
     assert [event.message for event in first] == [
         "Gluetun forwards no port at the moment; qBittorrent keeps port 45720",
@@ -168,8 +168,8 @@ def test_a_failure_that_does_not_make_the_state_is_a_warning(before: Outcome) ->
 
 
 def test_waiting_for_more_than_ten_minutes_is_warned_about_once() -> None:
-    before = replace(NO_PORT, out_of_sync_since=NOW - 600)
-    after = replace(NO_PORT, out_of_sync_since=NOW - 601)
+    before = replace(NO_PORT, waiting_since=NOW - 600)
+    after = replace(NO_PORT, waiting_since=NOW - 601)
 
     assert changes(before, before) == ()
     assert changes(before, after) == (
@@ -183,11 +183,29 @@ def test_waiting_for_more_than_ten_minutes_is_warned_about_once() -> None:
     assert changes(after, replace(after, finished_at=NOW + 30)) == ()
 
 
+def test_a_short_wait_after_another_trouble_is_not_warned_about() -> None:
+    long_trouble = replace(UNREACHABLE, out_of_sync_since=NOW - 1200)
+    waiting = replace(NO_PORT, out_of_sync_since=NOW - 1205, waiting_since=NOW - 5)
+
+    assert changes(long_trouble, waiting) == state_event(
+        "Gluetun forwards no port at the moment; qBittorrent keeps port 45720"
+    )
+
+
+def test_a_wait_for_the_vpn_and_then_for_its_port_is_one_wait() -> None:
+    down = replace(VPN_DOWN, waiting_since=NOW - 700)
+    up = replace(NO_PORT, waiting_since=NOW - 700)
+
+    assert changes(down, up) == state_event(
+        "Gluetun forwards no port at the moment; qBittorrent keeps port 45720"
+    )
+
+
 def test_a_vpn_that_stays_down_is_warned_about_in_its_own_words() -> None:
-    assert changes(VPN_DOWN, replace(VPN_DOWN, out_of_sync_since=NOW - 601)) == (
+    assert changes(VPN_DOWN, replace(VPN_DOWN, waiting_since=NOW - 601)) == (
         notice(
             Level.WARNING,
-            "The VPN has not been running for 10 minutes",
+            "The VPN has not been up with a forwarded port for 10 minutes; it is stopped",
             "look into Gluetun's log for the reason; restarting Gluetun often helps",
         ),
     )

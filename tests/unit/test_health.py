@@ -125,6 +125,7 @@ def test_the_whole_file_of_one_tunnel_in_sync(path: Path) -> None:
                 "last_port_change": "2027-01-15T07:00:00.000+00:00",
                 "out_of_sync_since": None,
                 "failing_since": None,
+                "waiting_since": None,
                 "last_forwarded_port": 45720,
                 "services": {
                     "gluetun": {"connected": True, "port": 45720},
@@ -375,7 +376,7 @@ def test_a_folder_in_the_place_of_the_file_is_a_clear_error_and_no_litter(path: 
 
 
 def test_what_has_to_survive_a_restart_survives_it(path: Path) -> None:
-    outcome = replace(FAILING, login_note=NOTE)
+    outcome = replace(FAILING, login_note=NOTE, waiting_since=NOW - 30)
     status_file(path, outcome, replace(IN_SYNC, tunnel="second")).write(NOW)
 
     assert remembered(path) == {
@@ -385,6 +386,7 @@ def test_what_has_to_survive_a_restart_survives_it(path: Path) -> None:
             last_success_at=NOW - 61,
             out_of_sync_since=NOW - 60,
             failing_since=NOW - 60,
+            waiting_since=NOW - 30,
             login_note=NOTE,
         ),
         "second": Remembered(
