@@ -189,6 +189,8 @@ def proof(outcome: Outcome) -> tuple[str, str]:
     """Whether a socket is known to be open on the port, and how."""
     if outcome.port_bound:
         return "Open", "qBittorrent's own log proves it."
+    if not outcome.qbittorrent_up:
+        return "Unknown", "qBittorrent did not say."
     return "Not proved", "qBittorrent's log does not show a socket on this port."
 
 

@@ -249,12 +249,15 @@ class Tunnel:
 
     def _send_neighbour(self, port: int) -> None:
         neighbour = port + 1 if port < HIGHEST_PORT else port - 1
+        self._now.bind_result = BindResult.UNKNOWN
         self._in_session(
             Operation.QBITTORRENT_SET_PORT,
             functools.partial(self._qbittorrent.send_listening_port, neighbour),
         )
 
     def _send_port(self, port: int) -> None:
+        self._now.bind_result = BindResult.UNKNOWN
+
         def send() -> None:
             self._qbittorrent.send_listening_port(port)
             self._qbittorrent.confirm_listening_port(port)
@@ -359,7 +362,7 @@ class Tunnel:
             forwarded_port=cycle.forwarded_port,
             last_forwarded_port=self._last_port,
             listening_port=cycle.listening_port,
-            port_bound=state is SyncState.IN_SYNC and cycle.bind_result is BindResult.BOUND,
+            port_bound=_is_proved(cycle, state),
             rebinds=self.config.rebind is not RebindPolicy.NEVER,
             gluetun_up=cycle.gluetun_up,
             qbittorrent_up=cycle.qbittorrent_up,
@@ -394,3 +397,13 @@ class Tunnel:
         if math.isinf(monotonic):
             return 0.0
         return self._clock.wall() + monotonic - self._clock.monotonic()
+
+
+def _is_proved(cycle: _Cycle, state: SyncState) -> bool:
+    """Whether the log shows an open socket, and nothing newer speaks against it.
+
+    A socket that dies with its interface leaves no entry, but `disconnected`; right after a
+    change that may be a stale reading.
+    """
+    closed = cycle.connection_status is ConnectionStatus.DISCONNECTED
+    return cycle.bind_result is BindResult.BOUND and (state is SyncState.IN_SYNC or not closed)

@@ -512,6 +512,38 @@ def test_an_occupied_port_is_not_in_sync_and_is_repaired_once_it_is_free(bench: 
     assert bench.qbittorrent.writes == [45720, 45721, 45720]
 
 
+def test_an_open_socket_is_proved_whatever_gluetun_says(bench: Bench) -> None:
+    bench.cycle()
+    bench.gluetun.forwarded_ports = []
+    assert bench.later(30).port_bound
+    bench.gluetun.stop()
+    outcome = bench.later(30)
+    assert outcome.state is SyncState.GLUETUN_UNREACHABLE
+    assert outcome.port_bound
+
+
+def test_a_socket_that_qbittorrent_says_is_closed_is_not_proved_by_an_old_log_entry(
+    bench: Bench,
+) -> None:
+    bench.cycle()
+    bench.gluetun.forwarded_ports = []
+    closed = Status(200, '{"connection_status": "disconnected"}')
+    bench.qbittorrent.fail("/api/v2/transfer/info", closed)
+    outcome = bench.later(30)
+    assert outcome.connection_status is ConnectionStatus.DISCONNECTED
+    assert not outcome.port_bound
+
+
+def test_the_proof_of_the_old_port_is_none_of_the_new_one(bench: Bench) -> None:
+    bench.cycle()
+    bench.gluetun.forwarded_ports = [50001]
+    bench.qbittorrent.occupied.add(50001)
+    outcome = bench.later(30)
+    assert outcome.state is SyncState.NOT_LISTENING
+    assert outcome.listening_port == 50001
+    assert not outcome.port_bound
+
+
 def test_where_rebinding_is_forbidden_an_occupied_port_is_looked_at_each_interval(
     bench: Bench,
 ) -> None:

@@ -165,6 +165,22 @@ def test_the_connection_status_is_explained(status: str, has_torrents: bool, sho
     assert shown in text(tunnel_page(view, SETTING, alone=True))
 
 
+@pytest.mark.parametrize(
+    ("up", "bound", "shown"),
+    [
+        (True, True, "Socket Open qBittorrent's own log proves it."),
+        (True, False, "Socket Not proved qBittorrent's log does not show a socket on this port."),
+        (False, False, "Socket Unknown qBittorrent did not say."),
+    ],
+)
+def test_the_socket_is_explained(up: bool, bound: bool, shown: str) -> None:
+    outcome = replace(IN_SYNC, qbittorrent_up=up, port_bound=bound)
+    view = board_of(outcome).views()["default"]
+    assert shown in text(tunnel_page(view, SETTING, alone=True)).replace(
+        "\N{RIGHT SINGLE QUOTATION MARK}", "'"
+    )
+
+
 def test_a_page_whose_checks_have_stopped_says_so_loudly() -> None:
     view = board_of(replace(IN_SYNC, finished_at=NOW - 600)).views()["default"]
     page = tunnel_page(view, SETTING, alone=True)
