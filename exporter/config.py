@@ -15,7 +15,7 @@ from typing import TypeVar
 from exporter.errors import ConfigError
 from exporter.model import RebindPolicy
 from exporter.settings import BY_NAME, Setting, health_file
-from exporter.values import check, is_true, read_text, why
+from exporter.values import check, check_text, is_true, read_text, why
 from exporter.yaml_file import NO_FILE, Entry, read_tunnels
 
 T = TypeVar("T")
@@ -29,6 +29,11 @@ class Secret:
 
     value: str = field(default="", repr=False)
     path: Path | None = None
+    is_key: bool = field(default=False, compare=False)
+    """Whether blanks at its ends can only be a slip."""
+    problem: str = field(default="", compare=False)
+    """Why the file can't be used any more: the value is the last one that it held before."""
+    _last: list[str] = field(default_factory=list, compare=False, repr=False)
 
     def __str__(self) -> str:
         return "***" if self.value else ""
@@ -38,11 +43,29 @@ class Secret:
         if self.path is None:
             return self
         try:
-            text = read_text(self.path)
-        except (OSError, ValueError):
-            return self
-        # empty: somebody is just writing it
-        return Secret(text, self.path) if text else self
+            text = _trimmed(read_text(self.path), is_key=self.is_key)
+            check_text(text)
+        except (OSError, ValueError) as error:
+            return replace(self, value=self._last_value, problem=why(error))
+        if not text:  # somebody is just writing it
+            return replace(self, value=self._last_value)
+        self._last[:] = [text]
+        return replace(self, value=text)
+
+    @property
+    def to_mend(self) -> str:
+        """What has to be done first where the file can't be used; else empty."""
+        if not self.problem:
+            return ""
+        return f"mend {self.path}, which can't be used any more ({self.problem}); then "
+
+    @property
+    def _last_value(self) -> str:
+        return self._last[0] if self._last else self.value
+
+
+def _trimmed(text: str, *, is_key: bool) -> str:
+    return text.strip() if is_key else text
 
 
 @dataclass(frozen=True, slots=True)
@@ -271,22 +294,24 @@ class _Reader:
 
     def _find_secret(self, setting: Setting, entry: Entry) -> tuple[str, Secret, str]:
         label, variable = entry.label(setting), setting.name
+        is_key = setting.is_key
         if (given := entry.get(setting)) is not None:
-            return label, Secret(given), entry.file
+            return label, Secret(_trimmed(given, is_key=is_key), is_key=is_key), entry.file
         if (path := entry.get_file(setting)) is not None:
-            return f"{label}_file", self._secret_file(f"{label}_file", path), path
-        if given := self.environ.get(variable):
-            return variable, Secret(given), "environment"
+            return f"{label}_file", self._secret_file(setting, f"{label}_file", path), path
+        if given := _trimmed(self.environ.get(variable, ""), is_key=is_key):
+            return variable, Secret(given, is_key=is_key), "environment"
         if path := self.environ.get(f"{variable}_FILE"):
-            return f"{variable}_FILE", self._secret_file(f"{variable}_FILE", path), path
+            return f"{variable}_FILE", self._secret_file(setting, f"{variable}_FILE", path), path
         path = str(self.run_secrets / variable.lower())
         if _is_file(path):
-            return variable, self._secret_file(path, path), path
-        return label, Secret(setting.default), "default"
+            return variable, self._secret_file(setting, path, path), path
+        return label, Secret(setting.default, is_key=is_key), "default"
 
-    def _secret_file(self, label: str, path: str) -> Secret:
+    def _secret_file(self, setting: Setting, label: str, path: str) -> Secret:
         try:
-            return Secret(read_text(Path(path)), Path(path))
+            text = _trimmed(read_text(Path(path)), is_key=setting.is_key)
+            return Secret(text, Path(path), setting.is_key)
         except (OSError, ValueError) as error:
             self.mistakes.append(
                 f"{label}: can't read {path!r} ({why(error)}); "

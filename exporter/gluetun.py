@@ -10,7 +10,7 @@ from base64 import b64encode
 from collections.abc import Mapping
 from typing import Any
 
-from exporter.config import GluetunConfig
+from exporter.config import GluetunConfig, Secret
 from exporter.errors import HttpError, InvalidResponse, ServerError, Unauthorized
 from exporter.model import HIGHEST_PORT, LOWEST_PORT, NO_PORT, VpnStatus
 from exporter.transport import Response, Transport
@@ -192,9 +192,12 @@ class Gluetun:
             "apikey": "check GLUETUN_APIKEY against the apikey in",
             "basic": "check GLUETUN_USERNAME and GLUETUN_PASSWORD against the role in",
         }.get(self.auth, "set GLUETUN_AUTH_TYPE and its credentials as in")
+        secrets = {"apikey": self._config.apikey, "basic": self._config.password}
+        to_mend = secrets.get(self.auth, Secret()).current().to_mend
         return Unauthorized(
             f"{self._transport.where} refuses to tell the forwarded port",
-            f"{credentials} /gluetun/auth/config.toml, and {role_fix}; then restart Gluetun",
+            f"{to_mend}{credentials} /gluetun/auth/config.toml, and {role_fix}; "
+            "then restart Gluetun",
         )
 
     def _get(self, route: str) -> Response:

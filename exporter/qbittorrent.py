@@ -85,7 +85,8 @@ class Qbittorrent:
         Raises ForbiddenHost (401 to everything: the Host header), Unauthorized (wrong API key),
         InvalidResponse (not a qBittorrent), Unreachable.
         """
-        key = self._config.api_key.current().value
+        api_key = self._config.api_key.current()
+        key = api_key.value
         self._transport.set_header("Authorization", f"Bearer {key}".encode() if key else None)
         self._transport.cookies.clear()
         response = self._transport.get("/api/v2/app/version")
@@ -97,8 +98,8 @@ class Qbittorrent:
         if response.status == 403 and key:
             raise Unauthorized(
                 f"{self.where} does not accept the API key",
-                "correct QBITTORRENT_API_KEY (Options, Web UI; qBittorrent 5.2 and later), "
-                "or unset it and use QBITTORRENT_USER and QBITTORRENT_PASS",
+                f"{api_key.to_mend}correct QBITTORRENT_API_KEY (Options, Web UI; qBittorrent 5.2 "
+                "and later), or unset it and use QBITTORRENT_USER and QBITTORRENT_PASS",
             )
         if response.status == 401:
             raise ForbiddenHost(f"{self.where} refuses the Host header {self._host_header!r}")
@@ -125,7 +126,8 @@ class Qbittorrent:
             self._new_session()
             return
         if response.status == 401 or response.body.strip() == b"Fails.":
-            raise LoginRejected(f"{self.where} rejects the user name or password")
+            fix = self._config.password.current().to_mend + LoginRejected.default_fix
+            raise LoginRejected(f"{self.where} rejects the user name or password", fix)
         raise self._not_qbittorrent(response)
 
     def fingerprint(self, salt: str) -> str:

@@ -38,6 +38,8 @@ class Setting:
     default: str
     help: str
     secret: bool = False
+    is_key: bool = False
+    """Whether it is sent as a header of HTTP, which can't have blanks at its ends."""
     per_tunnel: bool = False
     choices: tuple[str, ...] = ()
     minimum: float = 0
@@ -73,6 +75,7 @@ def _tunnel(  # noqa: PLR0913  # a row of the table below, with keywords
     help_: str,
     *,
     secret: bool = False,
+    is_key: bool = False,
     choices: tuple[str, ...] = (),
     minimum: float = 0,
     maximum: float = 0,
@@ -84,6 +87,7 @@ def _tunnel(  # noqa: PLR0913  # a row of the table below, with keywords
         default,
         help_,
         secret,
+        is_key,
         per_tunnel=True,
         choices=choices,
         minimum=minimum,
@@ -103,6 +107,7 @@ SETTINGS: tuple[Setting, ...] = (
         "",
         "API key (qBittorrent 5.2 and later), instead of user name and password.",
         secret=True,
+        is_key=True,
     ),
     _tunnel("QBITTORRENT_HTTPS", Kind.BOOLEAN, "false", "Use HTTPS for the Web UI."),
     _tunnel("QBITTORRENT_VERIFY_SSL", Kind.BOOLEAN, "false", "Check the Web UI's certificate."),
@@ -121,7 +126,14 @@ SETTINGS: tuple[Setting, ...] = (
         "How to authenticate with the control server.",
         choices=("apikey", "basic", "none"),
     ),
-    _tunnel("GLUETUN_APIKEY", Kind.TEXT, "", "API key of the control server.", secret=True),
+    _tunnel(
+        "GLUETUN_APIKEY",
+        Kind.TEXT,
+        "",
+        "API key of the control server.",
+        secret=True,
+        is_key=True,
+    ),
     _tunnel("GLUETUN_USERNAME", Kind.TEXT, "", "User name, with basic authentication."),
     _tunnel("GLUETUN_PASSWORD", Kind.TEXT, "", "Password, with basic authentication.", secret=True),
     _tunnel("GLUETUN_HTTPS", Kind.BOOLEAN, "false", "Use HTTPS (with a proxy before Gluetun)."),

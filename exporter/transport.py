@@ -8,6 +8,7 @@ certificate from the environment.
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -18,13 +19,14 @@ from urllib3.response import BaseHTTPResponse
 
 from exporter.config import Server
 from exporter.deadline import DeadlineAdapter
-from exporter.errors import InvalidResponse
+from exporter.errors import InvalidResponse, Unauthorized
 from exporter.foreign_errors import ConnectionClosed, translate
 from exporter.http_library import requests
 
 LARGEST_BODY_BYTES = 1_000_000
 _CHUNK_BYTES = 65_536
 _ENCODING = "Content-Encoding"
+_HEADER = re.compile(rb"[^\x00-\x20\x7f]([^\x00-\x1f\x7f]*[^\x00-\x20\x7f])?")
 _MOST_PREPARED = 16
 """A tunnel asks for less than ten things; each new position in a log makes one more."""
 
@@ -81,10 +83,20 @@ class Transport:
         return f"{self.name} at {self.server.address}"
 
     def set_header(self, name: str, value: str | bytes | None) -> None:
-        """Send this with each request from now on; None = no longer."""
+        """Send this with each request from now on; None = no longer.
+
+        Raises Unauthorized for what no header can hold: requests would show it in its own error.
+        """
         headers = self._session.headers
         if headers.get(name) == value:
             return
+        raw = value.encode() if isinstance(value, str) else value
+        if raw is not None and not _HEADER.fullmatch(raw):
+            raise Unauthorized(
+                f"{self.where} can't be sent the key: it begins or ends with a blank, or has a "
+                "line break",
+                "write the key alone, on one line",
+            )
         self._prepared.clear()
         if value is None:
             del headers[name]

@@ -18,7 +18,7 @@ _HOST_NAME = re.compile(r"[A-Za-z0-9_-]{1,63}(\.[A-Za-z0-9_-]{1,63})*\.?")
 def check(setting: Setting, given: str) -> None:
     """Raise ValueError, with what was given, unless the text is a right value."""
     checks = {
-        Kind.TEXT: _check_text,
+        Kind.TEXT: check_text,
         Kind.HOST: _check_host,
         Kind.PORT: _check_port,
         Kind.BOOLEAN: _check_boolean,
@@ -39,8 +39,8 @@ def _given(text: str) -> str:
     return f"given {text!r}" if len(text) <= 80 else f"given {text[:80]!r}…"
 
 
-def _check_text(given: str) -> None:
-    """Text may be a secret: it is not shown."""
+def check_text(given: str) -> None:
+    """Raise ValueError for what is not one line of text; it may be a secret, so it is not shown."""
     if any(unicodedata.category(character) == "Cc" for character in given):
         raise ValueError("given a line break or another control character")
     if any(unicodedata.category(character) == "Cs" for character in given):

@@ -266,6 +266,70 @@ def test_uses_an_api_key_instead_of_the_password(clock: FakeClock) -> None:
         assert "QBITTORRENT_API_KEY" in outcome.failures[0].fix
 
 
+@pytest.mark.parametrize("key", [f" {KEY}", f"{KEY} ", f"\t{KEY}\t"])
+def test_blanks_around_a_key_do_not_matter(bench: Bench, key: str) -> None:
+    bench.new_tunnel(GLUETUN_APIKEY=key)
+    assert bench.cycle().in_sync
+
+
+def test_a_key_file_that_gets_a_second_line_is_named_once_the_old_key_is_refused(
+    bench: Bench, tmp_path: Path
+) -> None:
+    file = tmp_path / "key"
+    file.write_text(KEY)
+    bench.new_tunnel(GLUETUN_APIKEY="", GLUETUN_APIKEY_FILE=str(file))
+    assert bench.cycle().in_sync
+    file.write_text(f"{KEY}\n# another\n")
+    assert bench.cycle().in_sync
+    role = Role(auth="apikey", apikey="another")
+    bench.gluetun._roles = [role]
+    outcome = bench.cycle()
+    assert outcome.state is SyncState.GLUETUN_UNAUTHORIZED
+    assert outcome.failures[0].fix.startswith(
+        f"mend {file}, which can't be used any more (given a line break or another control "
+        "character); then check GLUETUN_APIKEY against the apikey in"
+    )
+    file.write_text("another")
+    assert bench.cycle().in_sync
+
+
+def test_a_password_file_that_gets_a_second_line_is_named_once_the_old_one_is_refused(
+    bench: Bench, tmp_path: Path
+) -> None:
+    file = tmp_path / "password"
+    file.write_text(bench.qbittorrent.password)
+    bench.new_tunnel(QBITTORRENT_PASS="", QBITTORRENT_PASS_FILE=str(file))
+    assert bench.cycle().in_sync
+    file.write_text("one\ntwo\n")
+    assert bench.cycle().in_sync
+    bench.qbittorrent.set_password("two")
+    bench.qbittorrent.restart()
+    outcome = bench.cycle()
+    assert outcome.state is SyncState.QBITTORRENT_UNAUTHORIZED
+    assert outcome.failures[0].fix.startswith(f"mend {file}, which can't be used any more")
+    file.write_text("two")
+    assert bench.cycle().in_sync
+
+
+def test_a_file_of_an_api_key_that_gets_a_second_line_is_named_once_the_old_one_is_refused(
+    bench: Bench, clock: FakeClock, tmp_path: Path
+) -> None:
+    file = tmp_path / "key"
+    file.write_text(f" qbt_{'A' * 28}\n")
+    with SimulatedQbittorrent(
+        "5.3.0", api_key="qbt_" + "A" * 28, clock=clock.monotonic
+    ) as qbittorrent:
+        bench.environ["QBITTORRENT_PORT"] = str(qbittorrent.port)
+        bench.new_tunnel(QBITTORRENT_API_KEY_FILE=str(file))
+        assert bench.cycle().in_sync
+        qbittorrent._preferences["web_ui_api_key"] = "qbt_" + "B" * 28
+        file.write_text("one\ntwo\n")
+        outcome = bench.cycle()
+    assert outcome.state is SyncState.QBITTORRENT_UNAUTHORIZED
+    assert outcome.failures[0].fix.startswith(f"mend {file}, which can't be used any more")
+    assert "; then correct QBITTORRENT_API_KEY" in outcome.failures[0].fix
+
+
 # what an unauthorized Gluetun is told to do
 
 

@@ -221,6 +221,40 @@ def test_blanks_are_a_part_of_a_secret(tmp_path: Path) -> None:
     assert load(KEY, tmp_path).tunnels[0].qbittorrent.password.value == " two words "
 
 
+@pytest.mark.parametrize("name", ["GLUETUN_APIKEY", "QBITTORRENT_API_KEY"])
+def test_blanks_around_a_key_are_no_part_of_it(name: str, tmp_path: Path) -> None:
+    """They can't be sent: a header begins and ends with something else."""
+    file = tmp_path / name.lower()
+    file.write_text(" one key \n")
+    path = "gluetun: {apikey" if name == "GLUETUN_APIKEY" else "qbittorrent: {api_key"
+    yaml = tmp_path / "qsticky.yml"
+    yaml.write_text(f"tunnels: [{{{path}: ' one key '}}}}]")
+    configs = [
+        load({name: " one key\t"}, NOWHERE),
+        load({f"{name}_FILE": str(file)}, NOWHERE),
+        load({}, tmp_path),
+        load({name: "  "}, tmp_path),
+        load({"QSTICKY_CONFIG": str(yaml)}, NOWHERE),
+    ]
+
+    secrets = [key_of(config, name) for config in configs]
+    assert [secret.value for secret in secrets] == ["one key"] * 5
+    file.write_text("\tanother\n")
+    assert secrets[1].current().value == "another"
+
+
+def key_of(config: Config, name: str) -> Secret:
+    [tunnel] = config.tunnels
+    return tunnel.gluetun.apikey if name == "GLUETUN_APIKEY" else tunnel.qbittorrent.api_key
+
+
+def test_a_key_of_blanks_alone_counts_as_not_set() -> None:
+    config = load({"GLUETUN_APIKEY": "  "}, NOWHERE)
+
+    assert config.tunnels[0].gluetun.apikey.value == ""
+    assert len(config.warnings) == 1
+
+
 def test_a_secret_file_that_changes_is_read_again(tmp_path: Path) -> None:
     file = tmp_path / "qbittorrent_pass"
     file.write_text("before")
@@ -237,6 +271,38 @@ def test_a_secret_whose_file_is_gone_keeps_its_value(tmp_path: Path) -> None:
     file.unlink()
 
     assert secret.current() == Secret("before", file)
+
+
+@pytest.mark.parametrize(
+    ("content", "problem"),
+    [
+        (b"two\nlines\n", "given a line break or another control character"),
+        (b"\xff", "it is not UTF-8 text"),
+        (b"x" * 1_000_001, "larger than 1000000 bytes"),
+        (b"", ""),
+        (None, "No such file or directory"),
+    ],
+)
+def test_a_secret_whose_file_goes_bad_keeps_what_was_read_last_and_says_why(
+    content: bytes | None, problem: str, tmp_path: Path
+) -> None:
+    file = tmp_path / "gluetun_apikey"
+    file.write_text("first")
+    secret = load({}, tmp_path).tunnels[0].gluetun.apikey
+    file.write_text("second")
+    assert secret.current().value == "second"
+    if content is None:
+        file.unlink()
+    else:
+        file.write_bytes(content)
+
+    kept = secret.current()
+    assert (kept.value, kept.problem) == ("second", problem)
+    assert kept.to_mend == (
+        f"mend {file}, which can't be used any more ({problem}); then " if problem else ""
+    )
+    file.write_text("third")
+    assert (secret.current().value, secret.current().to_mend) == ("third", "")
 
 
 def test_no_secret_is_in_the_configuration_as_python_shows_it(yaml_file: Path) -> None:

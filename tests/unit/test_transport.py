@@ -7,6 +7,7 @@ import subprocess
 import sys
 import threading
 import time
+import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -14,7 +15,14 @@ from pathlib import Path
 import pytest
 
 from exporter.config import Server
-from exporter.errors import InvalidResponse, ServerError, TimedOut, TlsFailed, Unreachable
+from exporter.errors import (
+    InvalidResponse,
+    ServerError,
+    TimedOut,
+    TlsFailed,
+    Unauthorized,
+    Unreachable,
+)
 from exporter.model import Reason
 from exporter.simulated_server import Answer, Fault, RedirectAway, Request, SimulatedServer, Status
 from exporter.transport import Response, Transport
@@ -215,6 +223,32 @@ def test_a_changed_header_is_sent_with_the_next_request(echo: EchoServer) -> Non
         client.get("/")
 
     assert sent(echo, "x-api-key") == [None, "first", "second", "second", None]
+
+
+@pytest.mark.parametrize(
+    "value", ["", " canary", b" canary", b"canary ", b"canary\t", b"can\nary", "canary\r\n", b"\0"]
+)
+def test_what_no_header_can_hold_is_an_error_about_the_key_that_does_not_show_it(
+    value: str | bytes,
+) -> None:
+    with pytest.raises(Unauthorized) as caught:
+        transport(1).set_header("X-API-Key", value)
+
+    assert caught.value.message.endswith(
+        "can't be sent the key: it begins or ends with a blank, or has a line break"
+    )
+    assert caught.value.fix == "write the key alone, on one line"
+    assert "ary" not in "".join(traceback.format_exception(caught.value, limit=0))
+    assert caught.value.__context__ is None
+
+
+def test_a_key_may_hold_blanks_and_letters_of_any_language_inside(echo: EchoServer) -> None:
+    client = transport(echo.port)
+    for value in (b"x", b"two words", "gr\u00fcn".encode()):
+        client.set_header("X-API-Key", value)
+        client.get("/")
+
+    assert sent(echo, "x-api-key") == ["x", "two words", "gr\u00c3\u00bcn"]
 
 
 def test_cookies_are_sent_as_long_as_they_are_kept() -> None:
