@@ -141,7 +141,7 @@ ROWS: tuple[Row, ...] = (
     _states("qsticky_qbittorrent_connection_status",
         ConnectionStatus, lambda o: o.connection_status,
         "Connection status in qBittorrent: 1 for the current one; firewalled = no peer yet."),
-    _gauge("qsticky_qbittorrent_has_torrents", lambda o: o.has_torrents,
+    _gauge("qsticky_qbittorrent_has_torrents", lambda o: bool(o.has_torrents),
         "1 if qBittorrent has torrents, else 0; asked only while it is firewalled."),
     _gauge("qsticky_qbittorrent_login_suspended",
         lambda o: o.login_suspended_until > o.finished_at,

@@ -178,7 +178,8 @@ class Outcome:
     qbittorrent_up: bool = False
     vpn_status: VpnStatus = VpnStatus.UNKNOWN
     connection_status: ConnectionStatus = ConnectionStatus.UNKNOWN
-    has_torrents: bool = False
+    has_torrents: bool | None = None
+    """None = not known: asked only while qBittorrent is firewalled."""
     gluetun_auth: str = "none"
     """How we authenticate: none, basic or apikey."""
     qbittorrent_auth: str = "password"

@@ -180,7 +180,8 @@ def title(view: TunnelView, now: float) -> str:
 
 def peers(outcome: Outcome) -> tuple[str, str]:
     """Whether peers reach qBittorrent, and what that means."""
-    if outcome.connection_status is ConnectionStatus.FIREWALLED and not outcome.has_torrents:
+    firewalled = outcome.connection_status is ConnectionStatus.FIREWALLED
+    if firewalled and outcome.has_torrents is False:
         return "No torrents yet", "Without a torrent nobody connects in, so this says nothing."
     return CONNECTION[outcome.connection_status]
 

@@ -69,7 +69,7 @@ class _Cycle:
     bind_result: BindResult = BindResult.UNKNOWN
     vpn_status: VpnStatus = VpnStatus.UNKNOWN
     connection_status: ConnectionStatus = ConnectionStatus.UNKNOWN
-    has_torrents: bool = False
+    has_torrents: bool | None = None
     gluetun_up: bool = False
     qbittorrent_up: bool = False
 
@@ -123,7 +123,7 @@ class Tunnel:
         self._memory = notice(observation, self._memory, now)
         state = self._act(observation, now)
         self._announce(state)
-        self._learn_more(state)
+        self._learn_more()
         self._now.events += self._restart.step(observation.gluetun, self._now.operations)
         now = self._clock.monotonic()
         self._memory = settled(state, self._memory, now)
@@ -314,7 +314,7 @@ class Tunnel:
             error = self._bind_failed(self._now.listening_port)
             self._now.operations.fail(Operation.QBITTORRENT_LOG, error, first=True)
 
-    def _learn_more(self, state: SyncState) -> None:
+    def _learn_more(self) -> None:
         """Ask what only the readers want to know, after what matters is done."""
         if not self._qbittorrent.ready:
             return
@@ -322,10 +322,9 @@ class Tunnel:
             self._read(
                 Operation.QBITTORRENT_PREFERENCES, self._qbittorrent.learn_version, otherwise=None
             )
-        firewalled = self._now.connection_status is ConnectionStatus.FIREWALLED
-        if state is SyncState.IN_SYNC and firewalled:
+        if self._now.connection_status is ConnectionStatus.FIREWALLED:
             self._now.has_torrents = self._read(
-                Operation.QBITTORRENT_TRANSFER, self._qbittorrent.has_torrents, otherwise=False
+                Operation.QBITTORRENT_TRANSFER, self._qbittorrent.has_torrents, otherwise=None
             )
 
     # remember and tell

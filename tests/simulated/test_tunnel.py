@@ -811,6 +811,26 @@ def test_a_restart_of_ours_does_not_end_a_wait(bench: Bench) -> None:
     assert said(bench.later(601))[-1] == "Gluetun has had no forwarded port for 10 minutes"
 
 
+def test_knows_of_torrents_also_while_no_port_is_forwarded(bench: Bench) -> None:
+    bench.qbittorrent.torrents = [{"hash": "a"}]
+    bench.gluetun.forwarded_ports = []
+    bench.cycle()
+    outcome = bench.later(30)
+    assert outcome.state is SyncState.NO_PORT
+    assert outcome.connection_status is ConnectionStatus.FIREWALLED
+    assert outcome.has_torrents is True
+
+
+def test_does_not_say_that_there_are_no_torrents_where_qbittorrent_does_not_tell(
+    bench: Bench,
+) -> None:
+    bench.qbittorrent.fail("/api/v2/torrents", Status(500))
+    bench.cycle()
+    outcome = bench.later(30)
+    assert outcome.connection_status is ConnectionStatus.FIREWALLED
+    assert outcome.has_torrents is None
+
+
 def test_asks_for_torrents_only_while_firewalled(bench: Bench) -> None:
     bench.qbittorrent.torrents = [{"hash": "a"}]
     bench.cycle()

@@ -153,11 +153,14 @@ def test_a_failure_that_is_over_stays_as_the_last_error() -> None:
         ("connected", True, "Peers Connected A peer out there has connected in: the port works."),
         ("firewalled", True, "Peers Waiting for peers No peer has connected in since the port"),
         ("firewalled", False, "Peers No torrents yet Without a torrent nobody connects in"),
+        ("firewalled", None, "Peers Waiting for peers No peer has connected in since the port"),
         ("disconnected", True, "Peers Disconnected qBittorrent has no open socket."),
         ("unknown", False, "Peers Unknown qBittorrent did not say."),
     ],
 )
-def test_the_connection_status_is_explained(status: str, has_torrents: bool, shown: str) -> None:
+def test_the_connection_status_is_explained(
+    status: str, has_torrents: bool | None, shown: str
+) -> None:
     outcome = replace(
         IN_SYNC, connection_status=ConnectionStatus(status), has_torrents=has_torrents
     )
