@@ -27,19 +27,18 @@ from exporter.errors import (
 )
 from exporter.foreign_errors import translate
 from exporter.gluetun import STATUS_ROUTE, Gluetun
+from exporter.logins import fits, remembered_logins
 from exporter.model import (
     NO_PORT,
     BindResult,
     ConnectionStatus,
     LoginNote,
     Operation,
-    Reason,
-    Remembered,
     VpnStatus,
 )
 from exporter.operations import Operations
 from exporter.qbittorrent import Qbittorrent
-from exporter.session import Session
+from exporter.session import Session, why_suspended
 from exporter.users import Users
 from exporter.webserver import parse_listen_address, try_to_listen
 
@@ -186,12 +185,13 @@ class _Walk:
 
     def _log_in(self, client: Qbittorrent) -> Line:
         """Log in, unless that could bring a ban nearer."""
-        note = self._memory.notes.get(self._config.name, Remembered()).login_note
+        server = self._config.qbittorrent.server.address
+        note = self._memory.login_note(server)
         suspended = self._suspension(note, client.where)
         if suspended:
             return suspended
-        password = self._config.qbittorrent.password
-        session = Session(client, password, self._clock, note)
+        logins = remembered_logins(server, self._clock, note)
+        session = Session(client, self._config.qbittorrent, logins)
         operations = Operations(self._clock)
         try:
             session.call(operations, Operation.QBITTORRENT_PREFERENCES, client.listening)
@@ -215,25 +215,23 @@ class _Walk:
         now = self._clock.wall()
         recent = [at for at in note.attempts_at if now - at < BAN_SECONDS]
         left = LOGIN_TRIES_AN_HOUR - 1 - len(recent)
-        same = note.suspended_until > now and not self._credentials_changed(note)
+        same = note.suspended_until > now and self._are_the_same(note)
         if left > 0 and not same:
             return None
         until = max(note.suspended_until, recent[0] + BAN_SECONDS if recent and left <= 0 else 0)
-        error = Banned if note.reason is Reason.BANNED else LoginRejected
-        what = "banned our address" if note.reason is Reason.BANNED else "rejected our logins"
+        what, fix = why_suspended(note.reason)
         return Line(
             False,
             f"{where} {what}; so as not to be banned, the next try waits until "
             f"{time.strftime('%H:%M', time.localtime(until))}",
-            error.default_fix,
+            fix,
         )
 
-    def _credentials_changed(self, note: LoginNote) -> bool:
-        if note.reason is Reason.BANNED:
-            return False
-        client = Qbittorrent(self._config.qbittorrent, self._config.request_timeout_seconds)
-        salt = note.fingerprint.partition(":")[0]
-        return client.fingerprint(salt) != note.fingerprint
+    def _are_the_same(self, note: LoginNote) -> bool:
+        """Whether the credentials are those that were tried last, as far as the note can tell."""
+        config = self._config.qbittorrent
+        credentials = (config.user, config.password.current().value)
+        return not note.fingerprint or fits(credentials, note.fingerprint)
 
     def _listening(self, client: Qbittorrent) -> Iterator[Line]:
         listening = client.listening()

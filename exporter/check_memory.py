@@ -14,6 +14,7 @@ from exporter.config import Config
 from exporter.errors import StatusFileError
 from exporter.health import StatusFile, peek
 from exporter.healthcheck import NOT_OURS, STALE_AFTER_SECONDS
+from exporter.logins import remembered_logins
 from exporter.model import LoginNote, Remembered
 from exporter.tunnel import Tunnel
 
@@ -52,6 +53,11 @@ class CheckMemory:
         """Whether a rejected login can be remembered."""
         return self._problem is None
 
+    def login_note(self, server: str) -> LoginNote | None:
+        """What is remembered of logins at a qBittorrent, such as `gluetun:8080`."""
+        notes = [memory.login_note for memory in self.notes.values()]
+        return next((note for note in notes if note and note.server == server), None)
+
     def note_login(self, tunnel: str, note: LoginNote | None) -> None:
         """Remember a rejected login, as the daemon does when it stops; raises StatusFileError."""
         known = self.notes.get(tunnel, Remembered())
@@ -59,7 +65,10 @@ class CheckMemory:
         path, now = self._config.health_file, self._clock.wall()
         file = StatusFile(path, __version__, now, self._config.interval_seconds)
         for config in self._config.tunnels:
-            file.publish(Tunnel(config, self._clock, self.notes.get(config.name)).starting())
+            memory = self.notes.get(config.name, Remembered())
+            server = config.qbittorrent.server.address
+            logins = remembered_logins(server, self._clock, memory.login_note, try_at_once=False)
+            file.publish(Tunnel(config, self._clock, memory, logins).starting())
         file.write(now, stopped=True)
 
     def _read(self) -> None:

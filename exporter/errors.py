@@ -118,8 +118,8 @@ class Banned(ServerError):
 
     reason = Reason.BANNED
     default_fix = (
-        "correct QBITTORRENT_PASS; the ban ends by itself (default: 1 hour) or when qBittorrent "
-        "is restarted"
+        "correct QBITTORRENT_PASS; the ban ends by itself (default: 1 hour), or at once where "
+        "you restart qBittorrent and then qSticky"
     )
 
 

@@ -102,6 +102,14 @@ class StatusFile:
             "version": self._version,
         }
 
+    def public_document(self, now: float) -> dict[str, Any]:
+        """The same for everybody on the network: without what tells a password from another."""
+        document = self.document(now)
+        for facts in document["tunnels"].values():
+            if login := facts["login"]:
+                facts["login"] = {k: v for k, v in login.items() if k != "fingerprint"}
+        return document
+
     def write(self, now: float, *, stopped: bool = False) -> None:
         """Replace the file in one step, mode 0644; raises StatusFileError."""
         with self._writing:
@@ -269,10 +277,11 @@ def _remembered(facts: Mapping[str, Any]) -> Remembered:
 def _login_note(login: Mapping[str, Any]) -> LoginNote:
     return LoginNote(
         attempts_at=tuple(float(at) for at in login["attempts_at"]),
-        rejections=int(login["rejections"]),
+        rejections=max(0, int(login["rejections"])),
         suspended_until=float(login["suspended_until"]),
         reason=Reason(login["reason"]),
         fingerprint=str(login["fingerprint"]),
+        server=str(login.get("server", "")),
     )
 
 

@@ -230,13 +230,15 @@ class LoginNote:
     """What status.json keeps of rejected logins, so that a restart does not spend new tries."""
 
     attempts_at: tuple[float, ...]
-    """Unix times of the failed tries of the last hour."""
+    """Unix times of the tries of the last hour that did not lead to a session."""
     rejections: int
     """How many tries in a row were rejected."""
     suspended_until: float
     reason: Reason
     fingerprint: str
-    """Tells whether the credentials changed; far too short to guess them from."""
+    """Tells whether the rejected credentials changed; far too short to guess them from."""
+    server: str = ""
+    """Where they were tried, such as `gluetun:8080`."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -117,7 +117,7 @@ def _suspended(outcome: Outcome, now: float) -> str:
         return ""
     return (
         f"<p>Next login try {time_tag(outcome.login_suspended_until, now)}, "
-        "or at once when the user name or password changes.</p>"
+        "or at once when the user name or password changes, four times an hour at most.</p>"
     )
 
 

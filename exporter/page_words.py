@@ -99,7 +99,7 @@ WORDS = {
         "Banned",
         Tone.BAD,
         "qBittorrent has banned qSticky after too many wrong passwords. {forwards}",
-        "The ban ends by itself, usually after an hour; a restart of qBittorrent ends it at once.",
+        "The ban ends by itself, usually after an hour; or restart qBittorrent and then qSticky.",
     ),
     SyncState.STARTING: Words("Starting", Tone.STARTING, "The first check is still under way."),
 }

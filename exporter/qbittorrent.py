@@ -5,7 +5,6 @@ Facts: qBittorrent 4.2.5, 4.5.2, 5.1.0 and 5.3.0 as measured, others from their 
 
 from __future__ import annotations
 
-import hashlib
 import json
 import re
 from dataclasses import dataclass
@@ -108,7 +107,7 @@ class Qbittorrent:
         self.auth = "password"
         return True
 
-    def log_in(self) -> None:
+    def log_in(self, password: str) -> None:
         """Log in once, on a fresh cookie jar: a live cookie would hide a wrong password.
 
         Raises LoginRejected, Banned (403 on this very call), Unreachable, HttpError.
@@ -116,7 +115,7 @@ class Qbittorrent:
         self._transport.cookies.clear()
         response = self._transport.post(
             "/api/v2/auth/login",
-            {"username": self._config.user, "password": self._config.password.current().value},
+            {"username": self._config.user, "password": password},
         )
         self._refuse_proxy(response)
         if response.status == 403:
@@ -129,12 +128,6 @@ class Qbittorrent:
             fix = self._config.password.current().to_mend + LoginRejected.default_fix
             raise LoginRejected(f"{self.where} rejects the user name or password", fix)
         raise self._not_qbittorrent(response)
-
-    def fingerprint(self, salt: str) -> str:
-        """Tell whether the credentials changed; 16 bits, too few to guess a password from."""
-        secret = f"{self._config.user}\n{self._config.password.current().value}".encode()
-        digest = hashlib.pbkdf2_hmac("sha256", secret, salt.encode(), 50_000, 2)
-        return f"{salt}:{digest.hex()}"
 
     def listening(self) -> Listening:
         """Read the listening port; the rest of the preferences (passwords too) stays here."""

@@ -11,7 +11,6 @@ import os
 import resource
 import threading
 from collections.abc import Callable
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from exporter import HOME, __version__
@@ -21,6 +20,7 @@ from exporter.daemon import Daemon
 from exporter.errors import QstickyError, StatusFileError
 from exporter.health import StatusFile, remembered
 from exporter.log import LogReader, logger
+from exporter.logins import AllLogins
 from exporter.model import LoginNote, Remembered
 from exporter.publisher import Publisher
 from exporter.reload import Changes, compare, needing_restart
@@ -67,8 +67,8 @@ class Service:
         self._metrics: Metrics | None = None
         self._board: StatusBoard | None = None
         self._status_file = _status_file(config, clock)
-        tunnels = _tunnels(config, clock, self._status_file)
-        self._tunnels = {tunnel.config.name: tunnel for tunnel in tunnels}
+        self._maker = _TunnelMaker(config, clock, self._status_file, try_at_once=True)
+        self._tunnels = {tunnel.config.name: tunnel for tunnel in self._maker.all(config)}
         for tunnel in self._tunnels.values():
             self._status_file.publish(tunnel.starting())
         self._log_reader = LogReader(several_tunnels=len(self._tunnels) > 1)
@@ -132,12 +132,11 @@ class Service:
     def _change_over(self, config: Config) -> None:
         """Put a new configuration into force; in the main thread, between two steps."""
         changes = compare(self._config.tunnels, config.tunnels)
-        before = {tunnel.name: tunnel for tunnel in self._config.tunnels}
         kept = set(changes.kept)
         tunnels = {
             tunnel.name: self._tunnels[tunnel.name]
             if tunnel.name in kept
-            else self._made_anew(tunnel, before.get(tunnel.name))
+            else self._maker.one(tunnel, self._status_file.remembered(tunnel.name))
             for tunnel in config.tunnels
         }
         for name in changes.removed:
@@ -153,12 +152,6 @@ class Service:
         self._tunnels, self._config = tunnels, config
         self._note_reload(success=True)
         self._publisher.write()
-
-    def _made_anew(self, tunnel: TunnelConfig, before: TunnelConfig | None) -> Tunnel:
-        remembered = self._status_file.remembered(tunnel.name)
-        if remembered and before and before.qbittorrent.server != tunnel.qbittorrent.server:
-            remembered = replace(remembered, login_note=None)  # another server would ban us
-        return _tunnel(tunnel, self._clock, remembered, self._status_file)
 
     def _say_reload(self, config: Config, changes: Changes) -> None:
         for warning in config.warnings:
@@ -206,7 +199,7 @@ class Service:
         from exporter.web import WebApp
 
         def status_json() -> bytes:
-            return json.dumps(self._status_file.document(self._clock.wall())).encode()
+            return json.dumps(self._status_file.public_document(self._clock.wall())).encode()
 
         def request_sync(tunnel: str | None, pushed: bool) -> None:
             if pushed:
@@ -235,7 +228,8 @@ def run_once(config: Config, clock: Clock) -> bool:
     """
     status_file = _status_file(config, clock)
     log_reader = LogReader(several_tunnels=len(config.tunnels) > 1)
-    tunnels, outcomes = _tunnels(config, clock, status_file), []
+    tunnels = _TunnelMaker(config, clock, status_file, try_at_once=False).all(config)
+    outcomes = []
     for tunnel in tunnels:
         status_file.publish(tunnel.starting())
     status_file.write(clock.wall())  # before a login that could not be remembered
@@ -247,26 +241,40 @@ def run_once(config: Config, clock: Clock) -> bool:
     return all(outcome.in_sync for outcome in outcomes)
 
 
-def _tunnels(config: Config, clock: Clock, status_file: StatusFile) -> list[Tunnel]:
-    for warning in config.warnings:
-        logger.warning("%s", warning)
+class _TunnelMaker:
+    """Makes tunnels that know what is remembered, of their logins too."""
+
+    def __init__(
+        self, config: Config, clock: Clock, status_file: StatusFile, *, try_at_once: bool
+    ) -> None:
+        self._clock = clock
+        self._status_file = status_file
+        self._memory = _remembered(config)
+        notes = [memory.login_note for memory in self._memory.values()]
+        self._logins = AllLogins(clock, notes, try_at_once=try_at_once)
+
+    def all(self, config: Config) -> list[Tunnel]:
+        """Those of a configuration, after a start."""
+        for warning in config.warnings:
+            logger.warning("%s", warning)
+        return [self.one(tunnel, self._memory.get(tunnel.name)) for tunnel in config.tunnels]
+
+    def one(self, config: TunnelConfig, remembered: Remembered | None) -> Tunnel:
+        """One tunnel; who else logs in to its qBittorrent is known."""
+
+        def note_login(note: LoginNote) -> None:
+            self._status_file.note_login(config.name, note, self._clock.wall())
+
+        logins = self._logins.at(config.qbittorrent.server.address)
+        return Tunnel(config, self._clock, remembered, logins, note_login)
+
+
+def _remembered(config: Config) -> dict[str, Remembered]:
     try:
-        memory = remembered(config.health_file)
+        return remembered(config.health_file)
     except StatusFileError as error:
         logger.warning("%s - %s", error.message, error.fix)
-        memory = {}
-    return [
-        _tunnel(tunnel, clock, memory.get(tunnel.name), status_file) for tunnel in config.tunnels
-    ]
-
-
-def _tunnel(
-    config: TunnelConfig, clock: Clock, remembered: Remembered | None, status_file: StatusFile
-) -> Tunnel:
-    def note_login(note: LoginNote) -> None:
-        status_file.note_login(config.name, note, clock.wall())
-
-    return Tunnel(config, clock, remembered, note_login)
+        return {}
 
 
 def _status_file(config: Config, clock: Clock) -> StatusFile:

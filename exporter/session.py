@@ -2,21 +2,12 @@
 
 from __future__ import annotations
 
+import functools
 import math
-import secrets
 from collections.abc import Callable
 from typing import TypeVar
 
-from exporter.clock import Clock
-from exporter.config import Secret
-from exporter.decide_login import (
-    BAN_SECONDS,
-    LoginMemory,
-    login_failed,
-    login_opens_at,
-    login_tried,
-    may_log_in,
-)
+from exporter.config import QbittorrentConfig
 from exporter.errors import (
     Banned,
     HttpError,
@@ -25,6 +16,7 @@ from exporter.errors import (
     SessionExpired,
     Unauthorized,
 )
+from exporter.logins import Credentials, Logins
 from exporter.model import LoginNote, Operation, Reason
 from exporter.operations import Operations
 from exporter.qbittorrent import Qbittorrent
@@ -34,25 +26,22 @@ NoteLogin = Callable[[LoginNote], None]
 
 
 class Session:
-    """Calls qBittorrent within a session; remembers rejected logins, over restarts too."""
+    """Calls qBittorrent within a session, and logs in where that can't lead to a ban."""
 
     def __init__(
         self,
         qbittorrent: Qbittorrent,
-        password: Secret,
-        clock: Clock,
-        note: LoginNote | None,
+        config: QbittorrentConfig,
+        logins: Logins,
         note_login: NoteLogin = lambda note: None,
     ) -> None:
-        """`note` is what was remembered; `note_login` is told of each login before it is tried."""
+        """`note_login` is told of each login before it is tried."""
         self._qbittorrent = qbittorrent
-        self._password = password
-        self._clock = clock
+        self._config = config
+        self._logins = logins
         self._note_login = note_login
-        self._rejected_password = ""
-        self._proven = True
-        """Whether the last login was seen to lead to a session that works."""
-        self._login = self._restored(note) if note else LoginMemory()
+        self._unproven: Credentials | None = None
+        """The credentials of the last login, until it was seen to lead to a session that works."""
 
     def call(self, operations: Operations, operation: Operation, call: Callable[[], T]) -> T:
         """Call; log in before it where needed, or after it where the session has ended."""
@@ -67,86 +56,55 @@ class Session:
         except SessionExpired as error:
             raise self._lost() from error
 
-    def _prove(self, result: T) -> T:
-        """Forget the failed logins, as qBittorrent does at a good one, once a session works."""
-        if not self._proven:
-            self._proven = True
-            self._login = LoginMemory()
-        return result
-
     def note(self) -> LoginNote | None:
         """What has to survive a restart of ours; None where no login failed of late."""
-        login, now = self._login, self._clock.monotonic()
-        if not login.attempts_at:
-            return None
-        wall = self._clock.wall()
-        until = login_opens_at(login, now)
-        return LoginNote(
-            attempts_at=tuple(wall + at - now for at in login.attempts_at),
-            rejections=login.rejections,
-            suspended_until=wall + until - now if until > now else 0.0,
-            reason=login.reason,
-            fingerprint=login.fingerprint,
-        )
+        return self._logins.note()
 
-    def _restored(self, note: LoginNote) -> LoginMemory:
-        now, wall = self._clock.monotonic(), self._clock.wall()
-        return LoginMemory(
-            attempts_at=tuple(sorted(now - max(0.0, wall - at) for at in note.attempts_at)),
-            rejections=note.rejections,
-            # whatever was done to the clock in between, never longer than an hour from now
-            suspended_until=now + min(BAN_SECONDS, note.suspended_until - wall),
-            reason=note.reason,
-            fingerprint=note.fingerprint,
-        )
+    def _prove(self, result: T) -> T:
+        if self._unproven:
+            self._unproven = None
+            self._logins.succeed()
+        return result
 
     def _log_in(self, operations: Operations) -> None:
-        if not operations.timed(Operation.QBITTORRENT_LOGIN, self._qbittorrent.needs_login):
+        if not operations.timed(Operation.QBITTORRENT_LOGIN, self._needs_login):
             return
-        self._check_suspension()
-        self._login = login_tried(self._login, self._clock.monotonic())
+        credentials = (self._config.user, self._config.password.current().value)
+        if not self._logins.begin(credentials):
+            raise self._suspended()
         if note := self.note():
             self._note_login(note)
         try:
-            operations.timed(Operation.QBITTORRENT_LOGIN, self._qbittorrent.log_in)
+            log_in = functools.partial(self._qbittorrent.log_in, credentials[1])
+            operations.timed(Operation.QBITTORRENT_LOGIN, log_in)
         except ServerError as error:
-            self._note_failure(error.reason)
+            self._logins.fail(error.reason, credentials)
             raise
-        self._proven = False
+        self._unproven = credentials
 
-    def _check_suspension(self) -> None:
-        now = self._clock.monotonic()
-        if may_log_in(self._login, now, same_credentials=self._same_credentials()):
-            return
-        wait = math.ceil((login_opens_at(self._login, now) - now) / 60)
-        what, fix = _SUSPENSIONS.get(self._login.reason, _NO_ANSWER)
+    def _needs_login(self) -> bool:
+        try:
+            return self._qbittorrent.needs_login()
+        except ServerError as error:
+            if error.reason is Reason.CONNECTION:
+                self._logins.server_is_gone()
+            raise
+
+    def _suspended(self) -> LoginSuspended:
+        reason = self._logins.memory.reason
+        what, fix = why_suspended(reason)
         error = LoginSuspended(
             f"{self._qbittorrent.where} {what}; so as not to be banned, the next login waits "
-            f"{wait} min",
+            f"{math.ceil(self._logins.waits_seconds / 60)} min",
             fix,
         )
-        error.reason = self._login.reason
-        raise error
-
-    def _same_credentials(self) -> bool:
-        """Whether the rejected credentials are still the ones in force."""
-        if not self._login.fingerprint:
-            return True
-        password = self._password.current().value
-        if self._rejected_password:
-            return password == self._rejected_password
-        salt = self._login.fingerprint.partition(":")[0]
-        same = self._qbittorrent.fingerprint(salt) == self._login.fingerprint
-        if same:
-            self._rejected_password = password
-        return same
-
-    def _note_failure(self, reason: Reason) -> None:
-        self._rejected_password = self._password.current().value
-        fingerprint = self._qbittorrent.fingerprint(secrets.token_hex(4))
-        self._login = login_failed(self._login, self._clock.monotonic(), reason, fingerprint)
+        error.reason = Reason.AUTH if reason is Reason.OTHER else reason
+        return error
 
     def _lost(self) -> Unauthorized:
+        """What to tell where a login was accepted but the session is unknown."""
+        if self._unproven:
+            self._logins.fail(Reason.OTHER, self._unproven)
         where = self._qbittorrent.where
         if self._qbittorrent.has_secure_cookie_over_http():
             return Unauthorized(
@@ -160,11 +118,21 @@ class Session:
         )
 
 
+def why_suspended(reason: Reason) -> tuple[str, str]:
+    """What a qBittorrent did with our logins, and what to do about it."""
+    return _SUSPENSIONS.get(reason, _NO_ANSWER)
+
+
 _SUSPENSIONS = {
     Reason.AUTH: ("rejected the user name or password", LoginSuspended.default_fix),
     Reason.BANNED: ("has banned our address", Banned.default_fix),
+    Reason.OTHER: (
+        "accepts our logins but refuses what follows them",
+        "check that its HTTPS set-up under Options, Web UI works or is off, that the clocks of "
+        "both machines agree, and that no proxy removes cookies",
+    ),
 }
 _NO_ANSWER = (
     "left several logins without the right answer",
-    f"{HttpError.default_fix}; restart qSticky then, for a login at once",
+    HttpError.default_fix,
 )

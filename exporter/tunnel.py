@@ -32,6 +32,7 @@ from exporter.decide import (
 )
 from exporter.errors import BindFailed, ServerError
 from exporter.gluetun import Gluetun
+from exporter.logins import Logins, remembered_logins
 from exporter.model import (
     HIGHEST_PORT,
     NO_PORT,
@@ -82,19 +83,23 @@ class Tunnel:
         config: TunnelConfig,
         clock: Clock,
         remembered: Remembered | None = None,
+        logins: Logins | None = None,
         note_login: NoteLogin = lambda note: None,
     ) -> None:
-        """`note_login` is told of each login before it is tried, in the thread of the cycle."""
+        """`logins` are those at its qBittorrent, where other tunnels may try some too.
+
+        `note_login` is told of each login before it is tried, in the thread of the cycle.
+        """
         remembered = remembered or Remembered()
+        server = config.qbittorrent.server.address
         self.config = config
         self._clock = clock
         self._gluetun = Gluetun(config.gluetun, config.request_timeout_seconds)
         self._qbittorrent = Qbittorrent(config.qbittorrent, config.request_timeout_seconds)
         self._session = Session(
             self._qbittorrent,
-            config.qbittorrent.password,
-            clock,
-            remembered.login_note,
+            config.qbittorrent,
+            logins or remembered_logins(server, clock, remembered.login_note),
             note_login,
         )
         self._restart = VpnRestart(
@@ -352,6 +357,7 @@ class Tunnel:
 
     def _outcome(self, state: SyncState, pause: float) -> Outcome:
         cycle, version, note = self._now, self._qbittorrent.version, self._session.note()
+        waits = not self._qbittorrent.ready
         return Outcome(
             tunnel=self.config.name,
             state=state,
@@ -372,7 +378,7 @@ class Tunnel:
             qbittorrent_auth=self._qbittorrent.auth,
             qbittorrent_version=version.app if version else "",
             webapi_version=version.webapi if version else "",
-            login_suspended_until=note.suspended_until if note else 0.0,
+            login_suspended_until=note.suspended_until if waits and note else 0.0,
             last_success_at=self._last_success,
             last_port_change_at=self._last_change,
             out_of_sync_since=self._wall_time(self._out_of_sync_at),

@@ -122,7 +122,7 @@ class Rig:
         self.app = WebApp(
             self.board,
             self.metrics.registry,
-            lambda: json.dumps(self.status_file.document(self.clock.wall())).encode(),
+            lambda: json.dumps(self.status_file.public_document(self.clock.wall())).encode(),
             lambda tunnel, pushed: self.daemon.request_look(tunnel, pushed=pushed),
             "2.0.0",
             clock=self.clock.wall,

@@ -110,7 +110,7 @@ def test_a_wrong_password_and_a_daemon_that_is_restarted_every_minute(rig: Rig) 
     for _ in range(59):
         rig.run_for(60)
         rig.restart()
-    assert len(rig.proxy.logins) == 3
+    assert len(rig.proxy.logins) == 4
     rig.assert_not_banned()
 
 
@@ -176,13 +176,25 @@ def test_a_ban_in_force_is_waited_out_and_not_made_longer(rig: Rig) -> None:
     assert outcome.failures[0].reason is Reason.BANNED
     assert len(rig.proxy.logins) == 1
     for _ in range(59):
-        rig.restart()
         assert rig.run_for(60).state is SyncState.QBITTORRENT_BANNED
     assert len(rig.proxy.logins) == 1
     time.sleep(BAN_SECONDS)
     rig.clock.now += 61
     assert rig.cycle().in_sync
     assert len(rig.proxy.logins) == 2
+
+
+def test_restarts_of_ours_during_a_ban_do_not_make_it_longer(rig: Rig) -> None:
+    ban(rig)
+    started = time.monotonic()
+    rig.password_file.write_text(rig.qbittorrent.password)
+    for _ in range(10):
+        rig.restart()
+        assert rig.cycle().state is SyncState.QBITTORRENT_BANNED
+    assert len(rig.proxy.logins) == 4
+    time.sleep(max(0.0, started + BAN_SECONDS + 0.1 - time.monotonic()))
+    rig.clock.now += HOUR
+    assert rig.cycle().in_sync
 
 
 def ban(rig: Rig) -> None:

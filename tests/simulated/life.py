@@ -292,7 +292,7 @@ class Life(RuleBasedStateMachine):
             return
         tunnel = self.rig.tunnel
         assert len(tunnel._qbittorrent.bind_log.sockets) <= 400
-        assert len(tunnel._session._login.attempts_at) <= 60
+        assert len(tunnel._session._logins.memory.attempts_at) <= 60
         assert len(self.rig.board.views()["default"].events) <= 20
         assert self.rig.path.stat().st_size < 10_000
 

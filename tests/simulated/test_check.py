@@ -268,7 +268,7 @@ def test_a_suspension_of_the_daemon_is_kept(bench: Bench) -> None:
     document = json.loads(bench.path.read_bytes())
     bench.path.write_text(json.dumps(document | {"state": "stopped"}))
     line = bench.fault()
-    assert "rejected our logins" in line.text
+    assert "rejected the user name or password" in line.text
     assert len(bench.qbittorrent.login_attempts) == 1
 
 

@@ -165,7 +165,7 @@ def test_qbittorrent_tells_a_right_value_or_an_error(
         qbittorrent.has_torrents,
         qbittorrent.learn_version,
         qbittorrent.needs_login,
-        qbittorrent.log_in,
+        lambda: qbittorrent.log_in("password"),
         lambda: qbittorrent.send_listening_port(45720),
         lambda: qbittorrent.confirm_listening_port(45720),
     ):

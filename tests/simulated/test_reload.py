@@ -12,7 +12,7 @@ from typing import Self
 
 import pytest
 
-from exporter.simulator import Role, SimulatedGluetun, SimulatedQbittorrent
+from exporter.simulator import Fault, Role, SimulatedGluetun, SimulatedQbittorrent
 from tests.parts.daemon import QstickyProcess, wait_until
 
 
@@ -183,6 +183,42 @@ def test_a_corrected_password_is_tried_at_once(site: Site) -> None:
 
     site.wait_until_in_sync("c")
     assert c.logins == 2
+
+
+def test_a_rejected_login_is_remembered_whatever_else_changes(site: Site) -> None:
+    c = site.pairs[2]
+    entry = c.entry(password="wrong")
+    site.write(entry)
+    site.post_reload()
+    wait_until(lambda: c.logins == 1, "c is rejected")
+    wait_until(lambda: site.sample("qsticky_syncs_total", "c") == 1, "it is told")
+    server = entry["qbittorrent"]
+    assert isinstance(server, dict)
+
+    for number, verify in enumerate((True, False, True, False)):
+        name = f"renamed-{number}"
+        site.write(entry | {"name": name, "qbittorrent": server | {"verify_ssl": verify}})
+        site.post_reload()
+        wait_until(lambda n=name: site.sample("qsticky_syncs_total", n) == 1, "it was checked")  # type: ignore[misc]
+        assert site.sample("qsticky_qbittorrent_login_suspended", name) == 1
+
+    assert c.logins == 1
+
+
+def test_a_login_of_a_cycle_that_a_reload_overtakes_is_remembered(site: Site) -> None:
+    c = site.pairs[2]
+    c.gluetun.fail(None, Fault.HANG)
+    site.write(c.entry(password="wrong"))
+    site.post_reload()
+    wait_until(lambda: c.gluetun.requests, "c asks Gluetun, which hangs")
+    site.write(c.entry(password="wrong") | {"rebind": "never"})
+    site.post_reload()
+    c.gluetun.heal()
+
+    wait_until(lambda: site.sample("qsticky_syncs_total", "c") == 1, "the new one was checked")
+
+    assert c.logins == 1
+    assert site.sample("qsticky_qbittorrent_login_suspended", "c") == 1
 
 
 def test_a_form_on_another_site_reloads_nothing(site: Site) -> None:

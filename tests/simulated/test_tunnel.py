@@ -684,13 +684,16 @@ def test_a_suspension_is_said_once(bench: Bench) -> None:
     assert [said(bench.later(30)) for _ in range(5)] == [[], [], [], [], []]
 
 
-def test_a_suspension_survives_a_restart_of_ours(bench: Bench) -> None:
+def test_rejections_survive_restarts_of_ours_which_spend_a_try_each(bench: Bench) -> None:
     bench.new_tunnel(QBITTORRENT_PASS="wrong")
     outcome = bench.cycle()
-    for _ in range(10):
+    for restarts in (1, 2):
         bench.new_tunnel(Remembered(login_note=outcome.login_note), QBITTORRENT_PASS="wrong")
-        outcome = bench.later(1)
-    assert len(bench.qbittorrent.login_attempts) == 1
+        for _ in range(5):
+            outcome = bench.later(1)
+        assert len(bench.qbittorrent.login_attempts) == 1 + restarts
+    assert outcome.login_note is not None
+    assert outcome.login_note.rejections == 3
     bench.new_tunnel(Remembered(login_note=outcome.login_note))
     assert bench.cycle().in_sync
 

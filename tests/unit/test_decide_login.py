@@ -2,7 +2,15 @@
 
 import math
 
-from exporter.decide_login import LoginMemory, login_failed, login_opens_at, login_tried, may_log_in
+from exporter.decide_login import (
+    LoginMemory,
+    login_failed,
+    login_opens_at,
+    login_restored,
+    login_tried,
+    may_log_in,
+    server_restarted,
+)
 from exporter.model import Reason
 
 NOW = 5000.0
@@ -45,19 +53,40 @@ def test_however_often_the_credentials_change_4_tries_an_hour_are_the_most() -> 
     assert may_log_in(login, NOW + 3600, same_credentials=False)
 
 
-def test_a_ban_is_waited_out_for_an_hour_whatever_the_credentials() -> None:
-    login = failed(LoginMemory(), NOW, Reason.BANNED, "print")
-    assert not may_log_in(login, NOW + 3599, same_credentials=False)
-    assert may_log_in(login, NOW + 3600, same_credentials=False)
+def test_a_ban_is_waited_out_for_an_hour_unless_the_credentials_are_others() -> None:
+    login = failed(LoginMemory(), NOW, Reason.BANNED, "")
+    assert not may_log_in(login, NOW + 3599, same_credentials=True)
+    assert may_log_in(login, NOW + 3600, same_credentials=True)
+    assert may_log_in(login, NOW + 1, same_credentials=False)
 
 
-def test_a_try_without_an_answer_counts_but_does_not_suspend() -> None:
-    login = failed(LoginMemory(), NOW, Reason.TIMEOUT, "")
-    assert may_log_in(login, NOW + 1, same_credentials=True)
-    for second in range(1, 4):
-        login = failed(login, NOW + second, Reason.TIMEOUT, "")
-    assert not may_log_in(login, NOW + 4, same_credentials=True)
-    assert login_opens_at(login, NOW + 4) == NOW + 3600
+def test_a_restart_of_qbittorrent_ends_a_ban_and_no_other_suspension() -> None:
+    banned = failed(LoginMemory(), NOW, Reason.BANNED, "")
+    assert may_log_in(server_restarted(banned), NOW + 1, same_credentials=True)
+    assert not may_log_in(server_restarted(rejected(1)), NOW + 1, same_credentials=True)
+
+
+def test_a_start_of_ours_allows_one_try_at_once_but_never_a_fifth_in_an_hour() -> None:
+    assert may_log_in(login_restored(rejected(3)), NOW + 1, same_credentials=True)
+    assert not may_log_in(login_restored(rejected(4)), NOW + 1, same_credentials=True)
+    again = failed(login_restored(rejected(2)), NOW, Reason.AUTH, "print")
+    assert login_opens_at(again, NOW) == NOW + 3600
+
+
+def test_tries_without_an_answer_follow_each_other_at_once_then_after_1_and_after_5_minutes() -> (
+    None
+):
+    login, now, waits = LoginMemory(), NOW, []
+    for _ in range(4):
+        login = failed(login, now, Reason.TIMEOUT, "")
+        waits.append(login_opens_at(login, now) - now)
+        now += waits[-1]
+    assert waits == [0.0, 60.0, 300.0, 3600.0 - 360.0]
+
+
+def test_a_try_without_an_answer_leaves_the_count_of_rejections() -> None:
+    login = failed(rejected(2), NOW, Reason.HTTP_5XX, "print")
+    assert (login.rejections, login.fingerprint) == (2, "print")
 
 
 def test_a_try_is_forgotten_after_exactly_an_hour() -> None:

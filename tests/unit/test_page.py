@@ -137,7 +137,7 @@ def test_both_ports_are_shown_and_none_differs_from_unknown(state: str, shown: s
 def test_a_failure_is_shown_with_what_to_do() -> None:
     said = text(page_of(SyncState.QBITTORRENT_UNAUTHORIZED))
     assert "What is wrong qBittorrent rejected user admin To do: correct QBITTORRENT_USER" in said
-    assert "Next login try in 25 min , or at once when the user name or password changes." in said
+    assert "Next login try in 25 min , or at once when the user name or password changes" in said
 
 
 def test_a_failure_that_is_over_stays_as_the_last_error() -> None:
