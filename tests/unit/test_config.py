@@ -134,6 +134,25 @@ def test_every_variable_arrives_where_it_belongs(certificate: Certificate, tmp_p
     assert (config.web.listen_address, config.web.users_file) == ("[::1]:1234", users)
 
 
+def test_docker_puts_secrets_into_one_folder() -> None:
+    assert load.__defaults__ == (Path("/run/secrets"),)
+
+
+def test_a_secret_that_is_not_set_is_shown_as_nothing_and_one_from_a_variable_is_hidden() -> None:
+    config = load({"GLUETUN_APIKEY": "abc"}, NOWHERE)
+
+    assert source_of(config, "GLUETUN_APIKEY") == ("***", "environment")
+    assert source_of(config, "GLUETUN_PASSWORD") == ("", "default")
+    assert config.tunnels[0].gluetun.apikey.current().value == "abc"
+
+
+def test_qbittorrent_gets_the_password_unless_there_is_an_api_key() -> None:
+    [tunnel] = load(KEY, NOWHERE).tunnels
+    assert tunnel.qbittorrent.auth == "password"
+    [tunnel] = load({**KEY, "QBITTORRENT_API_KEY": "qbt_1"}, NOWHERE).tunnels
+    assert tunnel.qbittorrent.auth == "apikey"
+
+
 def test_an_empty_variable_counts_as_not_set() -> None:
     config = load({**KEY, "QBITTORRENT_HOST": "", "CHECK_INTERVAL": "  "}, NOWHERE)
 
@@ -708,6 +727,17 @@ def test_a_file_that_is_not_yaml_is_a_mistake_and_shows_no_text_of_it(
     assert said == (
         f"QSTICKY_CONFIG: can't use '{yaml_file}' ({_NOT_YAML[content]}); expected a YAML file"
     )
+
+
+def test_two_wrong_names_are_two_mistakes_and_not_one_name_twice(yaml_file: Path) -> None:
+    text = with_yaml(yaml_file, "tunnels: [{name: 'a b'}, {name: 'c d'}]")
+
+    assert message_of(text).split("\n")[1:] == [
+        "tunnels[0].name: given 'a b'; "
+        "expected a name of up to 63 letters, digits, '.', '_' and '-'",
+        "tunnels[1].name: given 'c d'; "
+        "expected a name of up to 63 letters, digits, '.', '_' and '-'",
+    ]
 
 
 def test_a_folder_is_no_yaml_file(tmp_path: Path) -> None:

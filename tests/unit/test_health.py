@@ -1,5 +1,6 @@
 """status.json: what stands in it, how it is written and read, and when it says healthy."""
 
+import errno
 import io
 import json
 import os
@@ -27,6 +28,7 @@ from exporter.model import (
     Reason,
     Remembered,
     SyncState,
+    VpnNote,
     VpnStatus,
 )
 
@@ -209,6 +211,13 @@ def test_after_a_clean_stop_it_is_stopped_and_not_healthy(path: Path) -> None:
     assert (facts["healthy"], facts["state"]) == (False, "stopped")
 
 
+def test_each_tunnel_has_a_line_of_its_own(path: Path) -> None:
+    status_file(path, IN_SYNC, replace(IN_SYNC, tunnel="second")).write(NOW)
+
+    starts = [line.split(": ")[0] for line in path.read_text().splitlines()]
+    assert {'    "default"', '    "second"', '  "tunnels"', '  "healthy"'} <= set(starts)
+
+
 def test_the_uptime_is_never_negative() -> None:
     facts = document(IN_SYNC, now=NOW - 1_000_000)
 
@@ -362,6 +371,30 @@ def test_a_folder_that_cannot_be_made_is_a_clear_error(tmp_path: Path) -> None:
     assert raised.value.reason is Reason.IO
 
 
+@pytest.mark.parametrize(
+    ("number", "fix"),
+    [
+        (errno.ENOSPC, "free some space on that disk; qSticky goes on without the file meanwhile"),
+        (errno.EDQUOT, "free some space on that disk; qSticky goes on without the file meanwhile"),
+        (
+            errno.EROFS,
+            "mount that folder writable, as a volume or tmpfs, or name another HEALTH_FILE",
+        ),
+    ],
+)
+def test_a_disk_that_is_full_or_read_only_has_a_remedy_of_its_own(
+    number: int, fix: str, path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object) -> int:
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr("exporter.health.os.open", refuse)
+    with pytest.raises(StatusFileError) as raised:
+        status_file(path, IN_SYNC).write(NOW)
+
+    assert raised.value.fix == fix
+
+
 def test_a_folder_in_the_place_of_the_file_is_a_clear_error_and_no_litter(path: Path) -> None:
     path.mkdir()
 
@@ -412,6 +445,14 @@ def test_of_many_tunnels_only_a_login_after_a_failed_one_is_written_at_once(path
     assert remembered(path)["t4"].login_note == NOTE
 
 
+def test_of_ten_tunnels_each_login_is_written_before_it_is_tried(path: Path) -> None:
+    file = status_file(path, *(replace(IN_SYNC, tunnel=f"t{number}") for number in range(10)))
+
+    file.note_login("t3", replace(NOTE, attempts_at=(NOW,)), NOW)
+
+    assert path.exists()
+
+
 def test_a_login_of_a_tunnel_that_is_gone_is_not_written(path: Path) -> None:
     status_file(path).note_login("default", NOTE, NOW)
 
@@ -428,6 +469,33 @@ def test_it_survives_a_clean_stop_too(path: Path) -> None:
     status_file(path, replace(IN_SYNC, login_note=NOTE)).write(NOW, stopped=True)
 
     assert remembered(path)["default"].login_note == NOTE
+
+
+def test_a_restart_of_the_vpn_that_is_under_way_survives(path: Path) -> None:
+    for unfinished in (True, False):
+        note = VpnNote(restarted_at=NOW - 5.5, restarts=3, unfinished=unfinished)
+        status_file(path, replace(IN_SYNC, vpn_note=note)).write(NOW)
+        assert remembered(path)["default"].vpn_note == note
+
+
+def test_a_tunnel_that_is_made_anew_gets_what_a_restart_would_give_it(path: Path) -> None:
+    file = status_file(path, replace(IN_SYNC, last_forwarded_port=1024))
+    file.write(NOW)
+
+    assert file.remembered("default") == remembered(path)["default"]
+    assert remembered(path)["default"].forwarded_port == 1024
+    assert file.remembered("another") is None
+
+
+def test_a_file_of_more_than_20_million_bytes_is_not_ours(path: Path) -> None:
+    status_file(path, IN_SYNC).write(NOW)
+    content = path.read_text()
+
+    path.write_text(content.ljust(20_000_000))
+    assert "default" in remembered(path)
+    path.write_text(content.ljust(20_000_001))
+    with pytest.raises(StatusFileError, match="can't be understood"):
+        remembered(path)
 
 
 def test_without_a_file_nothing_is_remembered(path: Path) -> None:
