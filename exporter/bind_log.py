@@ -25,6 +25,8 @@ class LogEntry:
     id: int
     type: int
     message: str
+    timestamp: int | None = None
+    """In milliseconds up to 4.4 and seconds since: only fit for telling two entries apart."""
 
 
 @dataclass(slots=True)

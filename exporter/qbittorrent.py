@@ -252,7 +252,8 @@ class Qbittorrent:
         """Read the entries after the last one seen.
 
         Ids start at 0 again when qBittorrent is restarted. So the last entry is read once more:
-        where it is not found again, that has happened, and everything is read anew.
+        where it is not found again, that has happened, and everything is read anew. Its time
+        counts, too: a start with the same addresses writes the same entries.
         """
         last = self._last_entry
         entries = self._read_log(after_id=-1 if last is None else last.id - 1)
@@ -279,5 +280,6 @@ def _log_entry(item: Any, where: str) -> LogEntry:
     if isinstance(item, dict):
         number, kind, message = item.get("id"), item.get("type"), item.get("message")
         if type(number) is int and type(kind) is int and isinstance(message, str):
-            return LogEntry(number, kind, message)
+            stamp = item.get("timestamp")
+            return LogEntry(number, kind, message, stamp if type(stamp) is int else None)
     raise InvalidResponse(f"{where} answered with a log entry that makes no sense")

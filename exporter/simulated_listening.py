@@ -19,6 +19,9 @@ BIND_SECONDS = 0.002
 _EPHEMERAL = range(32_768, 61_000)
 _MAX_PORT = 65_535
 
+_BOOTED_AT = time.time() - time.monotonic()
+"""What makes a Unix time of the clock, which is that of the tests or time.monotonic."""
+
 
 @dataclass(frozen=True, slots=True)
 class Words:
@@ -113,8 +116,8 @@ class Listening:
         """The log as it can be read now."""
         now = self._clock()
         while self._coming and self._coming[0][0] <= now:
-            _, kind, message = self._coming.pop(0)
-            stamp = time.time()
+            at, kind, message = self._coming.pop(0)
+            stamp = _BOOTED_AT + at
             timestamp = int(stamp * 1000) if self._words.milliseconds else int(stamp)
             self._log.append(Entry(len(self._log), message, timestamp, kind))
         return list(self._log)

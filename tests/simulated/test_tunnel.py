@@ -1,5 +1,6 @@
 """Whole cycles against the simulated servers, time turned by hand."""
 
+import functools
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
@@ -226,6 +227,37 @@ def test_a_restart_that_shows_in_its_log_alone_does_not_lose_the_proof(clock: Fa
         assert outcome.in_sync
         assert outcome.port_bound
         bench.tunnel.close()
+
+
+def test_an_upgrade_is_noticed_although_its_log_ends_like_the_one_before(clock: FakeClock) -> None:
+    """Without a login there is no session that could end."""
+    start = functools.partial(
+        SimulatedQbittorrent, bypass=True, clock=clock.monotonic, listening_port=45720
+    )
+    with SimulatedGluetun("3.40", clock=clock.monotonic) as gluetun:
+        with start("4.5.2") as qbittorrent:
+            clock.now += 1
+            bench = make_bench(gluetun, qbittorrent, clock)
+            assert bench.cycle().qbittorrent_version == "v4.5.2"
+            before = qbittorrent._listening.entries()[-1]
+        with start("5.1.0", port=qbittorrent.port) as upgraded:
+            clock.now += 1
+            outcome = bench.cycle()
+            after = upgraded._listening.entries()[-1]
+        bench.tunnel.close()
+    assert (after.id, after.message) == (before.id, before.message)
+    assert outcome.qbittorrent_version == "v5.1.0"
+    assert (outcome.in_sync, outcome.port_bound) == (True, True)
+
+
+@pytest.mark.parametrize("stamp", ["", ', "timestamp": null', ', "timestamp": "now"'])
+def test_a_log_without_times_proves_as_much(bench: Bench, stamp: str) -> None:
+    entries = f'[{{"id": 3, "type": 2, "message": "listening on TCP/45720"{stamp}}}]'
+    bench.cycle()
+    bench.qbittorrent.fail("/api/v2/log/main", Status(200, entries))
+    for _ in range(2):
+        outcome = bench.later(30)
+        assert (outcome.port_bound, outcome.failures) == (True, ())
 
 
 def test_logs_in_once_and_keeps_the_session(bench: Bench) -> None:
