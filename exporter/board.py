@@ -65,7 +65,7 @@ class TunnelView:
             state_since=self.state_since if same_state else at,
             events=(newest_first + self.events)[:EVENTS_KEPT] if newest_first else self.events,
             last_failure=(
-                TimedFailure(at, outcome.failures[-1]) if outcome.failures else self.last_failure
+                TimedFailure(at, outcome.failures[0]) if outcome.failures else self.last_failure
             ),
         )
 

@@ -17,6 +17,8 @@ Chain = list[BaseException]
 class ConnectionClosed(Unreachable):
     """The server closed the connection instead of answering."""
 
+    default_fix = f"{Unreachable.default_fix}; if it speaks HTTPS only, switch …_HTTPS on"
+
 
 def translate(error: Exception, where: str, timeout_seconds: float) -> ServerError:
     """Turn an error of requests, urllib3 or the operating system into one of ours."""

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from enum import Enum
 
 from exporter.board import TunnelView
-from exporter.model import NO_PORT, ConnectionStatus, Outcome, SyncState, VpnStatus
+from exporter.model import NO_PORT, ConnectionStatus, Outcome, Reason, SyncState, VpnStatus
 
 _MINUTE, _HOUR, _DAY = 60, 3600, 86400
 
@@ -42,6 +42,8 @@ class Words:
     """What happens next, and what to look at if it doesn't."""
 
 
+_TRIES_AGAIN = "qSticky tries again at every check."
+
 WORDS = {
     SyncState.IN_SYNC: Words(
         "In sync", Tone.GOOD, "qBittorrent listens on {forwarded}, the port that your VPN forwards."
@@ -50,7 +52,7 @@ WORDS = {
         "Out of sync",
         Tone.BAD,
         "Your VPN forwards port {forwarded}, but qBittorrent listens on {listening}.",
-        "qSticky tries again at every check.",
+        _TRIES_AGAIN,
     ),
     SyncState.NOT_LISTENING: Words(
         "Not listening",
@@ -104,6 +106,16 @@ WORDS = {
     SyncState.STARTING: Words("Starting", Tone.STARTING, "The first check is still under way."),
 }
 
+_USELESS_ANSWER = {
+    SyncState.GLUETUN_UNREACHABLE: "Gluetun gives no answer that qSticky can use, so its port is "
+    "unknown. {keeps}",
+    SyncState.QBITTORRENT_UNREACHABLE: "qBittorrent gives no answer that qSticky can use, so its "
+    "port can't be set. {forwards}",
+}
+_REFUSED_HOST = (
+    "qBittorrent refuses the address that qSticky uses for it, so its port can't be set. {forwards}"
+)
+_REFUSED_KEY = "qBittorrent refuses qSticky's API key, so its port can't be set. {forwards}"
 _NEVER_REBINDS = "REBIND=never keeps qSticky from opening it again; restart qBittorrent."
 
 STUCK = Words(
@@ -149,9 +161,24 @@ def words_for(view: TunnelView, now: float) -> Words:
 
 def _exactly(words: Words, outcome: Outcome) -> Words:
     """The words for a state where its usual ones would be untrue."""
-    if outcome.state is SyncState.NOT_LISTENING and not outcome.rebinds:
-        return replace(words, comfort=_NEVER_REBINDS)
+    match outcome.state, _reason(outcome):
+        case SyncState.NOT_LISTENING, _ if not outcome.rebinds:
+            return replace(words, comfort=_NEVER_REBINDS)
+        case SyncState.GLUETUN_UNREACHABLE | SyncState.QBITTORRENT_UNREACHABLE, reason:
+            silent = reason in (None, Reason.CONNECTION, Reason.TIMEOUT)
+            return words if silent else replace(words, sentence=_USELESS_ANSWER[outcome.state])
+        case SyncState.QBITTORRENT_UNAUTHORIZED, Reason.FORBIDDEN_HOST:
+            return replace(words, sentence=_REFUSED_HOST, comfort=_TRIES_AGAIN)
+        case SyncState.QBITTORRENT_UNAUTHORIZED, _ if outcome.qbittorrent_auth == "apikey":
+            return replace(words, sentence=_REFUSED_KEY, comfort=_TRIES_AGAIN)
     return words
+
+
+def _reason(outcome: Outcome) -> Reason | None:
+    """Why the server that the state is named after could not be used."""
+    server = outcome.state.partition("_")[0]
+    reasons = (one.reason for one in outcome.failures if one.operation.startswith(server))
+    return next(reasons, None)
 
 
 def sentence(view: TunnelView, now: float) -> str:

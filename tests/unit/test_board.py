@@ -58,6 +58,13 @@ def test_the_last_failure_outlives_the_recovery() -> None:
     assert board.views()["default"].last_failure == TimedFailure(1.0, FAILURE)
 
 
+def test_of_several_failures_the_first_is_kept_as_everywhere_else() -> None:
+    board = StatusBoard(["default"])
+    other = replace(FAILURE, operation=Operation.QBITTORRENT_PREFERENCES)
+    board.publish(replace(IN_SYNC, finished_at=1.0, failures=(FAILURE, other)))
+    assert board.views()["default"].last_failure == TimedFailure(1.0, FAILURE)
+
+
 def test_an_outcome_of_a_tunnel_that_is_gone_does_not_bring_it_back() -> None:
     board = StatusBoard(["a", "b"])
     board.forget("b")

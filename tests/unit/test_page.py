@@ -109,6 +109,49 @@ def test_a_closed_port_is_said_to_be_opened_again_only_where_it_will_be() -> Non
     assert "REBIND=never keeps qSticky from opening it again; restart qBittorrent." in said
 
 
+def told(state: SyncState, reason: Reason, auth: str = "password") -> str:
+    """The page of a state that came about for another reason than usual."""
+    usual = OUTCOMES[state]
+    other = replace(usual.failures[0], reason=reason)
+    beside = Failure(Operation.GLUETUN_STATUS, Reason.TIMEOUT, "something else", "")
+    failures = (other,) if other.operation.startswith("gluetun") else (beside, other)
+    view = board_of(replace(usual, failures=failures, qbittorrent_auth=auth)).views()["default"]
+    return text(tunnel_page(view, SETTING, alone=True)).replace(
+        "\N{RIGHT SINGLE QUOTATION MARK}", "'"
+    )
+
+
+@pytest.mark.parametrize("reason", ["tls", "http_4xx", "http_5xx", "invalid_response"])
+def test_a_server_whose_answer_is_of_no_use_is_not_said_to_be_silent(reason: str) -> None:
+    said = told(SyncState.GLUETUN_UNREACHABLE, Reason(reason))
+    assert "Gluetun gives no answer that qSticky can use, so its port is unknown." in said
+    said = told(SyncState.QBITTORRENT_UNREACHABLE, Reason(reason))
+    assert "qBittorrent gives no answer that qSticky can use, so its port can't be set." in said
+
+
+@pytest.mark.parametrize("reason", ["connection", "timeout"])
+def test_a_server_that_is_silent_is_said_to_be(reason: str) -> None:
+    said = told(SyncState.GLUETUN_UNREACHABLE, Reason(reason))
+    assert "Gluetun does not answer, so its port is unknown." in said
+    said = told(SyncState.QBITTORRENT_UNREACHABLE, Reason(reason))
+    assert "qBittorrent does not answer, so its port can't be set." in said
+
+
+def test_a_ban_is_feared_only_where_passwords_are_tried() -> None:
+    fear = "five wrong passwords would ban it"
+    assert fear in told(SyncState.QBITTORRENT_UNAUTHORIZED, Reason.AUTH)
+
+    said = told(SyncState.QBITTORRENT_UNAUTHORIZED, Reason.FORBIDDEN_HOST)
+    assert "qBittorrent refuses the address that qSticky uses for it, so its port" in said
+    assert "qSticky tries again at every check." in said
+    assert fear not in said
+
+    said = told(SyncState.QBITTORRENT_UNAUTHORIZED, Reason.AUTH, auth="apikey")
+    assert "qBittorrent refuses qSticky's API key, so its port can't be set." in said
+    assert "qSticky tries again at every check." in said
+    assert fear not in said
+
+
 def test_the_title_says_the_state() -> None:
     assert "<title>In sync, port 45720 · qSticky</title>" in page_of(SyncState.IN_SYNC)
     assert "<title>VPN down · qSticky</title>" in page_of(SyncState.VPN_DOWN)

@@ -451,6 +451,10 @@ def test_a_get_is_asked_again_only_once() -> None:
         assert error.message == (
             f"Gluetun at 127.0.0.1:{server.port} closed the connection without an answer"
         )
+        assert error.fix == (
+            "check that the container runs, and the host and port settings; "
+            "if it speaks HTTPS only, switch …_HTTPS on"
+        )
         assert isinstance(error, Unreachable)
         assert server.count == 2
 
