@@ -193,6 +193,7 @@ class _Reader:
         interval = float(self._text("CHECK_INTERVAL"))
         timeout = float(self._text("REQUEST_TIMEOUT"))
         tunnels = tuple(self._tunnel(entry, interval, timeout) for entry in entries)
+        self._warn_of_shared_servers(tunnels)
         users_file = self._text("WEB_USERS_FILE")
         return Config(
             tunnels=tunnels,
@@ -208,6 +209,18 @@ class _Reader:
             warnings=tuple(_once(self.warnings)),
             values=tuple(_once(self.values)),
         )
+
+    def _warn_of_shared_servers(self, tunnels: Iterable[TunnelConfig]) -> None:
+        owners: dict[str, str] = {}
+        for tunnel in tunnels:
+            address = tunnel.qbittorrent.server.address
+            owner = owners.setdefault(address, tunnel.name)
+            if owner != tunnel.name:
+                self.warnings.append(
+                    f"the tunnels of qBittorrent {address}, such as {owner} and {tunnel.name}, "
+                    "change its port in turn; give each tunnel a qBittorrent of its own"
+                )
+                return
 
     def _health_file(self) -> Path:
         """Its default depends on the machine."""

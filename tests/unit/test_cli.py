@@ -156,7 +156,9 @@ def test_config_checks_a_file_that_is_right(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     file = tmp_path / "qsticky.yaml"
-    file.write_text("tunnels: [{name: a, gluetun: {auth_type: none}}, {name: b}]")
+    file.write_text(
+        "tunnels: [{name: a, gluetun: {auth_type: none}}, {name: b, qbittorrent: {host: b}}]"
+    )
 
     assert main(["config", "--check", str(file)]) == 0
     assert capsys.readouterr().out == (

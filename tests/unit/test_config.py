@@ -592,7 +592,8 @@ def test_a_wrong_variable_that_all_tunnels_use_is_said_once(yaml_file: Path) -> 
 
 
 def test_each_tunnel_without_an_api_key_is_named(yaml_file: Path) -> None:
-    environ = with_yaml(yaml_file, "tunnels: [{name: a}, {name: b, gluetun: {apikey: k}}]")
+    text = "tunnels: [{name: a}, {name: b, gluetun: {apikey: k}, qbittorrent: {host: b}}]"
+    environ = with_yaml(yaml_file, text)
     del environ["GLUETUN_APIKEY"]
 
     assert load(environ, NOWHERE).warnings == (
@@ -727,6 +728,17 @@ def test_a_file_that_is_not_yaml_is_a_mistake_and_shows_no_text_of_it(
     assert said == (
         f"QSTICKY_CONFIG: can't use '{yaml_file}' ({_NOT_YAML[content]}); expected a YAML file"
     )
+
+
+def test_two_tunnels_with_one_qbittorrent_are_warned_about(yaml_file: Path) -> None:
+    same = with_yaml(yaml_file, "tunnels: [{name: a}, {name: b}, {name: c}]")
+    assert load(same, NOWHERE).warnings == (
+        "the tunnels of qBittorrent gluetun:8080, such as a and b, change its port in turn; "
+        "give each tunnel a qBittorrent of its own",
+    )
+
+    text = "tunnels: [{name: a}, {name: b, qbittorrent: {port: 8081}}]"
+    assert load(with_yaml(yaml_file, text), NOWHERE).warnings == ()
 
 
 def test_two_wrong_names_are_two_mistakes_and_not_one_name_twice(yaml_file: Path) -> None:
