@@ -9,8 +9,9 @@ from __future__ import annotations
 import http.client
 import socket
 import time
-from collections.abc import Generator, Iterator
+from collections.abc import Generator, Iterator, Mapping
 from dataclasses import replace
+from typing import Any
 
 from exporter.check_memory import CheckMemory, Line
 from exporter.clock import Clock
@@ -18,9 +19,7 @@ from exporter.config import Config, Server, TunnelConfig
 from exporter.decide import STATUS_LAG_SECONDS
 from exporter.decide_login import BAN_SECONDS, LOGIN_TRIES_AN_HOUR
 from exporter.errors import (
-    Banned,
     BindFailed,
-    LoginRejected,
     QstickyError,
     ServerError,
     Unauthorized,
@@ -34,6 +33,7 @@ from exporter.model import (
     ConnectionStatus,
     LoginNote,
     Operation,
+    SyncState,
     VpnStatus,
 )
 from exporter.operations import Operations
@@ -42,6 +42,12 @@ from exporter.session import Session, why_suspended
 from exporter.users import Users
 from exporter.webserver import parse_listen_address, try_to_listen
 
+_QBITTORRENT_STATES = (
+    SyncState.QBITTORRENT_UNREACHABLE,
+    SyncState.QBITTORRENT_UNAUTHORIZED,
+    SyncState.QBITTORRENT_BANNED,
+)
+_SEE_LOG = "check again in a minute; if that does not help, see the log of qsticky for the reason"
 _RESTART_GLUETUN = "in /gluetun/auth/config.toml, and restart Gluetun"
 
 
@@ -171,10 +177,7 @@ class _Walk:
         """Without a login of ours: the running daemon knows, and a try could lead to a ban."""
         facts = self._memory.facts.get(self._config.name, {})
         if not facts.get("services", {}).get("qbittorrent", {}).get("connected"):
-            said = facts.get("last_error") or f"{where} was not reached yet"
-            banned = facts.get("state") == "qbittorrent_banned"
-            error = Banned if banned else LoginRejected
-            yield Line(False, f"The running qsticky says: {said}", error.default_fix)
+            yield _not_logged_in(facts, where)
             return
         yield Line(True, "The running qsticky is logged in to qBittorrent")
         yield self._port_line(facts.get("listening_port") or NO_PORT)
@@ -266,6 +269,14 @@ class _Walk:
         if result is BindResult.BOUND:
             return Line(True, "qBittorrent listens on its port")
         return Line(False, "qBittorrent can't listen on its port", BindFailed.default_fix)
+
+
+def _not_logged_in(facts: Mapping[str, Any], where: str) -> Line:
+    """Why the running daemon is not; its last error may be about Gluetun."""
+    error = facts.get("last_error")
+    if error and facts.get("state") in _QBITTORRENT_STATES:
+        return Line(False, f"The running qsticky says: {error}", facts.get("fix") or _SEE_LOG)
+    return Line(False, f"The running qsticky is not logged in to {where} yet", _SEE_LOG)
 
 
 def _reach(name: str, server: Server, timeout: float) -> Generator[Line, None, bool]:

@@ -12,8 +12,8 @@ from exporter import __version__
 from exporter.clock import Clock
 from exporter.config import Config
 from exporter.errors import StatusFileError
-from exporter.health import StatusFile, peek
-from exporter.healthcheck import NOT_OURS, STALE_AFTER_SECONDS
+from exporter.health import StatusFile, is_kept_up, peek
+from exporter.healthcheck import NOT_OURS
 from exporter.logins import remembered_logins
 from exporter.model import LoginNote, Remembered
 from exporter.tunnel import Tunnel
@@ -76,7 +76,7 @@ class CheckMemory:
         try:
             document, self.notes = peek(path)
             self.facts = document.get("tunnels", {})
-            self.daemon_runs = self._is_running(path, document)
+            self.daemon_runs = is_kept_up(path, document, self._clock.wall())
         except FileNotFoundError:
             pass
         except OSError as error:
@@ -90,11 +90,6 @@ class CheckMemory:
                 False, f"The status file {path} can't be understood", "delete it, or start qsticky"
             )
         self._problem = self._problem or _writing_problem(path)
-
-    def _is_running(self, path: Path, document: dict[str, Any]) -> bool:
-        age = self._clock.wall() - path.stat().st_mtime
-        fresh = age <= 3 * float(document["interval_seconds"]) + STALE_AFTER_SECONDS
-        return fresh and document["state"] != "stopped"
 
 
 def _writing_problem(path: Path) -> Line | None:

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from exporter.errors import StatusFileError
-from exporter.healthcheck import LARGEST_FILE_BYTES, NOT_OURS
+from exporter.healthcheck import LARGEST_FILE_BYTES, NOT_OURS, STALE_AFTER_SECONDS
 from exporter.model import (
     FEW_TUNNELS,
     HIGHEST_PORT,
@@ -35,8 +35,12 @@ from exporter.model import (
 class StatusFile:
     """Writes the file: the last outcome of each tunnel, and whether all are healthy."""
 
-    def __init__(self, path: Path, version: str, started_at: float, interval: float) -> None:
+    def __init__(
+        self, path: Path, version: str, started_at: float, interval: float, *, daemon: bool = True
+    ) -> None:
+        """`daemon` tells readers whether somebody goes on writing the file."""
         self.path = path
+        self._daemon = daemon
         self._version = version
         self._started_at = started_at
         self._interval = interval
@@ -99,6 +103,7 @@ class StatusFile:
             },
             "tunnels": tunnels,
             "interval_seconds": self._interval,
+            "daemon": self._daemon and not stopped,
             "version": self._version,
         }
 
@@ -198,6 +203,13 @@ def peek(path: Path) -> tuple[dict[str, Any], dict[str, Remembered]]:
     return document, {name: _remembered(facts) for name, facts in tunnels.items()}
 
 
+def is_kept_up(path: Path, document: Mapping[str, Any], now: float) -> bool:
+    """Whether the daemon that writes the file is running; raises OSError or one of NOT_OURS."""
+    age = now - path.stat().st_mtime
+    fresh = age <= 3 * float(document["interval_seconds"]) + STALE_AFTER_SECONDS
+    return fresh and document["state"] != "stopped" and document.get("daemon") is not False
+
+
 def _read(path: Path) -> Any:
     with path.open("rb") as file:
         content = file.read(LARGEST_FILE_BYTES + 1)
@@ -216,6 +228,7 @@ def _facts(outcome: Outcome) -> dict[str, Any]:
         "vpn_status": outcome.vpn_status,
         "connection_status": outcome.connection_status,
         "last_error": _last_error(outcome),
+        "fix": outcome.failures[0].fix if outcome.failures else None,
         "last_check": _iso(outcome.finished_at) if outcome.operations else None,
         "last_success": _iso(outcome.last_success_at),
         "last_port_change": _iso(outcome.last_port_change_at),

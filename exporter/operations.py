@@ -44,6 +44,10 @@ class Operations:
         self.failures.insert(0 if first else len(self.failures), failure)
         return failure
 
+    def put_first(self, failure: Failure) -> None:
+        """Have this failure explain the state."""
+        self.failures.sort(key=lambda each: each is not failure)
+
     def _count(self, operation: Operation, started: float, reason: Reason | None) -> None:
         seconds = self._clock.monotonic() - started
         self.results.append(OperationResult(operation, seconds, reason))

@@ -11,6 +11,7 @@ import os
 import resource
 import threading
 from collections.abc import Callable
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from exporter import HOME, __version__
@@ -18,7 +19,8 @@ from exporter.clock import Clock
 from exporter.config import Config, TunnelConfig
 from exporter.daemon import Daemon
 from exporter.errors import QstickyError, StatusFileError
-from exporter.health import StatusFile, remembered
+from exporter.health import StatusFile, is_kept_up, peek, remembered
+from exporter.healthcheck import NOT_OURS
 from exporter.log import LogReader, logger
 from exporter.logins import AllLogins
 from exporter.model import LoginNote, Remembered
@@ -226,7 +228,9 @@ def run_once(config: Config, clock: Clock) -> bool:
     Raises StatusFileError: rejected logins are remembered in that file, so that a cron job does
     not get us banned.
     """
-    status_file = _status_file(config, clock)
+    # a daemon may run beside us, and goes on writing the file
+    daemon = _daemon_runs(config.health_file, clock.wall())
+    status_file = _status_file(config, clock, daemon=daemon)
     log_reader = LogReader(several_tunnels=len(config.tunnels) > 1)
     tunnels = _TunnelMaker(config, clock, status_file, try_at_once=False).all(config)
     outcomes = []
@@ -277,8 +281,16 @@ def _remembered(config: Config) -> dict[str, Remembered]:
         return {}
 
 
-def _status_file(config: Config, clock: Clock) -> StatusFile:
-    return StatusFile(config.health_file, __version__, clock.wall(), config.interval_seconds)
+def _status_file(config: Config, clock: Clock, *, daemon: bool = True) -> StatusFile:
+    path, interval = config.health_file, config.interval_seconds
+    return StatusFile(path, __version__, clock.wall(), interval, daemon=daemon)
+
+
+def _daemon_runs(path: Path, now: float) -> bool:
+    try:
+        return is_kept_up(path, peek(path)[0], now)
+    except (OSError, *NOT_OURS):
+        return False
 
 
 def _allow_open_files() -> None:

@@ -206,7 +206,7 @@ class Tunnel:
                 case Nothing():
                     pass
                 case Wait(state):
-                    self._explain(state)
+                    self._explain(state, observation)
                     return state
                 case SetPort(port) if isinstance(reading, QbittorrentReading):
                     self._set_port(port, reading, now)
@@ -313,8 +313,11 @@ class Tunnel:
             self._memory = replace(self._memory, announce=False)
             self._now.events.append(events.announced(self._now.listening_port))
 
-    def _explain(self, state: SyncState) -> None:
-        """Say why the state is what it is where no exchange failed."""
+    def _explain(self, state: SyncState, observation: Observation) -> None:
+        """Put first why the state is what it is, where no exchange failed too."""
+        for reading in (observation.gluetun, observation.qbittorrent):
+            if isinstance(reading, Failure) and state_of(reading) is state:
+                self._now.operations.put_first(reading)
         if state is SyncState.NOT_LISTENING:
             error = self._bind_failed(self._now.listening_port)
             self._now.operations.fail(Operation.QBITTORRENT_LOG, error, first=True)

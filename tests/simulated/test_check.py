@@ -17,6 +17,7 @@ from exporter.check_memory import Line
 from exporter.cli import main
 from exporter.errors import StatusFileError
 from exporter.health import StatusFile
+from exporter.healthcheck import judge
 from exporter.model import Remembered
 from exporter.service import Service, run_once
 from exporter.simulator import Generation, Role, SimulatedGluetun, SimulatedQbittorrent, Status
@@ -289,6 +290,54 @@ def test_a_running_daemon_is_believed_without_another_login(bench: Bench) -> Non
     bench.assert_all_well()
     assert len(bench.qbittorrent.login_attempts) == 1
     tunnel.close()
+
+
+def test_what_a_running_daemon_says_of_gluetun_is_not_told_of_qbittorrent(bench: Bench) -> None:
+    bench.gluetun.stop()
+    bench.qbittorrent.stop()
+    bench.daemon_writes().close()
+    bench.gluetun.start()
+    bench.qbittorrent.start()
+    line = bench.fault()
+    assert line.text == (
+        f"The running qsticky is not logged in to qBittorrent at 127.0.0.1:{bench.qbittorrent.port}"
+        " yet"
+    )
+    assert line.fix.startswith("check again in a minute")
+    bench.daemon_writes().close()
+    bench.assert_all_well()
+
+
+def test_what_a_running_daemon_says_of_qbittorrent_has_its_own_fix(bench: Bench) -> None:
+    bench.qbittorrent.fail("/api", Status(401, "Unauthorized"))
+    bench.gluetun.fail("/v1/vpn/status", Status(500))
+    bench.daemon_writes().close()
+    bench.qbittorrent.heal()
+    bench.gluetun.heal()
+    line = bench.fault()
+    assert line.text.startswith("The running qsticky says: qBittorrent at 127.0.0.1:")
+    assert "refuses the Host header" in line.text
+    assert "map it unchanged" in line.fix
+    assert "QBITTORRENT_PASS" not in line.fix
+
+
+def test_after_once_nobody_speaks_of_a_running_daemon(bench: Bench) -> None:
+    bench.clock.set_wall(time.time())
+    assert run_once(config.load(bench.environ), bench.clock)
+    lines = [str(line) for line in bench.check()]
+    assert "✓ qBittorrent accepts the password of admin" in lines
+    assert "running qsticky" not in "\n".join(lines)
+    assert judge(str(bench.path), bench.clock.wall()) == (True, "healthy: in_sync")
+
+
+def test_once_beside_a_running_daemon_does_not_hide_it(bench: Bench) -> None:
+    bench.daemon_writes().close()
+    assert run_once(config.load(bench.environ), bench.clock)
+    assert "✓ The running qsticky is logged in to qBittorrent" in map(str, bench.check())
+    bench.clock.now += 600  # the daemon was killed meanwhile
+    assert run_once(config.load(bench.environ), bench.clock)
+    bench.clock.now -= 600
+    assert "✓ qBittorrent accepts the password of admin" in map(str, bench.check())
 
 
 def test_another_listening_port(bench: Bench) -> None:

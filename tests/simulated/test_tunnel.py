@@ -260,6 +260,15 @@ def test_a_log_without_times_proves_as_much(bench: Bench, stamp: str) -> None:
         assert (outcome.port_bound, outcome.failures) == (True, ())
 
 
+def test_the_failure_that_makes_the_state_goes_before_others(bench: Bench) -> None:
+    bench.gluetun.fail("/v1/vpn/status", Status(500))
+    bench.qbittorrent.stop()
+    outcome = bench.cycle()
+    assert outcome.state is SyncState.QBITTORRENT_UNREACHABLE
+    told = [failure.message.split(" at ")[0] for failure in outcome.failures]
+    assert told == ["qBittorrent", "Gluetun"]
+
+
 def test_logs_in_once_and_keeps_the_session(bench: Bench) -> None:
     for _ in range(5):
         assert bench.later(30).in_sync

@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 
 from exporter.errors import StatusFileError
-from exporter.health import StatusFile, remembered
+from exporter.health import StatusFile, is_kept_up, remembered
 from exporter.healthcheck import judge, main, status_path
 from exporter.model import (
     ConnectionStatus,
@@ -122,6 +122,7 @@ def test_the_whole_file_of_one_tunnel_in_sync(path: Path) -> None:
                 "vpn_status": "running",
                 "connection_status": "connected",
                 "last_error": None,
+                "fix": None,
                 "last_check": "2027-01-15T07:59:59.000+00:00",
                 "last_success": "2027-01-15T07:59:59.000+00:00",
                 "last_port_change": "2027-01-15T07:00:00.000+00:00",
@@ -138,6 +139,7 @@ def test_the_whole_file_of_one_tunnel_in_sync(path: Path) -> None:
             }
         },
         "interval_seconds": 30,
+        "daemon": True,
         "version": "2.0.0",
     }
 
@@ -148,6 +150,7 @@ def test_a_port_that_is_not_known_is_null_and_the_last_one_is_kept() -> None:
     assert facts["current_port"] is None
     assert facts["services"]["gluetun"] == {"connected": False, "port": None}
     assert facts["last_error"] == "Gluetun timed out"
+    assert facts["tunnels"]["default"]["fix"] == "look"
     assert facts["tunnels"]["default"]["last_forwarded_port"] == 45720
     assert facts["tunnels"]["default"]["failing_since"] == "2027-01-15T07:59:00.000+00:00"
 
@@ -209,6 +212,37 @@ def test_after_a_clean_stop_it_is_stopped_and_not_healthy(path: Path) -> None:
 
     facts = json.loads(path.read_text())
     assert (facts["healthy"], facts["state"]) == (False, "stopped")
+    assert facts["daemon"] is False
+
+
+def test_a_file_that_nobody_goes_on_writing_says_so_and_is_as_healthy(path: Path) -> None:
+    file = StatusFile(path, "2.0.0", NOW, 30, daemon=False)
+    file.publish(IN_SYNC)
+    facts = file.document(NOW)
+
+    assert (facts["healthy"], facts["state"], facts["daemon"]) == (True, "in_sync", False)
+
+
+@pytest.mark.parametrize(
+    ("document", "age", "kept_up"),
+    [
+        ({"daemon": True}, 0, True),
+        ({"daemon": True}, 120, True),
+        ({"daemon": True}, 121, False),
+        ({"daemon": False}, 0, False),
+        ({"state": "stopped"}, 0, False),
+        ({}, 0, True),
+    ],
+)
+def test_whether_a_daemon_keeps_the_file_up(
+    path: Path, document: dict[str, Any], age: float, kept_up: bool
+) -> None:
+    """Older files lack `daemon`."""
+    path.write_text("{}")
+    os.utime(path, (NOW, NOW))
+    whole = {"interval_seconds": 30, "state": "in_sync"} | document
+
+    assert is_kept_up(path, whole, NOW + age) is kept_up
 
 
 def test_each_tunnel_has_a_line_of_its_own(path: Path) -> None:
