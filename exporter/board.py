@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from types import MappingProxyType
 
+from exporter.clock import Clock
 from exporter.model import Event, Failure, Outcome, SyncState
 
 EVENTS_KEPT = 20
@@ -69,6 +70,19 @@ class TunnelView:
             ),
         )
 
+    def moved(self, step: float) -> TunnelView:
+        """The view with all that it dates `step` seconds later: the ages after a clock was set."""
+        outcome, last = self.outcome, self.last_failure
+        if outcome is None:
+            return self
+        return replace(
+            self,
+            outcome=replace(outcome, finished_at=outcome.finished_at + step),
+            state_since=self.state_since + step,
+            events=tuple(TimedEvent(timed.at + step, timed.event) for timed in self.events),
+            last_failure=last and TimedFailure(last.at + step, last.failure),
+        )
+
 
 class StatusBoard:
     """Keeps, for each configured tunnel, its last outcome and its last events.
@@ -76,7 +90,10 @@ class StatusBoard:
     Writers swap in a new mapping: a reader keeps one consistent snapshot as long as it likes.
     """
 
-    def __init__(self, tunnels: Iterable[str]) -> None:
+    def __init__(self, tunnels: Iterable[str], clock: Clock | None = None) -> None:
+        """`clock` tells when the system clock is set, so that it changes no age."""
+        self._clock = clock or Clock()
+        self._offset = self._clock.difference()
         self._lock = threading.Lock()
         self._views: Mapping[str, TunnelView] = {}
         self._ready = False
@@ -84,6 +101,7 @@ class StatusBoard:
 
     def publish(self, outcome: Outcome) -> None:
         """Take in the result of a cycle; one of a tunnel that is gone is dropped."""
+        self._follow_clock()
         with self._lock:
             view = self._views.get(outcome.tunnel)
             if view is not None:
@@ -101,7 +119,17 @@ class StatusBoard:
 
     def views(self) -> Mapping[str, TunnelView]:
         """The present snapshot, by tunnel name, in configured order."""
+        self._follow_clock()
         return MappingProxyType(self._views)
+
+    def _follow_clock(self) -> None:
+        """Where the system clock was set, let the moments of the past move along with it."""
+        if not self._clock.step_since(self._offset):
+            return
+        with self._lock:
+            step = self._clock.step_since(self._offset)
+            self._offset += step
+            self._views = {name: view.moved(step) for name, view in self._views.items()}
 
     def is_ready(self) -> bool:
         """Whether every tunnel has had its first cycle; stays true once it was."""

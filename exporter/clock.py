@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import time
 
+LEAST_STEP_SECONDS = 1.0
+"""Two readings further apart than this were not only rounded, or corrected little by little."""
+
 
 class Clock:
     """The machine's clocks."""
@@ -15,6 +18,15 @@ class Clock:
     def wall(self) -> float:
         """Unix seconds, for people and files only: this clock can be set."""
         return time.time()
+
+    def difference(self) -> float:
+        """How far the two clocks are apart; to be kept for `step_since`."""
+        return self.wall() - self.monotonic()
+
+    def step_since(self, difference: float) -> float:
+        """By how many seconds the system clock was set since that `difference`."""
+        step = self.difference() - difference
+        return step if abs(step) >= LEAST_STEP_SECONDS else 0.0
 
     def sleep(self, seconds: float) -> None:
         """Wait."""

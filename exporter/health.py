@@ -17,6 +17,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, BinaryIO
 
+from exporter.clock import Clock
 from exporter.errors import StatusFileError
 from exporter.healthcheck import LARGEST_FILE_BYTES, NOT_OURS, STALE_AFTER_SECONDS
 from exporter.model import (
@@ -36,21 +37,34 @@ class StatusFile:
     """Writes the file: the last outcome of each tunnel, and whether all are healthy."""
 
     def __init__(
-        self, path: Path, version: str, started_at: float, interval: float, *, daemon: bool = True
+        self,
+        path: Path,
+        version: str,
+        started_at: float,
+        interval: float,
+        clock: Clock | None = None,
+        *,
+        daemon: bool = True,
     ) -> None:
-        """`daemon` tells readers whether somebody goes on writing the file."""
+        """`clock` tells when the system clock is set, so that it changes no age and no uptime.
+
+        `daemon` tells readers whether somebody goes on writing the file.
+        """
         self.path = path
         self._daemon = daemon
         self._version = version
         self._started_at = started_at
         self._interval = interval
-        self._known: dict[str, tuple[Outcome, dict[str, Any]]] = {}
-        """The last outcome of each tunnel, and its facts; making those takes longest."""
+        self._clock = clock or Clock()
+        self._offset = self._clock.difference()
+        self._known: dict[str, tuple[Outcome, dict[str, Any], float]] = {}
+        """The last outcome of each tunnel, its facts (making those takes longest), and how far
+        the clocks were apart then."""
         self._writing = threading.Lock()
 
     def publish(self, outcome: Outcome) -> None:
         """Take in the outcome of a cycle."""
-        self._known[outcome.tunnel] = (outcome, _facts(outcome))
+        self._known[outcome.tunnel] = (outcome, _facts(outcome), self._clock.difference())
 
     def forget(self, tunnel: str) -> None:
         """Drop a tunnel that is no longer configured."""
@@ -70,19 +84,25 @@ class StatusFile:
         known = self._known.get(tunnel)
         if known is None or (len(self._known) > FEW_TUNNELS and len(note.attempts_at) == 1):
             return
-        self._known[tunnel] = (known[0], known[1] | {"login": asdict(note)})
+        outcome, facts, offset = known
+        self._known[tunnel] = (outcome, facts | {"login": asdict(note)}, offset)
         with contextlib.suppress(StatusFileError):
             self.write(now)
 
     def document(self, now: float, *, stopped: bool = False) -> dict[str, Any]:
         """Build the file's content as of `now` (Unix seconds)."""
         known = list(self._known.values())
-        outcomes = [outcome for outcome, _ in known]
-        tunnels = {o.tunnel: {"healthy": o.is_healthy(now), **facts} for o, facts in known}
+        outcomes = [outcome for outcome, _, _ in known]
+        step_since = self._clock.step_since
+        tunnels = {
+            o.tunnel: {"healthy": o.is_healthy(now - step_since(offset)), **facts}
+            for o, facts, offset in known
+        }
+        healthy = bool(tunnels) and all(facts["healthy"] for facts in tunnels.values())
         first = _worst(outcomes)
-        uptime = max(0.0, now - self._started_at)
+        uptime = max(0.0, now - step_since(self._offset) - self._started_at)
         return {
-            "healthy": not stopped and bool(outcomes) and all(o.is_healthy(now) for o in outcomes),
+            "healthy": not stopped and healthy,
             "state": "stopped" if stopped else first.state if first else "starting",
             "current_port": first.forwarded_port or None if first else None,
             "last_error": _last_error(first) if first else None,

@@ -183,7 +183,7 @@ class Service:
         logger.addHandler(log_counter)
         self._early_lines.setTarget(log_counter)
         self._early_lines.flush()
-        board = StatusBoard(names)
+        board = StatusBoard(names, self._clock)
         self._publisher.add_readers(metrics, board)
         self._publisher.on_write = metrics.file_written
         self._metrics, self._board = metrics, board
@@ -283,7 +283,7 @@ def _remembered(config: Config) -> dict[str, Remembered]:
 
 def _status_file(config: Config, clock: Clock, *, daemon: bool = True) -> StatusFile:
     path, interval = config.health_file, config.interval_seconds
-    return StatusFile(path, __version__, clock.wall(), interval, daemon=daemon)
+    return StatusFile(path, __version__, clock.wall(), interval, clock, daemon=daemon)
 
 
 def _daemon_runs(path: Path, now: float) -> bool:

@@ -108,12 +108,12 @@ class Rig:
         interval = settings.interval_seconds
         self.tunnel = Tunnel(settings.tunnels[0], self.clock, memory.get("default"))
         self.status_file = StatusFile(
-            settings.health_file, "2.0.0", self.clock.wall(), settings.interval_seconds
+            settings.health_file, "2.0.0", self.clock.wall(), interval, self.clock
         )
         self.status_file.publish(self.tunnel.starting())
         self.metrics = Metrics("2.0.0", "", interval, ["default"], self.clock.wall)
         logger.addHandler(LogCounter(self.metrics))
-        self.board = StatusBoard(["default"])
+        self.board = StatusBoard(["default"], self.clock)
         log_reader = LogReader(several_tunnels=False)
         self.publisher = Publisher(self.status_file, [log_reader, self.metrics], self.clock)
         self.publisher.add_readers(self.board, self.recorder)

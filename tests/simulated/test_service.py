@@ -2,6 +2,7 @@
 
 import gc
 import io
+import json
 import logging
 import socket
 import weakref
@@ -23,10 +24,10 @@ def _log() -> Iterator[None]:
     logger.handlers, logger.level, logger.propagate = before
 
 
-def make_service(folder: Path, web_address: str) -> Service:
+def make_service(folder: Path, web_address: str, clock: FakeClock | None = None) -> Service:
     set_up("DEBUG", "text", io.StringIO())  # pytest's handlers, which keep all lines, are gone then
     environ = {"HEALTH_FILE": str(folder / "status.json"), "WEB_LISTEN_ADDRESS": web_address}
-    return Service(config.load(environ, folder), FakeClock())
+    return Service(config.load(environ, folder), clock or FakeClock())
 
 
 def lines_kept() -> int:
@@ -62,3 +63,16 @@ def test_no_line_of_the_log_is_kept_where_the_web_server_can_not_start(tmp_path:
         service._start_web()
     assert service.address == ""
     assert lines_kept() == 0
+
+
+def test_setting_the_system_clock_makes_the_uptime_no_other_and_nothing_unhealthy(
+    tmp_path: Path,
+) -> None:
+    clock = FakeClock()
+    service = make_service(tmp_path, "", clock)
+    clock.now += 60
+    clock.set_wall(clock.wall() + 259_200)
+    service._publisher.write()
+    facts = json.loads((tmp_path / "status.json").read_text())
+    assert facts["uptime"] == "0:01:00"
+    assert facts["healthy"] is True

@@ -1,7 +1,10 @@
 from dataclasses import replace
 
+import pytest
+
 from exporter.board import StatusBoard, TimedEvent, TimedFailure
 from exporter.model import Event, EventKind, Failure, Level, Operation, Reason, SyncState
+from tests.fakes import FakeClock
 from tests.outcomes import IN_SYNC
 
 FAILURE = Failure(Operation.GLUETUN_PORT, Reason.TIMEOUT, "Gluetun timed out", "look at Gluetun")
@@ -96,3 +99,49 @@ def test_a_tunnel_is_stale_when_its_next_cycle_is_long_overdue() -> None:
     view = board.views()["default"]
     assert not view.is_stale(now=1120.0)
     assert view.is_stale(now=1121.0)
+
+
+@pytest.mark.parametrize("step", [-259_200, 259_200], ids=["back", "on"])
+def test_setting_the_system_clock_changes_no_age(step: int) -> None:
+    clock = FakeClock()
+    board = StatusBoard(["default"], clock)
+    begun = replace(IN_SYNC, finished_at=clock.wall(), failures=(FAILURE,), events=(event("x"),))
+    board.publish(begun)
+    clock.now += 60
+    board.publish(replace(IN_SYNC, finished_at=clock.wall()))
+    clock.set_wall(clock.wall() + step)
+    clock.now += 10
+
+    view, now = board.views()["default"], clock.wall()
+    assert view.outcome is not None
+    assert view.last_failure is not None
+    assert not view.is_stale(now)
+    assert now - view.outcome.finished_at == 10
+    assert now - view.state_since == 70
+    assert now - view.events[0].at == 70
+    assert now - view.last_failure.at == 70
+
+
+@pytest.mark.parametrize("step", [-259_200, 259_200], ids=["back", "on"])
+def test_a_state_lasts_as_long_as_it_does_also_where_the_clock_was_set_between_two_cycles(
+    step: int,
+) -> None:
+    clock = FakeClock()
+    board = StatusBoard(["default", "not yet"], clock)
+    board.publish(replace(IN_SYNC, finished_at=clock.wall()))
+    clock.set_wall(clock.wall() + step)
+    clock.now += 30
+    board.publish(replace(IN_SYNC, finished_at=clock.wall()))
+
+    assert clock.wall() - board.views()["default"].state_since == 30
+    assert board.views()["not yet"].state_since == 0
+
+
+def test_setting_the_system_clock_does_not_hide_that_it_is_stale() -> None:
+    clock = FakeClock()
+    board = StatusBoard(["default"], clock)
+    board.publish(replace(IN_SYNC, finished_at=clock.wall(), interval_seconds=30.0))
+    clock.set_wall(clock.wall() - 259_200)
+    clock.now += 121
+
+    assert board.views()["default"].is_stale(clock.wall())

@@ -31,6 +31,7 @@ from exporter.model import (
     VpnNote,
     VpnStatus,
 )
+from tests.fakes import FakeClock
 
 NOW = 1_800_000_000.0
 """2027-01-15 08:00:00 UTC."""
@@ -250,6 +251,33 @@ def test_each_tunnel_has_a_line_of_its_own(path: Path) -> None:
 
     starts = [line.split(": ")[0] for line in path.read_text().splitlines()]
     assert {'    "default"', '    "second"', '  "tunnels"', '  "healthy"'} <= set(starts)
+
+
+@pytest.mark.parametrize("step", [-259_200, 259_200], ids=["back", "on"])
+def test_setting_the_system_clock_makes_nothing_unhealthy_and_the_uptime_no_other(
+    step: int,
+) -> None:
+    clock = FakeClock()
+    file = StatusFile(Path("unused"), "2.0.0", clock.wall(), 30, clock)
+    clock.now += 60
+    file.publish(replace(IN_SYNC, finished_at=clock.wall()))
+    clock.set_wall(clock.wall() + step)
+    clock.now += 30
+
+    facts = file.document(clock.wall())
+    assert (facts["uptime"], facts["uptime_seconds"]) == ("0:01:30", 90.0)
+    assert facts["healthy"] is facts["tunnels"]["default"]["healthy"] is True
+
+
+@pytest.mark.parametrize("step", [-259_200, 259_200], ids=["back", "on"])
+def test_setting_the_system_clock_does_not_hide_a_cycle_that_hangs(step: int) -> None:
+    clock = FakeClock()
+    file = StatusFile(Path("unused"), "2.0.0", clock.wall(), 30, clock)
+    file.publish(replace(IN_SYNC, finished_at=clock.wall()))
+    clock.set_wall(clock.wall() + step)
+    clock.now += 121
+
+    assert file.document(clock.wall())["healthy"] is False
 
 
 def test_the_uptime_is_never_negative() -> None:
