@@ -36,7 +36,7 @@ from exporter.model import (
 class StatusFile:
     """Writes the file: the last outcome of each tunnel, and whether all are healthy."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913  # two of them have defaults that nearly everybody wants
         self,
         path: Path,
         version: str,
