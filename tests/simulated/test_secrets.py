@@ -5,7 +5,7 @@ import json
 import os
 import traceback
 import urllib.parse
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 import pytest
@@ -188,24 +188,27 @@ def chain(error: BaseException | None) -> Iterator[BaseException]:
         error = error.__cause__ or error.__context__
 
 
+HARMLESS_TO_A_LOGIN = (Fault.CUT, Fault.WRONG_LENGTH)
+"""From qBittorrent 5.2 on its answer has no body that they could spoil."""
+
+
 @pytest.mark.parametrize("fault", FAULTS, ids=str)
 def test_no_exception_holds_a_secret(tmp_path: Path, names: list[str], fault: Fault) -> None:
     with make_rig(tmp_path, by_variable(tmp_path, names), names, "text") as rig:
         password = CANARIES["QBITTORRENT_PASS"]
-        calls = (
-            rig.tunnel._gluetun.forwarded_port,
-            lambda: rig.tunnel._qbittorrent.log_in(password),
-        )
+        calls: list[Callable[[], object]] = [rig.tunnel._gluetun.forwarded_port]
+        if fault not in HARMLESS_TO_A_LOGIN:
+            calls.append(lambda: rig.tunnel._qbittorrent.log_in(password))
         for server in (rig.gluetun, rig.qbittorrent):
             server.fail(None, fault)
         for call in calls:
-            try:
+            with pytest.raises(ServerError) as caught:
                 call()
-            except ServerError as error:
-                told = [str(e) + repr(e) + repr(e.args) for e in chain(error)]
-                told += traceback.format_exception(error)
-                told += [error.message, error.fix]
-                assert_clean("\n".join(told), where=type(error).__name__)
+            error = caught.value
+            told = [str(e) + repr(e) + repr(e.args) for e in chain(error)]
+            told += traceback.format_exception(error)
+            told += [error.message, error.fix]
+            assert_clean("\n".join(told), where=type(error).__name__)
 
 
 MISTAKES = {
