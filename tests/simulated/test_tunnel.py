@@ -684,6 +684,29 @@ def test_repairs_the_dead_socket_that_an_old_libtorrent_keeps_after_a_reconnect(
         assert qbittorrent.incoming_peer()
 
 
+@pytest.mark.parametrize(
+    ("policy", "writes"),
+    [("auto", [45720, 45721, 45720, 45721, 45720, 45721, 45720]), ("never", [45720])],
+)
+def test_however_often_it_is_pushed_it_opens_the_port_anew_once_in_5_minutes_at_most(
+    clock: FakeClock, policy: str, writes: list[int]
+) -> None:
+    """What SECURITY.md says of those who reach the web port; 4.5.2 has an old libtorrent."""
+    with (
+        SimulatedGluetun("3.40", clock=clock.monotonic) as gluetun,
+        SimulatedQbittorrent("4.5.2", clock=clock.monotonic) as qbittorrent,
+    ):
+        bench = make_bench(gluetun, qbittorrent, clock)
+        bench.new_tunnel(REBIND=policy)
+        bench.cycle()
+        for _ in range(60):
+            bench.clock.now += 10
+            bench.cycle(pushed=True)
+            assert bench.later(2).in_sync
+        assert qbittorrent.writes == writes
+        bench.tunnel.close()
+
+
 def test_a_rebind_that_breaks_off_in_the_middle_is_ended_by_the_next_cycle(bench: Bench) -> None:
     bench.qbittorrent.occupied.add(45720)
     bench.cycle()
