@@ -155,8 +155,7 @@ def why(error: OSError | ValueError) -> str:
 def shown_key(key: object) -> str:
     """A key as far as it looks like one: in `{pass:hunter2}` all of it is the key."""
     text = str(key)
-    shown = _KEY_START.match(text)
-    start = shown[0] if shown else ""
+    start: str = _KEY_START.findall(text[:41])[0]
     return start if start == text else f"{start}…"
 
 
