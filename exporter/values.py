@@ -155,7 +155,7 @@ def why(error: OSError | ValueError) -> str:
 def shown_key(key: object) -> str:
     """A key as far as it looks like one: in `{pass:hunter2}` all of it is the key."""
     text = str(key)
-    start: str = _KEY_START.findall(text[:41])[0]
+    start: str = _KEY_START.findall(text)[0]
     return start if start == text else f"{start}…"
 
 
