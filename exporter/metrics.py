@@ -125,7 +125,8 @@ ROWS: tuple[Row, ...] = (
     _states("qsticky_sync_state", SyncState, lambda o: o.state,
         "Where the tunnel stands: 1 for the state that it is in, 0 for every other."),
     _gauge("qsticky_port_in_sync", lambda o: o.in_sync,
-        "1 if the last cycle proved that qBittorrent listens on the forwarded port, else 0."),
+        "1 if qBittorrent had the forwarded port in the last cycle and nothing told of a closed "
+        "socket, else 0."),
     _gauge("qsticky_forwarded_port", lambda o: o.forwarded_port,
         "Port that Gluetun forwards, as of the last cycle; 0 = none, or not known."),
     _gauge("qsticky_qbittorrent_listen_port", lambda o: o.listening_port,
@@ -169,7 +170,7 @@ ROWS: tuple[Row, ...] = (
     _counter("qsticky_port_changes_total", lambda t: t.events[EventKind.PORT_CHANGE],
         "Times that Gluetun forwarded another port than before; not the first one after a start."),
     _counter("qsticky_port_updates_total", lambda t: t.events[EventKind.PORT_UPDATE],
-        "Times that the port was written to qBittorrent."),
+        "Times that the port was written to qBittorrent and the socket did not fail to open."),
     _counter("qsticky_port_drifts_total", lambda t: t.events[EventKind.DRIFT],
         "Times that qBittorrent left the right port although the forwarded port did not change."),
     _counter("qsticky_port_rebinds_total", lambda t: t.events[EventKind.REBIND],

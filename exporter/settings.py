@@ -182,7 +182,7 @@ SETTINGS: tuple[Setting, ...] = (
         "REQUEST_TIMEOUT",
         Kind.SECONDS,
         "5",
-        "Seconds that one request may take.",
+        "Seconds that connecting and the whole answer may each take.",
         minimum=0.1,
         maximum=60,
     ),

@@ -1,6 +1,7 @@
 """HTTP with the limits that requests leaves open, and its errors turned into ours.
 
-A request never takes longer than its timeout (requests' own limit starts anew with each byte),
+Connecting to an address and the whole answer each keep to the timeout (requests' own limit starts
+anew with each byte); looking up the name and trying its further addresses come on top. A request
 never reads more than its size limit, never follows a redirect, and takes no proxy, password or
 certificate from the environment.
 """

@@ -617,6 +617,24 @@ def test_an_occupied_port_is_not_in_sync_and_is_repaired_once_it_is_free(bench: 
     assert bench.qbittorrent.writes == [45720, 45721, 45720]
 
 
+def test_a_port_that_is_set_but_not_opened_is_no_update(bench: Bench) -> None:
+    bench.qbittorrent.occupied.add(45720)
+    outcome = bench.cycle()
+    assert bench.qbittorrent.writes == [45720]
+    assert EventKind.PORT_UPDATE not in [event.kind for event in outcome.events]
+
+
+def test_where_nothing_tells_of_the_socket_the_right_setting_counts_as_in_sync(
+    bench: Bench,
+) -> None:
+    bench.cycle()
+    bench.qbittorrent.fail("/api/v2/log", Status(500))
+    bench.qbittorrent.fail("/api/v2/transfer", Status(500))
+    outcome = bench.later(30)
+    assert outcome.in_sync
+    assert not outcome.port_bound
+
+
 def test_an_open_socket_is_proved_whatever_gluetun_says(bench: Bench) -> None:
     bench.cycle()
     bench.gluetun.forwarded_ports = []
