@@ -112,11 +112,6 @@ class StatusBoard:
         with self._lock:
             self._views = {name: self._views.get(name, TunnelView(name)) for name in names}
 
-    def forget(self, name: str) -> None:
-        """Drop a tunnel and its history."""
-        with self._lock:
-            self._views = {key: view for key, view in self._views.items() if key != name}
-
     def views(self) -> Mapping[str, TunnelView]:
         """The present snapshot, by tunnel name, in configured order."""
         self._follow_clock()

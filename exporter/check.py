@@ -129,7 +129,7 @@ class _Walk:
         yield _vpn_line(status, hidden=client.hides_status)
         if self._forwarded:
             yield Line(True, f"Gluetun forwards port {self._forwarded}")
-        elif status in (VpnStatus.RUNNING, VpnStatus.UNKNOWN):
+        elif status.may_run:
             yield Line(
                 False,
                 "Gluetun forwards no port",

@@ -101,6 +101,13 @@ class GluetunConfig:
     apikey: Secret
     port_index: int
 
+    @property
+    def missing_credential(self) -> str:
+        """The variable without which Gluetun can't be asked in that way; empty where it is set."""
+        if self.auth == "apikey" and not self.apikey.value:
+            return "GLUETUN_APIKEY"
+        return "GLUETUN_USERNAME" if self.auth == "basic" and not self.username else ""
+
 
 @dataclass(frozen=True, slots=True)
 class QbittorrentConfig:
@@ -247,18 +254,15 @@ class _Reader:
         )
 
     def _gluetun(self, entry: Entry) -> GluetunConfig:
-        auth = self._text("GLUETUN_AUTH_TYPE", entry).lower()
         gluetun = GluetunConfig(
             server=self._server("GLUETUN", entry),
-            auth=auth,
+            auth=self._text("GLUETUN_AUTH_TYPE", entry).lower(),
             username=self._text("GLUETUN_USERNAME", entry),
             password=self._secret("GLUETUN_PASSWORD", entry),
             apikey=self._secret("GLUETUN_APIKEY", entry),
             port_index=int(self._text("GLUETUN_PORT_INDEX", entry)),
         )
-        missing = {"apikey": not gluetun.apikey.value, "basic": not gluetun.username}
-        if missing.get(auth):
-            variable = "GLUETUN_APIKEY" if auth == "apikey" else "GLUETUN_USERNAME"
+        if variable := gluetun.missing_credential:
             self.warnings.append(
                 f"{entry.label(BY_NAME[variable])} is not set, so Gluetun is asked without "
                 "credentials; set it, or GLUETUN_AUTH_TYPE=none if that is meant"

@@ -141,7 +141,7 @@ def decide(  # noqa: PLR0911  # each return is one rule, in their order of prece
     gluetun, qbittorrent = observation.gluetun, observation.qbittorrent
     if isinstance(gluetun, Failure):
         return Wait(state_of(gluetun))
-    if gluetun.vpn_status not in (VpnStatus.RUNNING, VpnStatus.UNKNOWN):
+    if not gluetun.vpn_status.may_run:
         return Wait(SyncState.VPN_DOWN)
     if gluetun.forwarded_port == NO_PORT:
         return Wait(SyncState.NO_PORT)
@@ -297,8 +297,7 @@ def _notice_reconnect(observation: Observation, memory: Memory, now: float) -> M
         # a time-out tells nothing about the VPN
         interrupted = memory.interrupted or gluetun.reason is Reason.CONNECTION
         return replace(memory, interrupted=interrupted)
-    running = gluetun.vpn_status in (VpnStatus.RUNNING, VpnStatus.UNKNOWN)
-    if not running or gluetun.forwarded_port == NO_PORT:
+    if not gluetun.vpn_status.may_run or gluetun.forwarded_port == NO_PORT:
         return replace(memory, interrupted=True)
     moved = bool(memory.public_ip and gluetun.public_ip and gluetun.public_ip != memory.public_ip)
     pushed_same = (

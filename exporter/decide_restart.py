@@ -55,7 +55,7 @@ def notice_vpn(reading: GluetunReading | Failure, vpn: VpnMemory, now: float) ->
         return vpn if reading.reason is Reason.TIMEOUT else replace(vpn, portless_since=math.inf)
     if reading.forwarded_port != NO_PORT:
         return replace(vpn, portless_since=math.inf, restarts=0)
-    if reading.vpn_status not in (VpnStatus.RUNNING, VpnStatus.UNKNOWN):
+    if not reading.vpn_status.may_run:
         return replace(vpn, portless_since=math.inf)
     return replace(vpn, portless_since=min(vpn.portless_since, now))
 

@@ -48,8 +48,7 @@ class Gluetun:
     @property
     def auth(self) -> str:
         """How we authenticate: none, basic or apikey."""
-        missing = {"apikey": not self._config.apikey.value, "basic": not self._config.username}
-        return "none" if missing.get(self._config.auth) else self._config.auth
+        return "none" if self._config.missing_credential else self._config.auth
 
     def forwarded_port(self) -> int:
         """Ask for the forwarded port; 0 = none.

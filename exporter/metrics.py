@@ -251,11 +251,6 @@ class Metrics(Collector):
         with self._writing:
             self._tally = self._tally.with_tunnels(tunnels, interval_seconds)
 
-    def forget(self, tunnel: str) -> None:
-        """Drop every series of a tunnel."""
-        with self._writing:
-            self._tally = self._tally.without_tunnel(tunnel)
-
     def count_push(self, tunnel: str) -> None:
         """Count a request for a cycle at once."""
         with self._writing:

@@ -47,6 +47,11 @@ class VpnStatus(StrEnum):
     COMPLETED = "completed"
     UNKNOWN = "unknown"
 
+    @property
+    def may_run(self) -> bool:
+        """Whether the VPN runs, as far as we may ask."""
+        return self in (VpnStatus.RUNNING, VpnStatus.UNKNOWN)
+
 
 class ConnectionStatus(StrEnum):
     """qBittorrent's `connection_status`, or `unknown` where it could not be read.
@@ -117,7 +122,6 @@ class EventKind(StrEnum):
     PORT_UPDATE = "port_update"
     DRIFT = "drift"
     REBIND = "rebind"
-    LOGIN = "login"
     NOTICE = "notice"
 
 

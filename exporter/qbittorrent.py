@@ -178,16 +178,14 @@ class Qbittorrent:
         self.bind_log.fold(entries)
         return self.bind_log.result(port)
 
-    def learn_version(self) -> Version:
-        """Ask for the versions, once a session."""
-        if self.version is None:
-            app = self._get("/api/v2/app/version").body.decode("utf-8", "replace").strip()
-            webapi = self._get("/api/v2/app/webapiVersion").body.decode("utf-8", "replace").strip()
-            build = self._get("/api/v2/app/buildInfo").json(self.where)
-            libtorrent = str(build.get("libtorrent", "")) if isinstance(build, dict) else ""
-            numbers = tuple(int(number) for number in re.findall(r"\d{1,9}", libtorrent)[:4])
-            self.version = Version(app[:32], webapi[:32], numbers)
-        return self.version
+    def learn_version(self) -> None:
+        """Ask for the versions, which are known from then on until another session begins."""
+        app = self._get("/api/v2/app/version").body.decode("utf-8", "replace").strip()
+        webapi = self._get("/api/v2/app/webapiVersion").body.decode("utf-8", "replace").strip()
+        build = self._get("/api/v2/app/buildInfo").json(self.where)
+        libtorrent = str(build.get("libtorrent", "")) if isinstance(build, dict) else ""
+        numbers = tuple(int(number) for number in re.findall(r"\d{1,9}", libtorrent)[:4])
+        self.version = Version(app[:32], webapi[:32], numbers)
 
     def has_secure_cookie_over_http(self) -> bool:
         """Whether the session can't work: a broken HTTPS set-up marks its cookie `secure`."""

@@ -141,7 +141,7 @@ class VpnRestart:
         status = operations.timed(
             Operation.GLUETUN_STATUS, lambda: self._gluetun.vpn_status(forwarded_port=NO_PORT)
         )
-        self._was_down = self._was_down or status not in (VpnStatus.RUNNING, VpnStatus.UNKNOWN)
+        self._was_down = self._was_down or not status.may_run
         return status
 
 

@@ -128,10 +128,6 @@ class Tally:
         }
         return replace(self, tunnels=tunnels)
 
-    def without_tunnel(self, name: str) -> Tally:
-        """All tunnels but this one."""
-        return replace(self, tunnels={n: t for n, t in self.tunnels.items() if n != name})
-
     def after_push(self, tunnel: str) -> Tally:
         """Someone asked for a cycle now."""
         known = self.tunnels.get(tunnel)

@@ -148,7 +148,7 @@ OUTCOMES = {
 
 _HISTORY = (
     (3 * DAY, EventKind.STATE, Level.INFO, "Starting qSticky port manager", ""),
-    (3 * DAY - 1, EventKind.LOGIN, Level.INFO, "Logged in to qBittorrent v5.1.0", ""),
+    (3 * DAY - 1, EventKind.NOTICE, Level.INFO, "Logged in to qBittorrent v5.1.0", ""),
     (3 * HOUR + 4, EventKind.STATE, Level.WARNING, "The VPN is down, kept port 38201", ""),
     (3 * HOUR, EventKind.PORT_UPDATE_NEEDED, Level.INFO, "Port change needed: 38201 -> 45720", ""),
     (3 * HOUR, EventKind.PORT_UPDATE, Level.INFO, "Successfully updated port to 45720", ""),

@@ -70,7 +70,7 @@ def test_of_several_failures_the_first_is_kept_as_everywhere_else() -> None:
 
 def test_an_outcome_of_a_tunnel_that_is_gone_does_not_bring_it_back() -> None:
     board = StatusBoard(["a", "b"])
-    board.forget("b")
+    board.set_tunnels(["a"])
     board.publish(replace(IN_SYNC, tunnel="b"))
     assert list(board.views()) == ["a"]
 

@@ -340,10 +340,10 @@ def test_the_write_of_the_status_file_shows_its_time() -> None:
     assert value(metrics, "qsticky_status_file_last_write_timestamp_seconds") == 1800000000
 
 
-def test_a_forgotten_tunnel_leaves_no_series_and_a_late_outcome_does_not_bring_it_back() -> None:
+def test_a_removed_tunnel_leaves_no_series_and_a_late_outcome_does_not_bring_it_back() -> None:
     metrics = metrics_of("home", "seedbox")
     metrics.publish(replace(IN_SYNC, tunnel="home"))
-    metrics.forget("home")
+    metrics.set_tunnels(["seedbox"], 30.0)
     late = (OperationResult(Operation.GLUETUN_PORT, 0.1),)
     metrics.publish(replace(IN_SYNC, tunnel="home", operations=late))
     assert 'tunnel="home"' not in scrape(metrics)
