@@ -8,64 +8,20 @@ default. An empty variable counts as not set.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TypeVar
 
 from exporter.errors import ConfigError
 from exporter.model import RebindPolicy
+from exporter.secret import Secret, trimmed
 from exporter.settings import BY_NAME, Setting, health_file
-from exporter.values import check, check_text, is_true, read_text, why
+from exporter.values import check, is_true, read_text, why
 from exporter.yaml_file import NO_FILE, Entry, read_tunnels
 
 T = TypeVar("T")
 
 RUN_SECRETS = Path("/run/secrets")
-
-
-@dataclass(frozen=True, slots=True)
-class Secret:
-    """A value that is never printed; `path` is the file that it came from, if it did."""
-
-    value: str = field(default="", repr=False)
-    path: Path | None = None
-    is_key: bool = field(default=False, compare=False)
-    """Whether blanks at its ends can only be a slip."""
-    problem: str = field(default="", compare=False)
-    """Why the file can't be used any more: the value is the last one that it held before."""
-    _last: list[str] = field(default_factory=list, compare=False, repr=False)
-
-    def __str__(self) -> str:
-        return "***" if self.value else ""
-
-    def current(self) -> Secret:
-        """Read the file again; what was read before stays where that fails."""
-        if self.path is None:
-            return self
-        try:
-            text = _trimmed(read_text(self.path), is_key=self.is_key)
-            check_text(text)
-        except (OSError, ValueError) as error:
-            return replace(self, value=self._last_value, problem=why(error))
-        if not text:  # somebody is just writing it
-            return replace(self, value=self._last_value)
-        self._last[:] = [text]
-        return replace(self, value=text)
-
-    @property
-    def to_mend(self) -> str:
-        """What has to be done first where the file can't be used; else empty."""
-        if not self.problem:
-            return ""
-        return f"mend {self.path}, which can't be used any more ({self.problem}); then "
-
-    @property
-    def _last_value(self) -> str:
-        return self._last[0] if self._last else self.value
-
-
-def _trimmed(text: str, *, is_key: bool) -> str:
-    return text.strip() if is_key else text
 
 
 @dataclass(frozen=True, slots=True)
@@ -313,10 +269,10 @@ class _Reader:
         label, variable = entry.label(setting), setting.name
         is_key = setting.is_key
         if (given := entry.get(setting)) is not None:
-            return label, Secret(_trimmed(given, is_key=is_key), is_key=is_key), entry.file
+            return label, Secret(trimmed(given, is_key=is_key), is_key=is_key), entry.file
         if (path := entry.get_file(setting)) is not None:
             return f"{label}_file", self._secret_file(setting, f"{label}_file", path), path
-        if given := _trimmed(self.environ.get(variable, ""), is_key=is_key):
+        if given := trimmed(self.environ.get(variable, ""), is_key=is_key):
             return variable, Secret(given, is_key=is_key), "environment"
         if path := self.environ.get(f"{variable}_FILE"):
             return f"{variable}_FILE", self._secret_file(setting, f"{variable}_FILE", path), path
@@ -327,7 +283,7 @@ class _Reader:
 
     def _secret_file(self, setting: Setting, label: str, path: str) -> Secret:
         try:
-            text = _trimmed(read_text(Path(path)), is_key=setting.is_key)
+            text = trimmed(read_text(Path(path)), is_key=setting.is_key)
             return Secret(text, Path(path), setting.is_key)
         except (OSError, ValueError) as error:
             self.mistakes.append(

@@ -10,9 +10,10 @@ from base64 import b64encode
 from collections.abc import Mapping
 from typing import Any
 
-from exporter.config import GluetunConfig, Secret
+from exporter.config import GluetunConfig
 from exporter.errors import HttpError, InvalidResponse, ServerError, Unauthorized
 from exporter.model import HIGHEST_PORT, LOWEST_PORT, NO_PORT, VpnStatus
+from exporter.secret import Secret
 from exporter.transport import Response, Transport
 
 PORT_ROUTE = "/v1/portforward"

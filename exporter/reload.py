@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 
-from exporter.config import Config, Secret, TunnelConfig
+from exporter.config import Config, TunnelConfig
+from exporter.secret import Secret
 
 
 @dataclass(frozen=True, slots=True)

@@ -414,7 +414,8 @@ def test_a_web_port_that_qsticky_itself_has(bench: Bench) -> None:
 def test_several_tunnels_are_told_apart(bench: Bench, tmp_path: Path) -> None:
     yaml = tmp_path / "qsticky.yml"
     yaml.write_text(
-        "tunnels: [{name: good}, {name: bad, gluetun: {host: nosuchhost.invalid}}]",
+        "tunnels: [{name: good}, {name: bad, gluetun: {host: nosuchhost.invalid}, "
+        "qbittorrent: {host: localhost}}]",
     )
     line = bench.fault(QSTICKY_CONFIG=str(yaml))
     assert line.text.startswith("bad: Gluetun's host")

@@ -17,7 +17,7 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from exporter import config
-from exporter.config import GluetunConfig, QbittorrentConfig, Secret, Server
+from exporter.config import GluetunConfig, QbittorrentConfig, Server
 from exporter.errors import ConfigError, ServerError, StatusFileError
 from exporter.gluetun import Gluetun
 from exporter.health import remembered
@@ -25,6 +25,7 @@ from exporter.healthcheck import _parsed, judge
 from exporter.model import HIGHEST_PORT, LOWEST_PORT, NO_PORT, BindResult, SyncState
 from exporter.page_words import WORDS
 from exporter.qbittorrent import Listening, Qbittorrent
+from exporter.secret import Secret
 from exporter.settings import SETTINGS
 from exporter.simulated_server import Answer, Request, SimulatedServer
 from exporter.webserver import WebServer

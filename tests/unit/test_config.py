@@ -5,9 +5,10 @@ from pathlib import Path
 
 import pytest
 
-from exporter.config import Config, GluetunConfig, QbittorrentConfig, Secret, Server, load
+from exporter.config import Config, GluetunConfig, QbittorrentConfig, Server, load
 from exporter.errors import ConfigError
 from exporter.model import RebindPolicy
+from exporter.secret import Secret
 from exporter.settings import health_file
 from tests.conftest import Certificate
 

@@ -82,8 +82,8 @@ def test_a_file_that_cannot_be_written_is_said_once_and_when_it_is_over(
     made.publish(OUTCOME)
 
     assert said(log) == [
-        f"ERROR - can't write the status file {path}: File exists - make the folder writable for "
-        "qSticky's user, or name another file in HEALTH_FILE",
+        f"ERROR - can't write the status file {path}: Not a directory - make the folder writable "
+        "for qSticky's user, or name another file in HEALTH_FILE",
         "INFO - The status file can be written again",
     ]
     assert len(listener.heard) == 4
