@@ -76,7 +76,7 @@ def row(result: Result) -> str:
 
 
 def _time(seconds: float) -> str:
-    return f"{seconds / 60:g} min" if seconds >= 60 else f"{seconds:g} s"
+    return f"{round(seconds / 60, 1):g} min" if seconds >= 60 else f"{seconds:g} s"
 
 
 if __name__ == "__main__":

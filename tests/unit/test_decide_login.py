@@ -84,6 +84,12 @@ def test_tries_without_an_answer_follow_each_other_at_once_then_after_1_and_afte
     assert waits == [0.0, 60.0, 300.0, 3600.0 - 360.0]
 
 
+def test_a_fourth_try_without_an_answer_is_followed_by_20_minutes_at_least() -> None:
+    login = LoginMemory(attempts_at=(NOW - 3000, NOW - 2000, NOW - 1000))
+    login = failed(login, NOW, Reason.TIMEOUT, "")
+    assert login_opens_at(login, NOW) == NOW + 1200
+
+
 def test_a_try_without_an_answer_leaves_the_count_of_rejections() -> None:
     login = failed(rejected(2), NOW, Reason.HTTP_5XX, "print")
     assert (login.rejections, login.fingerprint) == (2, "print")

@@ -515,6 +515,37 @@ def test_of_ten_tunnels_each_login_is_written_before_it_is_tried(path: Path) -> 
     assert path.exists()
 
 
+@pytest.mark.parametrize(
+    "note",
+    [
+        replace(NOTE, server="gluetun:8080"),
+        replace(NOTE, rejections=0, reason=Reason.BANNED, fingerprint=""),
+    ],
+)
+def test_what_is_known_of_logins_comes_back_as_it_was(note: LoginNote, path: Path) -> None:
+    status_file(path, replace(IN_SYNC, login_note=note)).write(NOW)
+
+    assert remembered(path)["default"].login_note == note
+
+
+def test_a_login_may_be_remembered_without_its_server(path: Path) -> None:
+    status_file(path, replace(IN_SYNC, login_note=NOTE)).write(NOW)
+    path.write_text(path.read_text().replace('"server"', '"another"'))
+
+    note = remembered(path)["default"].login_note
+    assert note is not None
+    assert note.server == ""
+
+
+def test_what_everybody_may_read_holds_all_but_the_fingerprint() -> None:
+    file = status_file(Path("unused"), replace(IN_SYNC, login_note=NOTE))
+    own, public = file.document(NOW), file.public_document(NOW)
+
+    assert own["tunnels"]["default"]["login"].pop("fingerprint") == "salt:12ab"
+    assert public == own
+    assert status_file(Path("unused"), IN_SYNC).public_document(NOW) == document(IN_SYNC)
+
+
 def test_a_login_of_a_tunnel_that_is_gone_is_not_written(path: Path) -> None:
     status_file(path).note_login("default", NOTE, NOW)
 
