@@ -56,7 +56,7 @@ def _scrape_figures(size: Size, what: str, aim: float) -> list[Figure]:
 def _size(place: Workplace, count: int) -> Size:
     file = place.folder / f"{count}.yml"
     # JSON is YAML; what an entry leaves out comes from the environment
-    file.write_text(json.dumps({"tunnels": [{"name": f"tunnel-{i}"} for i in range(count)]}))
+    file.write_text(json.dumps({"tunnels": [_entry(number) for number in range(count)]}))
     environ = {"QSTICKY_CONFIG": str(file), "CHECK_INTERVAL": "3600"}
     with (
         place.child("servers") as servers,
@@ -76,6 +76,12 @@ def _size(place: Workplace, count: int) -> Size:
         {name: percentile(seconds, 50) for name, (_, seconds) in scrapes.items()},
         {name: percentile(seconds, 99) for name, (_, seconds) in scrapes.items()},
     )
+
+
+def _entry(number: int) -> dict[str, object]:
+    """A tunnel with an address of its own, since those who share a qBittorrent share its logins."""
+    host = f"127.0.{number // 250}.{number % 250 + 1}"
+    return {"name": f"tunnel-{number}", "qbittorrent": {"host": host}}
 
 
 def _scrapes(child: Child, times: int, headers: dict[str, str]) -> tuple[int, list[float]]:

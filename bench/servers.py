@@ -20,6 +20,8 @@ from exporter.simulator import Role, SimulatedGluetun, SimulatedQbittorrent, Sim
 
 GLUETUN_KEY = "simulated-key"
 FORWARDED_PORT = 45_720
+EVERYWHERE = "0.0.0.0"
+"""Each tunnel has an address of its own in 127.0.0.0/8 for what is one qBittorrent."""
 PATIENCE_SECONDS = 60.0
 
 Seen = list[tuple[str, str, str, dict[str, str]]]
@@ -29,7 +31,7 @@ class _Qbittorrent(SimulatedQbittorrent):
     set_at = 0.0
 
     def __init__(self) -> None:
-        super().__init__("5.1.0")
+        super().__init__("5.1.0", host=EVERYWHERE)
         self.was_set = threading.Event()
 
     def set_preferences(self, wanted: dict[str, object]) -> None:
@@ -56,7 +58,7 @@ def main() -> None:
                 "GLUETUN_HOST": gluetun.host,
                 "GLUETUN_PORT": str(gluetun.port),
                 "GLUETUN_APIKEY": GLUETUN_KEY,
-                "QBITTORRENT_HOST": qbittorrent.host,
+                "QBITTORRENT_HOST": "127.0.0.1",
                 "QBITTORRENT_PORT": str(qbittorrent.port),
                 "QBITTORRENT_PASS": qbittorrent.password,
             }

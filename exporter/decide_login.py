@@ -26,8 +26,11 @@ class LoginMemory:
     attempts_at: tuple[float, ...] = ()
     rejections: int = 0
     suspended_until: float = -math.inf
-    reason: Reason = Reason.AUTH
-    """Why the last one failed; `other` where it was accepted and did not lead to a session."""
+    reason: Reason = Reason.TIMEOUT
+    """Why the last one failed; `other` where it was accepted and did not lead to a session.
+
+    `timeout` as long as none has ended.
+    """
     fingerprint: str = ""
     """Of the credentials that were rejected last; empty = none were."""
 

@@ -311,7 +311,7 @@ def test_a_daemon_that_ends_while_a_login_hangs(
     for tries in range(1, 6):
         with QstickyProcess(environ, tmp_path) as daemon:
             if tries == 5:
-                daemon.wait_for("so as not to be banned")
+                assert "rejected" not in daemon.wait_for("so as not to be banned")
             else:
                 wait_until(lambda n=tries: len(rig.proxy.logins) == n, "a login hangs")  # type: ignore[misc]
             daemon.stop(number)

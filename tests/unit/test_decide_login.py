@@ -90,6 +90,11 @@ def test_a_fourth_try_without_an_answer_is_followed_by_20_minutes_at_least() -> 
     assert login_opens_at(login, NOW) == NOW + 1200
 
 
+def test_nothing_is_called_rejected_before_an_answer_says_so() -> None:
+    assert login_tried(LoginMemory(), NOW).reason is Reason.TIMEOUT
+    assert login_tried(rejected(1), NOW).reason is Reason.AUTH
+
+
 def test_a_try_without_an_answer_leaves_the_count_of_rejections() -> None:
     login = failed(rejected(2), NOW, Reason.HTTP_5XX, "print")
     assert (login.rejections, login.fingerprint) == (2, "print")
