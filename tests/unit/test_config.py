@@ -135,6 +135,18 @@ def test_every_variable_arrives_where_it_belongs(certificate: Certificate, tmp_p
     assert (config.web.listen_address, config.web.users_file) == ("[::1]:1234", users)
 
 
+def test_the_name_of_a_host_stays_as_it_is() -> None:
+    assert Server("xbox", 8080, https=False, verify=True).address == "xbox:8080"
+
+
+def test_a_secret_from_a_file_says_which_variable_names_it_and_where_it_is(tmp_path: Path) -> None:
+    file = tmp_path / "pass"
+    file.write_text("abc")
+    config = load({**KEY, "QBITTORRENT_PASS_FILE": str(file)}, NOWHERE)
+
+    assert source_of(config, "QBITTORRENT_PASS_FILE") == ("***", str(file))
+
+
 def test_docker_puts_secrets_into_one_folder() -> None:
     assert load.__defaults__ == (Path("/run/secrets"),)
 
