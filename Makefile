@@ -61,7 +61,7 @@ docs: $(VENV)/dev.stamp ## write the generated tables in README.md and docs/ ane
 soak: $(VENV)/dev.stamp ## a day of simulated time with faults, in minutes: does anything grow?
 	$(BIN)/python -m bench.soak $(ARGS)
 
-mutants: $(VENV)/dev.stamp ## do the tests notice small mistakes? Takes half an hour; ARGS="config --every 9"
+mutants: $(VENV)/dev.stamp ## do the tests notice small mistakes? Takes an hour; ARGS="config --every 9"
 	$(BIN)/python -m tests.mutants $(ARGS)
 	$(BIN)/python -m pytest tests/alerts/test_mutants.py
 

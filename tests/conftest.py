@@ -3,6 +3,7 @@
 import os
 import shutil
 import subprocess
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NoReturn
@@ -18,6 +19,18 @@ def missing_part(reason: str) -> NoReturn:
     if os.environ.get("CI") == "true":
         pytest.fail(f"CI must bring every part: {reason}")
     pytest.skip(reason)
+
+
+@pytest.fixture(scope="session")
+def show(request: pytest.FixtureRequest) -> Callable[[str], None]:
+    """Prints a figure into the log of CI, whether the test passes or not."""
+    capture = request.config.pluginmanager.getplugin("capturemanager")
+
+    def shown(text: str) -> None:
+        with capture.global_and_fixture_disabled():
+            print(f"\n{text}")  # noqa: T201  # its output is the product
+
+    return shown
 
 
 @pytest.fixture(scope="session", params=qbittorrent.VERSIONS)

@@ -4,6 +4,7 @@ A minute lasts a second here: the rules are the fast copy of alerts.yml. On a ma
 that, it is done again with two seconds.
 """
 
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -20,20 +21,14 @@ from tests.real.chain_faults import FAULTS
 
 @pytest.fixture(scope="module")
 def measured(
-    tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest
+    tmp_path_factory: pytest.TempPathFactory, show: Callable[[str], None]
 ) -> list[Measured]:
     """Every fault with what came of it; they all happen at the same time."""
     try:
         monitoring.promtool()
     except PartMissing as error:
         missing_part(f"no real Prometheus and Alertmanager: {error}")
-    capture = request.config.pluginmanager.getplugin("capturemanager")
-
-    def say(text: str) -> None:
-        with capture.global_and_fixture_disabled():
-            print(f"\n{text}")  # noqa: T201  # a figure for the log of CI
-
-    return measure(tmp_path_factory.mktemp("chain"), FAULTS, say)
+    return measure(tmp_path_factory.mktemp("chain"), FAULTS, show)
 
 
 @pytest.mark.parametrize("name", [fault.name for fault in (*FAULTS, WITHOUT_ANY)])

@@ -10,7 +10,7 @@ import os
 import subprocess
 import sys
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -54,7 +54,7 @@ def entry(number: int, port: int) -> dict[str, object]:
 
 
 @pytest.fixture(scope="module")
-def run(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Run]:
+def run(tmp_path_factory: pytest.TempPathFactory, show: Callable[[str], None]) -> Iterator[Run]:
     folder = tmp_path_factory.mktemp("many")
     command = [sys.executable, "-m", "tests.parts.many_servers"]
     with subprocess.Popen(
@@ -66,7 +66,9 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Run]:
         hang = json.dumps([address(number) for number in HANGING]).encode()
         with urllib.request.urlopen(f"http://127.0.0.1:{port}/control/hang", hang, timeout=30):
             pass
-        yield run_daemon(folder, port)
+        made = run_daemon(folder, port)
+        show(f"a thousand tunnels: {summary(made)}")
+        yield made
         servers.stdin.close()
 
 
@@ -91,13 +93,14 @@ def run_daemon(folder: Path, port: int) -> Run:
         check=False,
     )
     assert done.returncode == 0, done.stderr
-    figures = json.loads(done.stdout)
-    made = Run(figures, done.stderr)
-    late = lateness(made.tunnels(GOOD))
-    shown = {key: value for key, value in figures.items() if key != "tunnels"}
-    shown |= {"late": [late[len(late) * part // 100] for part in (50, 99)] + late[-1:]}
-    sys.stdout.write(f"{shown}\n")  # pytest shows it where a test fails
-    return made
+    return Run(json.loads(done.stdout), done.stderr)
+
+
+def summary(run: Run) -> dict[str, object]:
+    """The figures, and how late the cycles were whose servers answered, in seconds."""
+    late = lateness(run.tunnels(GOOD))
+    percentiles = {f"late_p{part}": round(late[len(late) * part // 100], 3) for part in (50, 99)}
+    return {key: value for key, value in run.figures.items() if key != "tunnels"} | percentiles
 
 
 def lateness(tunnels: list[dict[str, Any]]) -> list[float]:
