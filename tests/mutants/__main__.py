@@ -27,6 +27,7 @@ TESTS = {
     "decide_login": ["tests/unit/test_decide_login.py"],
     "decide_restart": ["tests/unit/test_decide_restart.py"],
     "config": ["tests/unit/test_config.py", "tests/unit/test_settings.py"],
+    "secret": ["tests/unit/test_config.py"],
     "values": ["tests/unit/test_config.py", "tests/unit/test_values.py"],
     "yaml_file": ["tests/unit/test_config.py"],
     "strict_yaml": ["tests/unit/test_config.py", "tests/unit/test_strict_yaml.py"],

@@ -296,6 +296,18 @@ def test_a_secret_file_that_changes_is_read_again(tmp_path: Path) -> None:
     assert secret.current() == Secret("after", file)
 
 
+def test_a_secret_that_was_read_again_is_not_in_the_configuration_as_python_shows_it(
+    tmp_path: Path,
+) -> None:
+    file = tmp_path / "pass"
+    file.write_text("first-fox")
+    config = load({**KEY, "QBITTORRENT_PASS_FILE": str(file)}, NOWHERE)
+    file.write_text("second-fox")
+
+    assert config.tunnels[0].qbittorrent.password.current().value == "second-fox"
+    assert "-fox" not in repr(config)
+
+
 def test_a_secret_whose_file_is_gone_keeps_its_value(tmp_path: Path) -> None:
     file = tmp_path / "qbittorrent_pass"
     file.write_text("before")
