@@ -80,6 +80,7 @@ COMMANDS: dict[str, Row] = {
     "qsticky config --check qsticky.yaml": Shows("qsticky.yaml: 1 tunnel, no mistakes"),
     "qsticky demo": Says("Initial status - Gluetun: ✓, qBit: ✓, Port: 45720"),
     "qsticky healthcheck": Shows("healthy: in_sync"),
+    "qsticky once": Shows("Initial status - Gluetun: ✓, qBit: ✓"),
     'eval "$(qsticky completion zsh)"': Instead(
         "qsticky completion zsh",
         "tests/unit/test_completion.py lets a zsh do it",
