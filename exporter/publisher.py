@@ -17,6 +17,7 @@ LEAST_PAUSE_SECONDS = 1.0
 MOST_PAUSE_SECONDS = 10.0
 WRITING_SHARE = 0.05
 """How much of the time may go into writing the file, where it is not written every time."""
+_ROUNDING_SECONDS = 0.5
 
 
 class Reader(Protocol):
@@ -106,7 +107,13 @@ def _must_survive_us(outcome: Outcome) -> bool:
     A VPN that we stopped must be started again, and a rejected login counts towards a ban.
     """
     stopped_vpn = outcome.vpn_note is not None and outcome.vpn_note.unfinished
-    login_failed = any(
-        done.operation is Operation.QBITTORRENT_LOGIN and done.reason for done in outcome.operations
-    )
-    return stopped_vpn or login_failed
+    return stopped_vpn or _tried_to_log_in(outcome)
+
+
+def _tried_to_log_in(outcome: Outcome) -> bool:
+    """Whether this very cycle tried a login that did not lead to a session."""
+    note = outcome.login_note
+    if note is None or not note.attempts_at:
+        return False
+    took = sum(done.seconds for done in outcome.operations)
+    return note.attempts_at[-1] > outcome.finished_at - took - _ROUNDING_SECONDS

@@ -11,7 +11,15 @@ import pytest
 from exporter.clock import Clock
 from exporter.health import StatusFile
 from exporter.log import logger, set_up
-from exporter.model import Operation, OperationResult, Outcome, Reason, SyncState, VpnNote
+from exporter.model import (
+    LoginNote,
+    Operation,
+    OperationResult,
+    Outcome,
+    Reason,
+    SyncState,
+    VpnNote,
+)
 from exporter.publisher import Publisher
 
 NOW = 1_800_000_000.0
@@ -170,10 +178,27 @@ def test_a_rejected_login_is_written_down_at_once(tmp_path: Path) -> None:
     made.write_every_time = False
     made.write()
 
-    rejected = OperationResult(Operation.QBITTORRENT_LOGIN, 0.05, Reason.AUTH)
-    made.publish(replace(OUTCOME, operations=(rejected,)))
+    rejected = OperationResult(Operation.QBITTORRENT_LOGIN, 2.0, Reason.AUTH)
+    note = LoginNote((OUTCOME.finished_at - 2.0,), 1, OUTCOME.finished_at + 300, Reason.AUTH, "")
+    made.publish(replace(OUTCOME, operations=(rejected,), login_note=note))
 
-    assert list(json.loads(path.read_text())["tunnels"]) == ["default"]
+    assert json.loads(path.read_text())["tunnels"]["default"]["login"]["rejections"] == 1
+
+
+def test_of_many_tunnels_a_login_of_before_and_one_not_reached_are_not_written_at_once(
+    tmp_path: Path,
+) -> None:
+    path = tmp_path / "status.json"
+    made = publisher(path, TurnedClock())
+    made.write_every_time = False
+    made.write()
+    refused = (OperationResult(Operation.QBITTORRENT_LOGIN, 0.01, Reason.CONNECTION),)
+    note = LoginNote((OUTCOME.finished_at - 60,), 1, OUTCOME.finished_at + 300, Reason.AUTH, "")
+
+    made.publish(replace(OUTCOME, operations=refused))
+    made.publish(replace(OUTCOME, operations=refused, login_note=note))
+
+    assert json.loads(path.read_text())["tunnels"] == {}
 
 
 def test_the_first_of_many_outcomes_is_written_at_once(tmp_path: Path) -> None:
