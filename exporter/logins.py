@@ -36,8 +36,8 @@ def fingerprint(credentials: Credentials, salt: str) -> str:
 
 
 def fits(credentials: Credentials, known: str) -> bool:
-    """Whether a fingerprint is that of these credentials."""
-    return fingerprint(credentials, known.partition(":")[0]) == known
+    """Whether a fingerprint is that of these credentials; an empty one is nobody's."""
+    return known != "" and fingerprint(credentials, known.partition(":")[0]) == known
 
 
 class Logins:

@@ -34,7 +34,7 @@ class Publisher:
         self._status_file = status_file
         self._readers: tuple[Reader, ...] = (*readers, status_file)
         self._clock = clock
-        self._clock_offset = clock.wall() - clock.monotonic()
+        self._clock_offset = clock.difference()
         self._write_error = ""
         self._next_write_at: float | None = None
         self._written_at = clock.monotonic() - MOST_PAUSE_SECONDS
@@ -67,7 +67,7 @@ class Publisher:
 
     def beat(self) -> None:
         """Write the file even while a cycle hangs, and notice a clock that was set."""
-        offset = self._clock.wall() - self._clock.monotonic()
+        offset = self._clock.difference()
         step = offset - self._clock_offset
         self._clock_offset = offset
         if abs(step) > CLOCK_STEP_SECONDS:

@@ -22,22 +22,14 @@ from exporter.model import (
     SyncState,
     VpnNote,
 )
+from tests import outcomes
+from tests.outcomes import NOW
 
 PAGE = Path(__file__).parents[2] / "docs" / "status-file.md"
-NOW = 1_800_000_000.0
 
-IN_SYNC = Outcome(
-    tunnel="default",
-    state=SyncState.IN_SYNC,
-    finished_at=NOW - 1,
-    interval_seconds=30,
-    forwarded_port=45720,
+IN_SYNC = replace(
+    outcomes.IN_SYNC,
     last_forwarded_port=45720,
-    listening_port=45720,
-    port_bound=True,
-    gluetun_up=True,
-    qbittorrent_up=True,
-    last_success_at=NOW - 1,
     last_port_change_at=NOW - 3600,
     operations=(OperationResult(Operation.GLUETUN_PORT, 0.01),),
 )
