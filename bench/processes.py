@@ -29,8 +29,8 @@ class Workplace:
             "HEALTH_FILE": str(self.folder / "status.json"),
             "WEB_LISTEN_ADDRESS": "127.0.0.1:0",
         }
-        code = "import exporter.cli, exporter.service, exporter.web, exporter.metrics"
-        self.run("-c", f"{code}, exporter.webserver, exporter.simulator")
+        code = "import exporter.cli, exporter.daemon.service, exporter.simulator.world"
+        self.run("-c", f"{code}, exporter.web.app, exporter.web.server, exporter.report.metrics")
 
     def __enter__(self) -> Self:
         return self

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from bench.figures import Figure, percentile
 from bench.processes import ROOT, Workplace
-from exporter.simulator import SimulatedGluetun
+from exporter.simulator.world import SimulatedGluetun
 from tests.parts.daemon import listens
 from tests.parts.debian import PartMissing
 from tests.parts.qbittorrent import RealQbittorrent, free_port

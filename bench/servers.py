@@ -16,7 +16,7 @@ import threading
 import time
 from collections.abc import Callable
 
-from exporter.simulator import Role, SimulatedGluetun, SimulatedQbittorrent, SimulatedServer
+from exporter.simulator.world import Role, SimulatedGluetun, SimulatedQbittorrent, SimulatedServer
 
 GLUETUN_KEY = "simulated-key"
 FORWARDED_PORT = 45_720

@@ -21,8 +21,8 @@ from dataclasses import astuple, dataclass, fields
 from pathlib import Path
 from typing import ParamSpec, TypeVar
 
-from exporter.simulator import Fault, RedirectAway, Status
-from exporter.webserver import WebServer
+from exporter.simulator.world import Fault, RedirectAway, Status
+from exporter.web.server import WebServer
 from tests.rig import Rig
 
 P = ParamSpec("P")

@@ -10,7 +10,7 @@ from bench.figures import TIMES, Figure, in_turn
 from bench.processes import ROOT, Child, Workplace
 
 IMPORTS = """
-import exporter.cli, exporter.config, exporter.log, exporter.service
+import exporter.cli, exporter.config.load, exporter.report.log, exporter.daemon.service
 import os
 os._exit(0)
 """

@@ -12,11 +12,12 @@ import threading
 import time
 from collections.abc import Callable
 
-from exporter import config, log
 from exporter.clock import Clock
+from exporter.config.load import load_config
+from exporter.daemon.publisher import Publisher
+from exporter.daemon.service import Service
 from exporter.model import Outcome
-from exporter.publisher import Publisher
-from exporter.service import Service
+from exporter.report import log
 
 
 class _Rounds:
@@ -61,7 +62,7 @@ class _Rounds:
 def main() -> None:
     """Run qSticky in the main thread and obey in another."""
     rounds = _Rounds()
-    settings = config.load(os.environ)
+    settings = load_config(os.environ)
     log.set_up("WARNING", "text", sys.stderr)
     service = Service(settings, Clock())
     rounds.ask = service._daemon.request_look

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from exporter.metrics import ROWS
 from exporter.model import ConnectionStatus, Operation, SyncState, VpnStatus
-from exporter.tally import BUCKETS, LOG_LEVELS, REASONS
+from exporter.report.metrics import ROWS
+from exporter.report.tally import BUCKETS, LOG_LEVELS, REASONS
 
 PAGE = Path(__file__).with_name("metrics.md")
 

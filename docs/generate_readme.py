@@ -6,7 +6,7 @@ from pathlib import Path
 
 from docs.generate_alerts import rules
 from docs.generate_settings import variables_table
-from exporter.metrics import ROWS
+from exporter.report.metrics import ROWS
 
 README = Path(__file__).parents[1] / "README.md"
 

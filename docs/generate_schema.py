@@ -10,9 +10,9 @@ import re
 from pathlib import Path
 from typing import Any
 
-from exporter.settings import SETTINGS, Kind, Setting
-from exporter.values import FALSE_WORDS, TRUE_WORDS
-from exporter.yaml_file import NAME_PATTERN
+from exporter.config.kinds import FALSE_WORDS, TRUE_WORDS
+from exporter.config.settings import SETTINGS, Kind, Setting
+from exporter.config.tunnels_file import NAME_PATTERN
 
 SCHEMA = Path(__file__).with_name("qsticky.schema.json")
 ADDRESS = "https://raw.githubusercontent.com/qsticky/qsticky/main/docs/qsticky.schema.json"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from exporter.settings import SETTINGS, Setting
+from exporter.config.settings import SETTINGS, Setting
 
 PAGE = Path(__file__).with_name("configuration.md")
 BEGIN, END = "<!-- generated: settings -->", "<!-- end of generated: settings -->"

@@ -13,7 +13,7 @@ from exporter import __version__
 from exporter.errors import QstickyError
 
 if TYPE_CHECKING:
-    from exporter.config import Config
+    from exporter.config.load import Config
 
 NOT_IN_SYNC = 3
 SHELLS = ("bash", "zsh")
@@ -95,7 +95,7 @@ def _parser() -> argparse.ArgumentParser:
 def run() -> int:
     """Run the daemon until it is stopped."""
     from exporter.clock import Clock
-    from exporter.service import Service
+    from exporter.daemon.service import Service
 
     service = Service(_configuration(), Clock(), load=_load)
     service.start()
@@ -110,7 +110,7 @@ def run() -> int:
 def once() -> int:
     """Run one cycle of each tunnel."""
     from exporter.clock import Clock
-    from exporter.service import run_once
+    from exporter.daemon.service import run_once
 
     return 0 if run_once(_configuration(), Clock()) else NOT_IN_SYNC
 
@@ -128,13 +128,13 @@ def check() -> int:
 
 
 def _load() -> Config:
-    from exporter import config as configuration
+    from exporter.config.load import load_config
 
-    return configuration.load(os.environ)
+    return load_config(os.environ)
 
 
 def _configuration() -> Config:
-    from exporter import log
+    from exporter.report import log
 
     settings = _load()
     log.set_up(settings.log_level, settings.log_format)
@@ -150,11 +150,11 @@ def healthcheck() -> int:
 
 def config(check: str | None = None) -> int:
     """Print the effective configuration, or check a file."""
-    from exporter import config as configuration
+    from exporter.config.load import load_config
 
     if check is not None:
         return check_file(check)
-    values = configuration.load(os.environ).values
+    values = load_config(os.environ).values
     width = max(len(value.name) for value in values)
     shown_width = max(len(value.shown) for value in values)
     for value in values:
@@ -164,9 +164,9 @@ def config(check: str | None = None) -> int:
 
 def check_file(file: str) -> int:
     """Check a YAML file with tunnels; what it leaves out comes from the environment."""
-    from exporter import config as configuration
+    from exporter.config.load import load_config
 
-    settings = configuration.load({**os.environ, "QSTICKY_CONFIG": file})
+    settings = load_config({**os.environ, "QSTICKY_CONFIG": file})
     for warning in settings.warnings:
         print(f"warning: {warning}")
     count = len(settings.tunnels)
@@ -176,7 +176,7 @@ def check_file(file: str) -> int:
 
 def demo() -> int:
     """Run the daemon against simulated servers."""
-    from exporter.demo import run_demo
+    from exporter.simulator.demo import run_demo
 
     run_demo()
     return 0

@@ -2,7 +2,6 @@
 
 from dataclasses import replace
 
-from exporter.board import StatusBoard
 from exporter.model import (
     ConnectionStatus,
     Event,
@@ -15,6 +14,7 @@ from exporter.model import (
     SyncState,
     VpnStatus,
 )
+from exporter.report.board import StatusBoard
 
 NOW = 1_800_000_000.0
 """2027-01-15 08:00:00 UTC."""

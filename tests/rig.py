@@ -10,18 +10,18 @@ from concurrent.futures import Executor
 from pathlib import Path
 from typing import Any, Self
 
-from exporter import config
-from exporter.board import StatusBoard
-from exporter.daemon import Daemon
+from exporter.config.load import load_config
+from exporter.daemon.loop import Daemon
+from exporter.daemon.publisher import Publisher
 from exporter.errors import StatusFileError
-from exporter.health import StatusFile, remembered
-from exporter.log import LogReader, logger, set_up
-from exporter.metrics import LogCounter, Metrics
 from exporter.model import Outcome, SyncState
-from exporter.publisher import Publisher
-from exporter.simulator import Role, SimulatedGluetun, SimulatedQbittorrent
-from exporter.tunnel import Tunnel
-from exporter.web import WebApp
+from exporter.report.board import StatusBoard
+from exporter.report.log import LogReader, logger, set_up
+from exporter.report.metrics import LogCounter, Metrics
+from exporter.report.status_file import StatusFile, remembered
+from exporter.simulator.world import Role, SimulatedGluetun, SimulatedQbittorrent
+from exporter.tunnel.tunnel import Tunnel
+from exporter.web.app import WebApp
 from tests.fakes import FakeClock, InlineExecutor
 
 FIRST_PORT = 45720
@@ -96,7 +96,7 @@ class Rig:
         """Start qSticky, for the first time or after it was killed."""
         if self.recorder.outcomes:
             self._close_tunnel()
-        settings = config.load(self.environ)
+        settings = load_config(self.environ)
         set_up(settings.log_level, settings.log_format, self.log)
         for warning in settings.warnings:
             logger.warning("%s", warning)

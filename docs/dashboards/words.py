@@ -10,7 +10,7 @@ from enum import StrEnum
 from typing import Any
 
 from exporter.model import ConnectionStatus, SyncState, VpnStatus
-from exporter.page_words import CONNECTION, STUCK, VPN, WORDS, Tone
+from exporter.web.words import CONNECTION, STUCK, VPN, WORDS, Tone
 
 Json = dict[str, Any]
 

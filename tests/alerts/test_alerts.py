@@ -9,8 +9,8 @@ import yaml
 from prometheus_client.exposition import generate_latest
 
 from docs import generate_alerts
-from exporter.metrics import Metrics
 from exporter.model import Outcome, SyncState
+from exporter.report.metrics import Metrics
 from tests.alerts.cases import CASES
 from tests.alerts.story import promtool_files
 from tests.parts import monitoring

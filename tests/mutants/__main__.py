@@ -23,15 +23,15 @@ from tests.mutants.mutator import Mutant, mutants
 ROOT = Path(__file__).parent.parent.parent
 PAGE = ROOT / "docs" / "mutants.md"
 TESTS = {
-    "decide": ["tests/unit/test_decide.py"],
-    "decide_login": ["tests/unit/test_decide_login.py"],
-    "decide_restart": ["tests/unit/test_decide_restart.py"],
-    "config": ["tests/unit/test_config.py", "tests/unit/test_settings.py"],
-    "secret": ["tests/unit/test_config.py"],
-    "values": ["tests/unit/test_config.py", "tests/unit/test_values.py"],
-    "yaml_file": ["tests/unit/test_config.py"],
-    "strict_yaml": ["tests/unit/test_config.py", "tests/unit/test_strict_yaml.py"],
-    "health": ["tests/unit/test_health.py"],
+    "tunnel.decide": ["tests/unit/test_decide.py"],
+    "servers.decide_login": ["tests/unit/test_decide_login.py"],
+    "tunnel.decide_restart": ["tests/unit/test_decide_restart.py"],
+    "config.load": ["tests/unit/test_config.py", "tests/unit/test_settings.py"],
+    "config.secret": ["tests/unit/test_config.py"],
+    "config.kinds": ["tests/unit/test_config.py", "tests/unit/test_values.py"],
+    "config.tunnels_file": ["tests/unit/test_config.py"],
+    "config.strict_yaml": ["tests/unit/test_config.py", "tests/unit/test_strict_yaml.py"],
+    "report.status_file": ["tests/unit/test_health.py"],
     "healthcheck": ["tests/unit/test_health.py", "tests/unit/test_config.py"],
 }
 SLOW = "test_never_sets_a_port_that_gluetun_does_not_report_now"
@@ -58,6 +58,11 @@ class Planted(importlib.abc.MetaPathFinder, importlib.abc.Loader):
         exec(compile(self.tree, str(self.path), "exec"), module.__dict__)
 
 
+def source_of(name: str) -> Path:
+    """Where a module is, such as `tunnel.decide`."""
+    return ROOT / "exporter" / f"{name.replace('.', '/')}.py"
+
+
 def survives(name: str, mutant: Mutant) -> bool:
     """Whether all tests pass although the module has a mistake; in a process of its own."""
     child = os.fork()
@@ -67,7 +72,7 @@ def survives(name: str, mutant: Mutant) -> bool:
         silence = os.open(os.devnull, os.O_WRONLY)
         os.dup2(silence, 1)
         os.dup2(silence, 2)
-        path = ROOT / "exporter" / f"{name}.py"
+        path = source_of(name)
         sys.meta_path.insert(0, Planted(f"exporter.{name}", path, mutant.tree))
         run = ["-x", "-q", "-p", "no:cacheprovider", *TESTS[name]]
         passed = pytest.main([*run, "-k", f"not {SLOW}"]) == pytest.ExitCode.OK
@@ -95,7 +100,7 @@ def main() -> int:
     explained = PAGE.read_text(encoding="utf-8")
     unexplained = 0
     for name in options.modules:
-        source = (ROOT / "exporter" / f"{name}.py").read_text(encoding="utf-8")
+        source = source_of(name).read_text(encoding="utf-8")
         if not survives(name, Mutant("none", ast.parse(source))):
             say(f"{name}: its tests fail without any mutant")
             return 1

@@ -12,7 +12,7 @@ from typing import Any, Self
 
 import yaml
 
-from exporter.simulator import Role, SimulatedGluetun, SimulatedQbittorrent
+from exporter.simulator.world import Role, SimulatedGluetun, SimulatedQbittorrent
 from tests.parts.daemon import ROOT, QstickyProcess
 from tests.parts.fast_alerts import MINUTE, faster
 from tests.parts.monitoring import RealAlertmanager, RealPrometheus, WebhookReceiver, wait_until

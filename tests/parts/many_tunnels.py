@@ -18,11 +18,13 @@ from pathlib import Path
 from typing import Any, ClassVar
 from unittest import mock
 
-from exporter import config, log, service
 from exporter.clock import Clock
-from exporter.daemon import START_EVERY_SECONDS
+from exporter.config.load import load_config
+from exporter.daemon import service
+from exporter.daemon.loop import START_EVERY_SECONDS
 from exporter.model import Outcome
-from exporter.tunnel import Tunnel
+from exporter.report import log
+from exporter.tunnel.tunnel import Tunnel
 
 RELOAD_AT = 0.75
 """When the whole file is read again, as a part of the run."""
@@ -74,11 +76,11 @@ def processor_share() -> float:
 
 def main(seconds: float) -> dict[str, Any]:
     """Run, and tell what happened."""
-    settings = config.load(os.environ)
+    settings = load_config(os.environ)
     log.set_up("ERROR", "text", sys.stderr)
     before = resident_bytes()
     with mock.patch.object(service, "Tunnel", TimedTunnel):
-        running = service.Service(settings, Clock(), functools.partial(config.load, os.environ))
+        running = service.Service(settings, Clock(), functools.partial(load_config, os.environ))
     names = [tunnel.name for tunnel in settings.tunnels]
     pause = min(START_EVERY_SECONDS, settings.interval_seconds / len(names))
     began = TimedTunnel.started_at = time.monotonic()

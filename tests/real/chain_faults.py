@@ -4,8 +4,8 @@ import itertools
 import signal
 from functools import partial
 
-from exporter.simulator import Fault as ServerFault
-from exporter.simulator import Role, Status
+from exporter.simulator.world import Fault as ServerFault
+from exporter.simulator.world import Role, Status
 from tests.parts.chain import API_KEY, Fault, Stand
 from tests.parts.daemon import wait_until
 

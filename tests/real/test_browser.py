@@ -14,10 +14,10 @@ import pytest
 from playwright.sync_api import Browser, ConsoleMessage, Page, ViewportSize, sync_playwright
 from prometheus_client import CollectorRegistry
 
-from exporter.board import StatusBoard
 from exporter.model import SyncState
-from exporter.web import WebApp
-from exporter.webserver import WebServer
+from exporter.report.board import StatusBoard
+from exporter.web.app import WebApp
+from exporter.web.server import WebServer
 from tests.conftest import missing_part
 from tests.outcomes import IN_SYNC, NOW, OUTCOMES, board_of, board_of_many
 from tests.parts.debian import REPOSITORY

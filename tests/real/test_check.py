@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from exporter.simulator import SimulatedGluetun
+from exporter.simulator.world import SimulatedGluetun
 from tests.parts.daemon import QstickyProcess
 from tests.parts.proxy import Proxy
 from tests.parts.qbittorrent import RealQbittorrent, free_port

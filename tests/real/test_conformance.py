@@ -17,7 +17,7 @@ from urllib.parse import urlencode
 
 import pytest
 
-from exporter.simulator import SimulatedQbittorrent, Version
+from exporter.simulator.world import SimulatedQbittorrent, Version
 from tests.conftest import Certificate
 from tests.parts.qbittorrent import RealQbittorrent, Seed, free_port, loopback_addresses
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from exporter.simulator import Fault, Role, SimulatedGluetun
+from exporter.simulator.world import Fault, Role, SimulatedGluetun
 from tests.conftest import missing_part
 from tests.parts.daemon import QstickyProcess, listens, wait_until
 from tests.parts.qbittorrent import RealQbittorrent, free_port

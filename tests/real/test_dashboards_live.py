@@ -14,7 +14,6 @@ from wsgiref.simple_server import WSGIRequestHandler, make_server
 import pytest
 from prometheus_client import make_wsgi_app
 
-from exporter.metrics import Metrics
 from exporter.model import (
     Event,
     EventKind,
@@ -25,6 +24,7 @@ from exporter.model import (
     Reason,
     SyncState,
 )
+from exporter.report.metrics import Metrics
 from tests.outcomes import OUTCOMES
 from tests.parts import monitoring
 from tests.parts.monitoring import RealPrometheus, Series, wait_until

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from exporter.simulator import Role, SimulatedGluetun, SimulatedQbittorrent
+from exporter.simulator.world import Role, SimulatedGluetun, SimulatedQbittorrent
 from tests.conftest import missing_part
 from tests.parts import debian, documentation, monitoring
 from tests.parts.daemon import ROOT, QstickyProcess, wait_until

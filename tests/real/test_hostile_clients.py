@@ -19,7 +19,7 @@ from pathlib import Path
 
 import pytest
 
-from exporter import webserver
+from exporter.web import server as webserver
 from tests.parts.debian import REPOSITORY
 
 HANG_SECONDS = 5
@@ -30,8 +30,8 @@ ROOM_BYTES = 48_000_000
 SERVER = """
 import logging, sys
 from prometheus_client import CollectorRegistry, Gauge, ProcessCollector
-from exporter.web import WebApp
-from exporter.webserver import WebServer
+from exporter.web.app import WebApp
+from exporter.web.server import WebServer
 from tests.outcomes import board_of_many
 
 logging.basicConfig(level=logging.DEBUG)

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 import exporter
-from exporter.simulator import Role, SimulatedGluetun, SimulatedQbittorrent
+from exporter.simulator.world import Role, SimulatedGluetun, SimulatedQbittorrent
 from tests.parts import image
 
 IMAGE = image.UNDER_TEST
@@ -24,7 +24,7 @@ OLD_HEALTH_CHECK = (
 
 # prints each loaded module whose byte code is not in the image
 PRINT_UNCOMPILED = """
-import os, sys, exporter.cli, exporter.daemon, exporter.tunnel
+import os, sys, exporter.cli, exporter.daemon.loop, exporter.tunnel.tunnel
 cached = {name: getattr(module, "__cached__", None) for name, module in sys.modules.items()}
 print([name for name, place in cached.items() if place and not os.path.exists(place)])
 """

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 import yaml
 
-from exporter.simulator import Generation, Role, SimulatedGluetun, SimulatedQbittorrent
+from exporter.simulator.world import Generation, Role, SimulatedGluetun, SimulatedQbittorrent
 from tests.conftest import missing_part
 from tests.parts import debian, image
 from tests.parts.confined import Confinement

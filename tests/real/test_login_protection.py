@@ -13,11 +13,11 @@ from pathlib import Path
 
 import pytest
 
-from exporter import config
-from exporter.health import StatusFile, remembered
+from exporter.config.load import load_config
 from exporter.model import Outcome, Reason, SyncState
-from exporter.simulator import SimulatedGluetun
-from exporter.tunnel import Tunnel
+from exporter.report.status_file import StatusFile, remembered
+from exporter.simulator.world import SimulatedGluetun
+from exporter.tunnel.tunnel import Tunnel
 from tests.fakes import FakeClock
 from tests.parts.daemon import QstickyProcess, wait_until
 from tests.parts.proxy import LOGIN, CutOff, Page, Proxy
@@ -46,7 +46,7 @@ class Rig:
         if hasattr(self, "tunnel"):
             self.tunnel.close()
         note = remembered(self.file.path).get("default")
-        settings = config.load(self.environ() | more)
+        settings = load_config(self.environ() | more)
         self.tunnel = Tunnel(settings.tunnels[0], self.clock, note)
         return self.tunnel
 

@@ -6,11 +6,11 @@ from pathlib import Path
 
 import pytest
 
-from exporter import config
 from exporter.clock import Clock
+from exporter.config.load import load_config
 from exporter.model import EventKind, Outcome, Reason, SyncState
-from exporter.simulator import SimulatedGluetun
-from exporter.tunnel import Tunnel
+from exporter.simulator.world import SimulatedGluetun
+from exporter.tunnel.tunnel import Tunnel
 from tests.conftest import Certificate
 from tests.parts.daemon import listens
 from tests.parts.qbittorrent import RealQbittorrent, Seed, free_port
@@ -34,7 +34,7 @@ def tunnel_to(gluetun: SimulatedGluetun, qbittorrent: RealQbittorrent, **more: s
         "QBITTORRENT_USER": qbittorrent.username,
         "QBITTORRENT_PASS": qbittorrent.password,
     }
-    return Tunnel(config.load(environ | more).tunnels[0], Clock())
+    return Tunnel(load_config(environ | more).tunnels[0], Clock())
 
 
 def assert_bound(outcome: Outcome, port: int) -> None:

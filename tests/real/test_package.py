@@ -17,7 +17,7 @@ from markdown_it import MarkdownIt
 from trove_classifiers import classifiers
 
 from exporter import HOME, __version__
-from exporter.simulator import World
+from exporter.simulator.world import World
 from tests.conftest import missing_part
 from tests.parts.daemon import ROOT
 

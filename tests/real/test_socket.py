@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from exporter import config
+from exporter.config.load import load_config
 from exporter.model import EventKind, Outcome, Reason, SyncState
-from exporter.simulator import SimulatedGluetun
-from exporter.tunnel import Tunnel
+from exporter.simulator.world import SimulatedGluetun
+from exporter.tunnel.tunnel import Tunnel
 from tests.conftest import missing_part
 from tests.fakes import FakeClock
 from tests.parts import namespace
@@ -45,7 +45,7 @@ class Rig:
             "QBITTORRENT_PORT": str(self.proxy.port),
             "QBITTORRENT_PASS": self.qbittorrent.password,
         }
-        self.tunnel = Tunnel(config.load(environ | more).tunnels[0], self.clock)
+        self.tunnel = Tunnel(load_config(environ | more).tunnels[0], self.clock)
 
     @contextlib.contextmanager
     def running(self) -> Iterator["Rig"]:

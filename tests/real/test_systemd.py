@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from exporter.config import load
-from exporter.settings import SETTINGS
+from exporter.config.load import load_config
+from exporter.config.settings import SETTINGS
 from tests.conftest import missing_part
 from tests.parts import debian
 from tests.parts.daemon import ROOT
@@ -96,7 +96,7 @@ def test_qsticky_finds_the_secrets_that_systemd_hands_over(tmp_path: Path) -> No
     lines = [line.replace("%d", str(tmp_path)) for line in service["Environment"]]
     environ = dict(line.split("=", 1) for line in lines)
 
-    [tunnel] = load(environ, tmp_path / "no secrets of Docker").tunnels
+    [tunnel] = load_config(environ, tmp_path / "no secrets of Docker").tunnels
 
     assert tunnel.gluetun.apikey.value == "the gluetun_apikey"
     assert tunnel.qbittorrent.password.value == "the qbittorrent_pass"
@@ -117,6 +117,6 @@ def test_it_keeps_its_status_over_restarts_in_a_folder_of_its_own() -> None:
     service = settings("Service")
     assert service["StateDirectory"] == ["qsticky"]
     assert service["DynamicUser"] == ["yes"]
-    config = load({"STATE_DIRECTORY": "/var/lib/qsticky"})
+    config = load_config({"STATE_DIRECTORY": "/var/lib/qsticky"})
     assert str(config.health_file) == "/var/lib/qsticky/status.json"
     assert "`/var/lib/qsticky`" in PAGE.read_text()

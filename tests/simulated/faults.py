@@ -18,9 +18,9 @@ from typing import Any
 import pytest
 import trustme
 
-from exporter import health
 from exporter.model import Operation, Outcome
-from exporter.simulator import AnyFault, Fault, RedirectAway, SimulatedServer, Status
+from exporter.report import status_file as health
+from exporter.simulator.world import AnyFault, Fault, RedirectAway, SimulatedServer, Status
 from tests.rig import Rig
 
 ELSEWHERE = "http://127.0.0.1:9/"

@@ -21,8 +21,7 @@ from hypothesis.stateful import (
 )
 
 from exporter.model import NO_PORT, Operation, Outcome, SyncState
-from exporter.page_words import WORDS
-from exporter.simulator import (
+from exporter.simulator.world import (
     VERSIONS,
     AnyFault,
     Fault,
@@ -33,6 +32,7 @@ from exporter.simulator import (
     Status,
     Version,
 )
+from exporter.web.words import WORDS
 from tests.fakes import FakeClock
 from tests.rig import GLUETUN_KEY, Rig
 

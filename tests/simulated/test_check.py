@@ -11,17 +11,22 @@ from pathlib import Path
 
 import pytest
 
-from exporter import config
-from exporter.check import run_check
-from exporter.check_memory import Line
+from exporter.check import Line, run_check
 from exporter.cli import main
+from exporter.config.load import load_config
+from exporter.daemon.service import Service, run_once
 from exporter.errors import StatusFileError
-from exporter.health import StatusFile
 from exporter.healthcheck import judge
 from exporter.model import Remembered
-from exporter.service import Service, run_once
-from exporter.simulator import Generation, Role, SimulatedGluetun, SimulatedQbittorrent, Status
-from exporter.tunnel import Tunnel
+from exporter.report.status_file import StatusFile
+from exporter.simulator.world import (
+    Generation,
+    Role,
+    SimulatedGluetun,
+    SimulatedQbittorrent,
+    Status,
+)
+from exporter.tunnel.tunnel import Tunnel
 from tests.fakes import FakeClock
 
 KEY = "simulated-key"
@@ -52,7 +57,7 @@ class Bench:
 
     def check(self, **more: str) -> list[Line]:
         self.environ |= more
-        return list(run_check(config.load(self.environ), self.clock))
+        return list(run_check(load_config(self.environ), self.clock))
 
     def fault(self, **more: str) -> Line:
         """The one thing that is wrong."""
@@ -67,7 +72,7 @@ class Bench:
     def daemon_writes(self) -> Tunnel:
         """A running daemon has just finished a cycle."""
         self.clock.set_wall(time.time())
-        settings = config.load(self.environ)
+        settings = load_config(self.environ)
         tunnel = Tunnel(settings.tunnels[0], self.clock)
         file = StatusFile(self.path, "2.0.0", self.clock.wall(), 30.0)
         file.publish(tunnel.cycle())
@@ -253,7 +258,7 @@ def test_however_often_it_is_run_it_never_brings_a_ban(bench: Bench) -> None:
 
 def test_the_daemon_knows_of_a_login_that_check_was_refused(bench: Bench) -> None:
     bench.fault(QBITTORRENT_PASS="wrong")
-    settings = config.load(bench.environ | {"WEB_LISTEN_ADDRESS": ""})
+    settings = load_config(bench.environ | {"WEB_LISTEN_ADDRESS": ""})
     service = Service(settings, bench.clock)
     remembered = service._status_file.remembered("default") or Remembered()
     assert remembered.login_note is not None
@@ -323,7 +328,7 @@ def test_what_a_running_daemon_says_of_qbittorrent_has_its_own_fix(bench: Bench)
 
 def test_after_once_nobody_speaks_of_a_running_daemon(bench: Bench) -> None:
     bench.clock.set_wall(time.time())
-    assert run_once(config.load(bench.environ), bench.clock)
+    assert run_once(load_config(bench.environ), bench.clock)
     lines = [str(line) for line in bench.check()]
     assert "✓ qBittorrent accepts the password of admin" in lines
     assert "running qsticky" not in "\n".join(lines)
@@ -332,10 +337,10 @@ def test_after_once_nobody_speaks_of_a_running_daemon(bench: Bench) -> None:
 
 def test_once_beside_a_running_daemon_does_not_hide_it(bench: Bench) -> None:
     bench.daemon_writes().close()
-    assert run_once(config.load(bench.environ), bench.clock)
+    assert run_once(load_config(bench.environ), bench.clock)
     assert "✓ The running qsticky is logged in to qBittorrent" in map(str, bench.check())
     bench.clock.now += 600  # the daemon was killed meanwhile
-    assert run_once(config.load(bench.environ), bench.clock)
+    assert run_once(load_config(bench.environ), bench.clock)
     bench.clock.now -= 600
     assert "✓ qBittorrent accepts the password of admin" in map(str, bench.check())
 
@@ -397,7 +402,7 @@ def test_a_taken_web_port(bench: Bench) -> None:
 
 
 def test_a_web_port_that_qsticky_itself_has(bench: Bench) -> None:
-    settings = config.load(bench.environ)
+    settings = load_config(bench.environ)
     service = Service(settings, bench.clock)
     service._start_web()
     tunnel = bench.daemon_writes()
@@ -442,9 +447,9 @@ def test_once_logs_in_only_where_it_can_remember_a_rejection(bench: Bench, tmp_p
     bench.environ["HEALTH_FILE"] = str(tmp_path / "file" / "status.json")
     bench.environ["QBITTORRENT_PASS"] = "wrong"
     with pytest.raises(StatusFileError):
-        run_once(config.load(bench.environ), bench.clock)
+        run_once(load_config(bench.environ), bench.clock)
     assert bench.qbittorrent.login_attempts == []
     bench.environ["HEALTH_FILE"] = str(bench.path)
     for _ in range(10):
-        assert not run_once(config.load(bench.environ), bench.clock)
+        assert not run_once(load_config(bench.environ), bench.clock)
     assert len(bench.qbittorrent.login_attempts) == 1

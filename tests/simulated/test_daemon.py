@@ -11,14 +11,14 @@ from typing import ParamSpec, TypeVar
 
 import pytest
 
-from exporter import config
-from exporter.daemon import Daemon
-from exporter.health import StatusFile
+from exporter.config.load import load_config
+from exporter.daemon.loop import Daemon
+from exporter.daemon.publisher import Publisher
+from exporter.daemon.scheduler import SteadyScheduler
 from exporter.model import Operation, OperationResult, Outcome, SyncState
-from exporter.publisher import Publisher
-from exporter.scheduler import SteadyScheduler
-from exporter.simulator import Role, SimulatedGluetun, SimulatedQbittorrent
-from exporter.tunnel import Tunnel
+from exporter.report.status_file import StatusFile
+from exporter.simulator.world import Role, SimulatedGluetun, SimulatedQbittorrent
+from exporter.tunnel.tunnel import Tunnel
 from tests.fakes import FakeClock, InlineExecutor
 
 P = ParamSpec("P")
@@ -72,7 +72,7 @@ class Rig:
             "QBITTORRENT_PASS": self.qbittorrent.password,
             "REQUEST_TIMEOUT": "0.4",
         }
-        self.tunnel = Tunnel(config.load(environ).tunnels[0], self.clock)
+        self.tunnel = Tunnel(load_config(environ).tunnels[0], self.clock)
         status_file = StatusFile(self.path, "2.0.0", self.clock.wall(), 30.0)
         publisher = Publisher(status_file, [self.recorder], self.clock)
         self.daemon = Daemon([self.tunnel], 30.0, publisher, self.clock, InlineExecutor())
@@ -251,7 +251,7 @@ class StubTunnel(Tunnel):
     """A tunnel that is always in sync."""
 
     def __init__(self, name: str, clock: FakeClock) -> None:
-        [one] = config.load({"GLUETUN_AUTH_TYPE": "none"}).tunnels
+        [one] = load_config({"GLUETUN_AUTH_TYPE": "none"}).tunnels
         super().__init__(dataclasses.replace(one, name=name), clock)
         self.closed = False
         self.pause = 30.0

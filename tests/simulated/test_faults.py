@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from docs import generate_faults
-from exporter.log import logger
-from exporter.simulator import (
+from exporter.report.log import logger
+from exporter.simulator.world import (
     AnyFault,
     Fault,
     RedirectAway,

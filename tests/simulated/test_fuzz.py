@@ -16,20 +16,19 @@ import yaml
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from exporter import config
-from exporter.config import GluetunConfig, QbittorrentConfig, Server
+from exporter.config.load import GluetunConfig, QbittorrentConfig, Server, load_config
+from exporter.config.secret import Secret
+from exporter.config.settings import SETTINGS
+from exporter.config.tunnels_file import read_tunnels
 from exporter.errors import ConfigError, ServerError, StatusFileError
-from exporter.gluetun import Gluetun
-from exporter.health import remembered
 from exporter.healthcheck import _parsed, judge
 from exporter.model import HIGHEST_PORT, LOWEST_PORT, NO_PORT, BindResult, SyncState
-from exporter.page_words import WORDS
-from exporter.qbittorrent import Listening, Qbittorrent
-from exporter.secret import Secret
-from exporter.settings import SETTINGS
-from exporter.simulated_server import Answer, Request, SimulatedServer
-from exporter.webserver import WebServer
-from exporter.yaml_file import read_tunnels
+from exporter.report.status_file import remembered
+from exporter.servers.gluetun import Gluetun
+from exporter.servers.qbittorrent import Listening, Qbittorrent
+from exporter.simulator.server import Answer, Request, SimulatedServer
+from exporter.web.server import WebServer
+from exporter.web.words import WORDS
 from tests.outcomes import IN_SYNC, NOW
 from tests.rig import Rig
 
@@ -295,7 +294,7 @@ def test_any_yaml_file_is_a_configuration_or_a_list_of_mistakes(
     entries, mistakes = read_tunnels(file)
     assert entries or mistakes
     with contextlib.suppress(ConfigError):
-        assert config.load({"QSTICKY_CONFIG": str(file)}, folder).tunnels
+        assert load_config({"QSTICKY_CONFIG": str(file)}, folder).tunnels
 
 
 @FUZZ
@@ -316,7 +315,7 @@ def test_any_environment_is_a_configuration_or_a_list_of_mistakes(
     folder: Path, environ: dict[str, str]
 ) -> None:
     with contextlib.suppress(ConfigError):
-        made = config.load(environ, folder)
+        made = load_config(environ, folder)
         assert 1 <= made.interval_seconds <= 3600
         assert 1 <= made.tunnels[0].gluetun.server.port <= 65535
 

@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
-from exporter.logins import fits
 from exporter.model import Reason, SyncState
-from exporter.simulator import SimulatedQbittorrent, Status
+from exporter.servers.logins import fits
+from exporter.simulator.world import SimulatedQbittorrent, Status
 from tests.fakes import FakeClock
 from tests.rig import Rig
 

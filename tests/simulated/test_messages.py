@@ -8,12 +8,14 @@ from pathlib import Path
 
 import pytest
 
-from exporter import config, errors, log
-from exporter.health import StatusFile
-from exporter.log import LogReader, logger
+from exporter import errors
+from exporter.config.load import load_config
+from exporter.daemon.publisher import Publisher
 from exporter.model import Outcome, Remembered
-from exporter.publisher import Publisher
-from exporter.simulator import (
+from exporter.report import log
+from exporter.report.log import LogReader, logger
+from exporter.report.status_file import StatusFile
+from exporter.simulator.world import (
     Fault,
     RedirectAway,
     Role,
@@ -21,7 +23,7 @@ from exporter.simulator import (
     SimulatedQbittorrent,
     Status,
 )
-from exporter.tunnel import Tunnel
+from exporter.tunnel.tunnel import Tunnel
 from tests.conftest import Certificate
 from tests.fakes import FakeClock
 
@@ -57,7 +59,7 @@ class Bench:
 
     def run(self, *pauses: float, **more: str) -> None:
         """Look once, and after each pause again."""
-        settings = config.load(self.environ | more)
+        settings = load_config(self.environ | more)
         remembered = Remembered(login_note=self.outcome.login_note) if self.outcome else None
         tunnel = Tunnel(settings.tunnels[0], self.clock, remembered)
         file = StatusFile(settings.health_file, "2.0.0", self.clock.wall(), 30.0)
@@ -248,7 +250,7 @@ def _occupied(bench: Bench) -> None:
 
 def _drifted(bench: Bench) -> None:
     bench.run()
-    tunnel = Tunnel(config.load(bench.environ).tunnels[0], bench.clock)
+    tunnel = Tunnel(load_config(bench.environ).tunnels[0], bench.clock)
     for port in (45720, 6881):
         bench.qbittorrent.listening_port = port
         LogReader(several_tunnels=False).publish(tunnel.cycle())

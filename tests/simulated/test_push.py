@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from exporter.simulator import Role, SimulatedGluetun, SimulatedQbittorrent
+from exporter.simulator.world import Role, SimulatedGluetun, SimulatedQbittorrent
 from tests.parts.daemon import QstickyProcess, wait_until
 from tests.parts.qbittorrent import free_port
 

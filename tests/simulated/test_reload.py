@@ -12,7 +12,7 @@ from typing import Self
 
 import pytest
 
-from exporter.simulator import Fault, Role, SimulatedGluetun, SimulatedQbittorrent
+from exporter.simulator.world import Fault, Role, SimulatedGluetun, SimulatedQbittorrent
 from tests.parts.daemon import QstickyProcess, wait_until
 
 

@@ -6,11 +6,11 @@ from pathlib import Path
 
 import pytest
 
-from exporter import config
-from exporter.health import StatusFile, remembered
+from exporter.config.load import load_config
 from exporter.model import Operation, Outcome, Reason, Remembered, SyncState
-from exporter.simulator import Fault, Role, SimulatedGluetun, SimulatedQbittorrent, Status
-from exporter.tunnel import Tunnel
+from exporter.report.status_file import StatusFile, remembered
+from exporter.simulator.world import Fault, Role, SimulatedGluetun, SimulatedQbittorrent, Status
+from exporter.tunnel.tunnel import Tunnel
 from tests.fakes import FakeClock
 
 KEY = "simulated-key"
@@ -44,7 +44,7 @@ class Bench:
     def new_tunnel(self, **more: str) -> Tunnel:
         """As after a restart of ours: it knows what status.json knows."""
         note = remembered(self.file.path).get("default", Remembered())
-        self.tunnel = Tunnel(config.load(self.environ | more).tunnels[0], self.clock, note)
+        self.tunnel = Tunnel(load_config(self.environ | more).tunnels[0], self.clock, note)
         return self.tunnel
 
     def cycle(self) -> Outcome:

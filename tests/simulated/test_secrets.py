@@ -10,11 +10,13 @@ from pathlib import Path
 
 import pytest
 
-from exporter import cli, config, health
+from exporter import cli
+from exporter.config.load import load_config
 from exporter.errors import ConfigError, QstickyError, ServerError
-from exporter.health import remembered
 from exporter.healthcheck import judge
-from exporter.simulator import Fault, Role, SimulatedGluetun, SimulatedQbittorrent, Status
+from exporter.report import status_file as health
+from exporter.report.status_file import remembered
+from exporter.simulator.world import Fault, Role, SimulatedGluetun, SimulatedQbittorrent, Status
 from tests.fakes import FakeClock
 from tests.rig import Rig
 from tests.simulated.faults import ANSWERS
@@ -236,7 +238,7 @@ def test_a_mistake_in_the_configuration_is_told_without_the_secret(
         file.write_text(environ["QSTICKY_CONFIG"])
         environ["QSTICKY_CONFIG"] = str(file)
     with pytest.raises(ConfigError) as caught:
-        config.load(environ, tmp_path)
+        load_config(environ, tmp_path)
     told = [str(caught.value), repr(caught.value), *traceback.format_exception(caught.value)]
     assert_clean("\n".join(told), where="the mistakes")
 

@@ -11,9 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from exporter import config
-from exporter.log import logger, set_up
-from exporter.service import Service
+from exporter.config.load import load_config
+from exporter.daemon.service import Service
+from exporter.report.log import logger, set_up
 from tests.fakes import FakeClock
 
 
@@ -27,7 +27,7 @@ def _log() -> Iterator[None]:
 def make_service(folder: Path, web_address: str, clock: FakeClock | None = None) -> Service:
     set_up("DEBUG", "text", io.StringIO())  # pytest's handlers, which keep all lines, are gone then
     environ = {"HEALTH_FILE": str(folder / "status.json"), "WEB_LISTEN_ADDRESS": web_address}
-    return Service(config.load(environ, folder), clock or FakeClock())
+    return Service(load_config(environ, folder), clock or FakeClock())
 
 
 def lines_kept() -> int:

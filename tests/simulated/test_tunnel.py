@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from exporter import config
+from exporter.config.load import load_config
 from exporter.model import (
     ConnectionStatus,
     EventKind,
@@ -18,7 +18,7 @@ from exporter.model import (
     SyncState,
     VpnStatus,
 )
-from exporter.simulator import (
+from exporter.simulator.world import (
     VERSIONS,
     Fault,
     Generation,
@@ -29,7 +29,7 @@ from exporter.simulator import (
     Status,
     Version,
 )
-from exporter.tunnel import Tunnel
+from exporter.tunnel.tunnel import Tunnel
 from tests.fakes import FakeClock
 
 KEY = "simulated-key"
@@ -48,7 +48,7 @@ class Bench:
         self.tunnel = self.new_tunnel()
 
     def new_tunnel(self, remembered: Remembered | None = None, **more: str) -> Tunnel:
-        settings = config.load(self.environ | more)
+        settings = load_config(self.environ | more)
         self.tunnel = Tunnel(settings.tunnels[0], self.clock, remembered)
         return self.tunnel
 

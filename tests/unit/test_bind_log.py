@@ -1,7 +1,7 @@
 """What qBittorrent's log proves about a port."""
 
-from exporter.bind_log import BindLog, LogEntry
 from exporter.model import BindResult
+from exporter.servers.bind_log import BindLog, LogEntry
 
 OK, BAD = 2, 8
 

@@ -2,8 +2,8 @@ from dataclasses import replace
 
 import pytest
 
-from exporter.board import StatusBoard, TimedEvent, TimedFailure
 from exporter.model import Event, EventKind, Failure, Level, Operation, Reason, SyncState
+from exporter.report.board import StatusBoard, TimedEvent, TimedFailure
 from tests.fakes import FakeClock
 from tests.outcomes import IN_SYNC
 

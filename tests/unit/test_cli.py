@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from exporter.cli import main
-from exporter.settings import SETTINGS
+from exporter.config.settings import SETTINGS
 
 REPOSITORY = Path(__file__).parent.parent.parent
 NOBODY = {"GLUETUN_HOST": "127.0.0.1", "GLUETUN_PORT": "1", "QBITTORRENT_HOST": "127.0.0.1"}
@@ -321,7 +321,7 @@ def test_the_healthcheck_loads_nothing_that_is_slow_to_load(status_file: Path) -
     write_status(status_file, healthy=True)
     slow = {"requests", "schedule", "yaml", "prometheus_client", "urllib3", "waitress", "bcrypt"}
     slow |= {"json", "re", "enum", "typing", "dataclasses", "pathlib", "argparse", "contextlib"}
-    slow |= {"exporter.cli", "exporter.model", "exporter.errors", "exporter.settings"}
+    slow |= {"exporter.cli", "exporter.model", "exporter.errors", "exporter.config.settings"}
     code = (
         "import sys; sys.argv[1:] = ['healthcheck']; from exporter.__main__ import main; "
         "code = main(); print(*sys.modules); sys.exit(code)"

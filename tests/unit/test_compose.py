@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import yaml
 
-from exporter.settings import SETTINGS, Kind
+from exporter.config.settings import SETTINGS, Kind
 from tests.conftest import missing_part
 from tests.parts import debian, monitoring
 from tests.parts.daemon import ROOT

@@ -5,11 +5,11 @@ from pathlib import Path
 
 import pytest
 
-from exporter.config import Config, GluetunConfig, QbittorrentConfig, Server, load
+from exporter.config.load import Config, GluetunConfig, QbittorrentConfig, Server, load_config
+from exporter.config.secret import Secret
+from exporter.config.settings import health_file
 from exporter.errors import ConfigError
 from exporter.model import RebindPolicy
-from exporter.secret import Secret
-from exporter.settings import health_file
 from tests.conftest import Certificate
 
 NOWHERE = Path("/nonexistent")
@@ -20,7 +20,7 @@ SECRET = "hunter2"
 
 def message_of(environ: Mapping[str, str], run_secrets: Path = NOWHERE) -> str:
     with pytest.raises(ConfigError) as raised:
-        load(environ, run_secrets)
+        load_config(environ, run_secrets)
     return raised.value.message
 
 
@@ -51,7 +51,7 @@ def with_yaml(file: Path, text: str) -> dict[str, str]:
 
 
 def test_the_defaults_are_those_of_the_existing_qsticky() -> None:
-    config = load(KEY, NOWHERE)
+    config = load_config(KEY, NOWHERE)
 
     [tunnel] = config.tunnels
     assert tunnel.name == "default"
@@ -81,7 +81,7 @@ def test_the_defaults_are_those_of_the_existing_qsticky() -> None:
 def test_every_variable_arrives_where_it_belongs(certificate: Certificate, tmp_path: Path) -> None:
     users = tmp_path / "users.yml"
     users.touch()
-    config = load(
+    config = load_config(
         {
             "QBITTORRENT_HOST": "qbittorrent.example",
             "QBITTORRENT_PORT": "8081",
@@ -142,17 +142,17 @@ def test_the_name_of_a_host_stays_as_it_is() -> None:
 def test_a_secret_from_a_file_says_which_variable_names_it_and_where_it_is(tmp_path: Path) -> None:
     file = tmp_path / "pass"
     file.write_text("abc")
-    config = load({**KEY, "QBITTORRENT_PASS_FILE": str(file)}, NOWHERE)
+    config = load_config({**KEY, "QBITTORRENT_PASS_FILE": str(file)}, NOWHERE)
 
     assert source_of(config, "QBITTORRENT_PASS_FILE") == ("***", str(file))
 
 
 def test_docker_puts_secrets_into_one_folder() -> None:
-    assert load.__defaults__ == (Path("/run/secrets"),)
+    assert load_config.__defaults__ == (Path("/run/secrets"),)
 
 
 def test_a_secret_that_is_not_set_is_shown_as_nothing_and_one_from_a_variable_is_hidden() -> None:
-    config = load({"GLUETUN_APIKEY": "abc"}, NOWHERE)
+    config = load_config({"GLUETUN_APIKEY": "abc"}, NOWHERE)
 
     assert source_of(config, "GLUETUN_APIKEY") == ("***", "environment")
     assert source_of(config, "GLUETUN_PASSWORD") == ("", "default")
@@ -160,14 +160,14 @@ def test_a_secret_that_is_not_set_is_shown_as_nothing_and_one_from_a_variable_is
 
 
 def test_qbittorrent_gets_the_password_unless_there_is_an_api_key() -> None:
-    [tunnel] = load(KEY, NOWHERE).tunnels
+    [tunnel] = load_config(KEY, NOWHERE).tunnels
     assert tunnel.qbittorrent.auth == "password"
-    [tunnel] = load({**KEY, "QBITTORRENT_API_KEY": "qbt_1"}, NOWHERE).tunnels
+    [tunnel] = load_config({**KEY, "QBITTORRENT_API_KEY": "qbt_1"}, NOWHERE).tunnels
     assert tunnel.qbittorrent.auth == "apikey"
 
 
 def test_an_empty_variable_counts_as_not_set() -> None:
-    config = load({**KEY, "QBITTORRENT_HOST": "", "CHECK_INTERVAL": "  "}, NOWHERE)
+    config = load_config({**KEY, "QBITTORRENT_HOST": "", "CHECK_INTERVAL": "  "}, NOWHERE)
 
     assert config.tunnels[0].qbittorrent.server.host == "gluetun"
     assert config.interval_seconds == 30
@@ -175,13 +175,13 @@ def test_an_empty_variable_counts_as_not_set() -> None:
 
 
 def test_blanks_around_a_variable_are_cut_off() -> None:
-    config = load({**KEY, "QBITTORRENT_PORT": " 8081 "}, NOWHERE)
+    config = load_config({**KEY, "QBITTORRENT_PORT": " 8081 "}, NOWHERE)
 
     assert config.tunnels[0].qbittorrent.server.port == 8081
 
 
 def test_an_empty_listen_address_is_no_web_server_and_not_the_default() -> None:
-    config = load({**KEY, "WEB_LISTEN_ADDRESS": ""}, NOWHERE)
+    config = load_config({**KEY, "WEB_LISTEN_ADDRESS": ""}, NOWHERE)
 
     assert config.web.listen_address == ""
     assert source_of(config, "WEB_LISTEN_ADDRESS") == ("", "environment")
@@ -207,7 +207,7 @@ def test_a_variable_wins_over_its_file_which_wins_over_a_docker_secret(tmp_path:
     docker = {**KEY, "QBITTORRENT_PASS_FILE": ""}
 
     passwords = [
-        load(environ, tmp_path).tunnels[0].qbittorrent.password
+        load_config(environ, tmp_path).tunnels[0].qbittorrent.password
         for environ in (variable, named, docker)
     ]
 
@@ -225,7 +225,7 @@ def test_every_secret_can_be_a_docker_secret(name: str, tmp_path: Path) -> None:
     file = tmp_path / name.lower()
     file.write_text(SECRET)
 
-    config = load({}, tmp_path)
+    config = load_config({}, tmp_path)
 
     assert source_of(config, name) == ("***", str(file))
 
@@ -233,7 +233,7 @@ def test_every_secret_can_be_a_docker_secret(name: str, tmp_path: Path) -> None:
 def test_what_is_not_secret_is_not_read_from_docker_secrets(tmp_path: Path) -> None:
     (tmp_path / "qbittorrent_user").write_text("somebody")
 
-    assert load(KEY, tmp_path).tunnels[0].qbittorrent.user == "admin"
+    assert load_config(KEY, tmp_path).tunnels[0].qbittorrent.user == "admin"
 
 
 @pytest.mark.parametrize(
@@ -244,13 +244,13 @@ def test_a_newline_at_the_end_and_an_editors_mark_are_no_part_of_a_secret(
 ) -> None:
     (tmp_path / "qbittorrent_pass").write_bytes(content)
 
-    assert load(KEY, tmp_path).tunnels[0].qbittorrent.password.value == "hunter2"
+    assert load_config(KEY, tmp_path).tunnels[0].qbittorrent.password.value == "hunter2"
 
 
 def test_blanks_are_a_part_of_a_secret(tmp_path: Path) -> None:
     (tmp_path / "qbittorrent_pass").write_text(" two words \n")
 
-    assert load(KEY, tmp_path).tunnels[0].qbittorrent.password.value == " two words "
+    assert load_config(KEY, tmp_path).tunnels[0].qbittorrent.password.value == " two words "
 
 
 @pytest.mark.parametrize("name", ["GLUETUN_APIKEY", "QBITTORRENT_API_KEY"])
@@ -262,11 +262,11 @@ def test_blanks_around_a_key_are_no_part_of_it(name: str, tmp_path: Path) -> Non
     yaml = tmp_path / "qsticky.yml"
     yaml.write_text(f"tunnels: [{{{path}: ' one key '}}}}]")
     configs = [
-        load({name: " one key\t"}, NOWHERE),
-        load({f"{name}_FILE": str(file)}, NOWHERE),
-        load({}, tmp_path),
-        load({name: "  "}, tmp_path),
-        load({"QSTICKY_CONFIG": str(yaml)}, NOWHERE),
+        load_config({name: " one key\t"}, NOWHERE),
+        load_config({f"{name}_FILE": str(file)}, NOWHERE),
+        load_config({}, tmp_path),
+        load_config({name: "  "}, tmp_path),
+        load_config({"QSTICKY_CONFIG": str(yaml)}, NOWHERE),
     ]
 
     secrets = [key_of(config, name) for config in configs]
@@ -281,7 +281,7 @@ def key_of(config: Config, name: str) -> Secret:
 
 
 def test_a_key_of_blanks_alone_counts_as_not_set() -> None:
-    config = load({"GLUETUN_APIKEY": "  "}, NOWHERE)
+    config = load_config({"GLUETUN_APIKEY": "  "}, NOWHERE)
 
     assert config.tunnels[0].gluetun.apikey.value == ""
     assert len(config.warnings) == 1
@@ -290,7 +290,7 @@ def test_a_key_of_blanks_alone_counts_as_not_set() -> None:
 def test_a_secret_file_that_changes_is_read_again(tmp_path: Path) -> None:
     file = tmp_path / "qbittorrent_pass"
     file.write_text("before")
-    secret = load(KEY, tmp_path).tunnels[0].qbittorrent.password
+    secret = load_config(KEY, tmp_path).tunnels[0].qbittorrent.password
     file.write_text("after\n")
 
     assert secret.current() == Secret("after", file)
@@ -301,7 +301,7 @@ def test_a_secret_that_was_read_again_is_not_in_the_configuration_as_python_show
 ) -> None:
     file = tmp_path / "pass"
     file.write_text("first-fox")
-    config = load({**KEY, "QBITTORRENT_PASS_FILE": str(file)}, NOWHERE)
+    config = load_config({**KEY, "QBITTORRENT_PASS_FILE": str(file)}, NOWHERE)
     file.write_text("second-fox")
 
     assert config.tunnels[0].qbittorrent.password.current().value == "second-fox"
@@ -311,7 +311,7 @@ def test_a_secret_that_was_read_again_is_not_in_the_configuration_as_python_show
 def test_a_secret_whose_file_is_gone_keeps_its_value(tmp_path: Path) -> None:
     file = tmp_path / "qbittorrent_pass"
     file.write_text("before")
-    secret = load(KEY, tmp_path).tunnels[0].qbittorrent.password
+    secret = load_config(KEY, tmp_path).tunnels[0].qbittorrent.password
     file.unlink()
 
     assert secret.current() == Secret("before", file)
@@ -332,7 +332,7 @@ def test_a_secret_whose_file_goes_bad_keeps_what_was_read_last_and_says_why(
 ) -> None:
     file = tmp_path / "gluetun_apikey"
     file.write_text("first")
-    secret = load({}, tmp_path).tunnels[0].gluetun.apikey
+    secret = load_config({}, tmp_path).tunnels[0].gluetun.apikey
     file.write_text("second")
     assert secret.current().value == "second"
     if content is None:
@@ -353,7 +353,7 @@ def test_no_secret_is_in_the_configuration_as_python_shows_it(yaml_file: Path) -
     environ = with_yaml(yaml_file, f"tunnels: [{{qbittorrent: {{pass: {SECRET}}}}}]")
     environ |= {"QBITTORRENT_API_KEY": SECRET, "GLUETUN_PASSWORD": SECRET, "GLUETUN_APIKEY": SECRET}
 
-    config = load(environ, NOWHERE)
+    config = load_config(environ, NOWHERE)
 
     assert config.tunnels[0].qbittorrent.password.value == SECRET
     assert SECRET not in repr(config)
@@ -361,15 +361,15 @@ def test_no_secret_is_in_the_configuration_as_python_shows_it(yaml_file: Path) -
 
 
 def test_an_api_key_that_is_missing_is_warned_about_once() -> None:
-    assert load({}, NOWHERE).warnings == (
+    assert load_config({}, NOWHERE).warnings == (
         "GLUETUN_APIKEY is not set, so Gluetun is asked without credentials; set it, or "
         "GLUETUN_AUTH_TYPE=none if that is meant",
     )
-    assert load({"GLUETUN_AUTH_TYPE": "none"}, NOWHERE).warnings == ()
+    assert load_config({"GLUETUN_AUTH_TYPE": "none"}, NOWHERE).warnings == ()
 
 
 def test_a_user_name_that_is_missing_is_warned_about_once() -> None:
-    assert load({"GLUETUN_AUTH_TYPE": "basic"}, NOWHERE).warnings == (
+    assert load_config({"GLUETUN_AUTH_TYPE": "basic"}, NOWHERE).warnings == (
         "GLUETUN_USERNAME is not set, so Gluetun is asked without credentials; set it, or "
         "GLUETUN_AUTH_TYPE=none if that is meant",
     )
@@ -471,7 +471,7 @@ def test_a_mistake_in_a_variable_says_what_was_given_and_what_is_expected(given:
 def test_values_at_the_border_of_what_is_allowed_are_taken(given: str) -> None:
     name, _, value = given.partition("=")
 
-    assert source_of(load({**KEY, name: value}, NOWHERE), name)[1] == "environment"
+    assert source_of(load_config({**KEY, name: value}, NOWHERE), name)[1] == "environment"
 
 
 def test_all_mistakes_are_in_one_message(yaml_file: Path) -> None:
@@ -492,7 +492,7 @@ def test_all_mistakes_are_in_one_message(yaml_file: Path) -> None:
 
 def test_a_mistake_ends_the_program_with_code_2_and_says_what_helps() -> None:
     with pytest.raises(ConfigError) as raised:
-        load({"CHECK_INTERVAL": "0"}, NOWHERE)
+        load_config({"CHECK_INTERVAL": "0"}, NOWHERE)
 
     assert raised.value.exit_code == 2
     assert raised.value.fix == (
@@ -531,7 +531,7 @@ def test_a_secret_file_that_is_far_too_large_is_a_mistake(tmp_path: Path) -> Non
 def test_a_folder_of_docker_secrets_that_we_cannot_look_into_holds_none() -> None:
     too_long = Path("/" + "x" * 300)  # an error for root too, unlike a closed folder
 
-    assert load(KEY, too_long).tunnels[0].qbittorrent.password.value == "adminadmin"
+    assert load_config(KEY, too_long).tunnels[0].qbittorrent.password.value == "adminadmin"
 
 
 # YAML
@@ -540,7 +540,7 @@ def test_a_folder_of_docker_secrets_that_we_cannot_look_into_holds_none() -> Non
 def test_one_tunnel_in_yaml_needs_no_name(yaml_file: Path) -> None:
     environ = with_yaml(yaml_file, "tunnels:\n- gluetun: {port: 8001}\n  rebind: always\n")
 
-    [tunnel] = load(environ, NOWHERE).tunnels
+    [tunnel] = load_config(environ, NOWHERE).tunnels
 
     assert tunnel.name == "default"
     assert tunnel.gluetun.server.port == 8001
@@ -561,7 +561,7 @@ def test_yaml_wins_over_the_variable_which_wins_over_the_default(yaml_file: Path
     )
     environ |= {"GLUETUN_HOST": "elsewhere", "QBITTORRENT_PORT": "8081"}
 
-    config = load(environ, NOWHERE)
+    config = load_config(environ, NOWHERE)
 
     one, two = config.tunnels
     assert (one.name, two.name) == ("one", "two")
@@ -579,7 +579,7 @@ def test_yaml_wins_over_the_variable_which_wins_over_the_default(yaml_file: Path
 def test_an_empty_key_counts_as_left_out(yaml_file: Path) -> None:
     environ = with_yaml(yaml_file, "tunnels: [{gluetun: {host: , port: ''}}]")
 
-    assert load(environ, NOWHERE).tunnels[0].gluetun.server.url == "http://gluetun:8000"
+    assert load_config(environ, NOWHERE).tunnels[0].gluetun.server.url == "http://gluetun:8000"
 
 
 def test_a_tunnel_can_name_the_file_of_its_secret(yaml_file: Path, tmp_path: Path) -> None:
@@ -587,7 +587,7 @@ def test_a_tunnel_can_name_the_file_of_its_secret(yaml_file: Path, tmp_path: Pat
     secret.write_text(f"{SECRET}\n")
     environ = with_yaml(yaml_file, f"tunnels: [{{qbittorrent: {{pass_file: {secret}}}}}]")
 
-    config = load(environ, NOWHERE)
+    config = load_config(environ, NOWHERE)
 
     assert config.tunnels[0].qbittorrent.password == Secret(SECRET, secret)
     assert source_of(config, "tunnels[0].qbittorrent.pass_file") == ("***", str(secret))
@@ -603,7 +603,7 @@ def test_a_tunnel_can_take_over_the_keys_of_another_one(yaml_file: Path) -> None
         """,
     )
 
-    two = load(environ, NOWHERE).tunnels[1]
+    two = load_config(environ, NOWHERE).tunnels[1]
 
     assert (two.name, two.rebind, two.gluetun.server.host) == ("two", "never", "box")
 
@@ -621,7 +621,7 @@ def test_each_tunnel_without_an_api_key_is_named(yaml_file: Path) -> None:
     environ = with_yaml(yaml_file, text)
     del environ["GLUETUN_APIKEY"]
 
-    assert load(environ, NOWHERE).warnings == (
+    assert load_config(environ, NOWHERE).warnings == (
         "tunnels[0].gluetun.apikey is not set, so Gluetun is asked without credentials; set it, "
         "or GLUETUN_AUTH_TYPE=none if that is meant",
     )
@@ -757,13 +757,13 @@ def test_a_file_that_is_not_yaml_is_a_mistake_and_shows_no_text_of_it(
 
 def test_two_tunnels_with_one_qbittorrent_are_warned_about(yaml_file: Path) -> None:
     same = with_yaml(yaml_file, "tunnels: [{name: a}, {name: b}, {name: c}]")
-    assert load(same, NOWHERE).warnings == (
+    assert load_config(same, NOWHERE).warnings == (
         "the tunnels of qBittorrent gluetun:8080, such as a and b, change its port in turn; "
         "give each tunnel a qBittorrent of its own",
     )
 
     text = "tunnels: [{name: a}, {name: b, qbittorrent: {port: 8081}}]"
-    assert load(with_yaml(yaml_file, text), NOWHERE).warnings == ()
+    assert load_config(with_yaml(yaml_file, text), NOWHERE).warnings == ()
 
 
 def test_two_wrong_names_are_two_mistakes_and_not_one_name_twice(yaml_file: Path) -> None:
@@ -817,8 +817,8 @@ def test_a_chosen_status_file_wins_over_every_default(tmp_path: Path) -> None:
 
 
 def test_the_status_file_in_force_is_shown_with_its_source() -> None:
-    chosen = load({**KEY, "HEALTH_FILE": "/data/status.json"}, NOWHERE)
-    default = load({**KEY, "STATE_DIRECTORY": "/var/lib/qsticky"}, NOWHERE)
+    chosen = load_config({**KEY, "HEALTH_FILE": "/data/status.json"}, NOWHERE)
+    default = load_config({**KEY, "STATE_DIRECTORY": "/var/lib/qsticky"}, NOWHERE)
 
     assert source_of(chosen, "HEALTH_FILE") == ("/data/status.json", "environment")
     assert source_of(default, "HEALTH_FILE")[1] == "default"

@@ -14,9 +14,9 @@ from prometheus_client.exposition import generate_latest
 from prometheus_client.parser import text_string_to_metric_families
 
 from docs import generate_dashboards
-from exporter.metrics import Metrics
 from exporter.model import SyncState
-from exporter.page_words import WORDS
+from exporter.report.metrics import Metrics
+from exporter.web.words import WORDS
 from tests.outcomes import OUTCOMES
 from tests.parts import monitoring
 

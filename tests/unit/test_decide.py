@@ -6,7 +6,17 @@ from dataclasses import replace
 
 import pytest
 
-from exporter.decide import (
+from exporter.model import (
+    BindResult,
+    ConnectionStatus,
+    Failure,
+    Operation,
+    Reason,
+    RebindPolicy,
+    SyncState,
+    VpnStatus,
+)
+from exporter.tunnel.decide import (
     GluetunReading,
     Memory,
     Nothing,
@@ -23,16 +33,6 @@ from exporter.decide import (
     settled,
     should_announce,
     state_of,
-)
-from exporter.model import (
-    BindResult,
-    ConnectionStatus,
-    Failure,
-    Operation,
-    Reason,
-    RebindPolicy,
-    SyncState,
-    VpnStatus,
 )
 
 NOW = 5000.0

@@ -2,7 +2,8 @@
 
 import math
 
-from exporter.decide_login import (
+from exporter.model import Reason
+from exporter.servers.decide_login import (
     LoginMemory,
     login_failed,
     login_opens_at,
@@ -11,7 +12,6 @@ from exporter.decide_login import (
     may_log_in,
     server_restarted,
 )
-from exporter.model import Reason
 
 NOW = 5000.0
 

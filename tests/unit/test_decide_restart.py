@@ -5,8 +5,9 @@ from dataclasses import replace
 
 import pytest
 
-from exporter.decide import GluetunReading
-from exporter.decide_restart import (
+from exporter.model import Failure, Operation, Reason, VpnStatus
+from exporter.tunnel.decide import GluetunReading
+from exporter.tunnel.decide_restart import (
     VpnMemory,
     VpnPhase,
     VpnStep,
@@ -14,7 +15,6 @@ from exporter.decide_restart import (
     vpn_restart_at,
     vpn_step,
 )
-from exporter.model import Failure, Operation, Reason, VpnStatus
 
 NOW = 5000.0
 PORT = 45720

@@ -12,8 +12,8 @@ import urllib3
 
 from exporter import errors
 from exporter.errors import ConfigError, HttpError, QstickyError, ServerError
-from exporter.foreign_errors import translate
 from exporter.model import Reason
+from exporter.servers.http_errors import translate
 
 SECRET = "hunter2"
 WHERE = "Gluetun at gluetun:8000"

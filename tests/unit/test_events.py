@@ -4,8 +4,6 @@ from dataclasses import replace
 
 import pytest
 
-from exporter import events
-from exporter.events import changes
 from exporter.model import (
     Event,
     EventKind,
@@ -17,6 +15,8 @@ from exporter.model import (
     SyncState,
     VpnStatus,
 )
+from exporter.tunnel import events
+from exporter.tunnel.events import changes
 
 NOW = 1_800_000_000.0
 IN_SYNC = Outcome(

@@ -5,9 +5,9 @@ from prometheus_client import CollectorRegistry, exposition
 from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector
 
-from exporter.exposition import choose_encoder
-from exporter.metrics import Metrics
 from exporter.model import Outcome, SyncState
+from exporter.report.metrics import Metrics
+from exporter.web.exposition import choose_encoder
 
 OPEN_METRICS = "application/openmetrics-text;version=1.0.0"
 PROMETHEUS_3 = (

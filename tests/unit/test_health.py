@@ -16,7 +16,6 @@ from typing import Any
 import pytest
 
 from exporter.errors import StatusFileError
-from exporter.health import StatusFile, is_kept_up, remembered
 from exporter.healthcheck import judge, main, status_path
 from exporter.model import (
     ConnectionStatus,
@@ -31,6 +30,7 @@ from exporter.model import (
     VpnNote,
     VpnStatus,
 )
+from exporter.report.status_file import StatusFile, is_kept_up, remembered
 from tests.fakes import FakeClock
 
 NOW = 1_800_000_000.0
@@ -391,7 +391,7 @@ def test_a_reader_never_sees_half_a_file(path: Path) -> None:
 
 def test_two_processes_that_write_do_not_disturb_each_other(path: Path) -> None:
     code = (
-        "import sys; from pathlib import Path; from exporter.health import StatusFile\n"
+        "import sys; from pathlib import Path; from exporter.report.status_file import StatusFile\n"
         "file = StatusFile(Path(sys.argv[1]), sys.argv[2] * 100_000, 0.0, 30.0)\n"
         "for second in range(40): file.write(float(second))"
     )
@@ -450,7 +450,7 @@ def test_a_disk_that_is_full_or_read_only_has_a_remedy_of_its_own(
     def refuse(*_: object) -> int:
         raise OSError(number, os.strerror(number))
 
-    monkeypatch.setattr("exporter.health.os.open", refuse)
+    monkeypatch.setattr("exporter.report.status_file.os.open", refuse)
     with pytest.raises(StatusFileError) as raised:
         status_file(path, IN_SYNC).write(NOW)
 

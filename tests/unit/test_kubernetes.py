@@ -11,7 +11,7 @@ import pytest
 import yaml
 
 from docs import generate_kubernetes
-from exporter.config import load
+from exporter.config.load import load_config
 from tests.conftest import missing_part
 from tests.parts import debian
 
@@ -261,7 +261,7 @@ def test_qsticky_finds_both_servers_and_its_secrets(tmp_path: Path) -> None:
         (tmp_path / item["path"]).write_text(f"the {item['key']}")
     environ = {variable["name"]: variable["value"] for variable in container("qsticky")["env"]}
 
-    config = load(environ, tmp_path)
+    config = load_config(environ, tmp_path)
 
     [tunnel] = config.tunnels
     assert config.warnings == ()

@@ -1,6 +1,6 @@
 """Who may have a thread: those that hang don't delay the others."""
 
-from exporter.lanes import Lanes
+from exporter.daemon.lanes import Lanes
 
 
 def enter(lanes: Lanes[str], names: str, *, slow: bool = False) -> None:

@@ -9,8 +9,8 @@ from dataclasses import replace
 
 import pytest
 
-from exporter.log import LogReader, logger, set_up
 from exporter.model import Event, EventKind, Level, Outcome, SyncState
+from exporter.report.log import LogReader, logger, set_up
 
 IN_SYNC = Outcome(
     tunnel="default",

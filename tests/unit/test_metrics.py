@@ -14,7 +14,6 @@ from prometheus_client.exposition import choose_encoder, generate_latest
 from prometheus_client.openmetrics.parser import text_string_to_metric_families
 
 from docs import generate_metrics
-from exporter.metrics import ROWS, LogCounter, Metrics
 from exporter.model import (
     ConnectionStatus,
     Event,
@@ -27,7 +26,8 @@ from exporter.model import (
     SyncState,
     VpnStatus,
 )
-from exporter.tally import REASONS
+from exporter.report.metrics import ROWS, LogCounter, Metrics
+from exporter.report.tally import REASONS
 from tests.parts import monitoring
 
 NOW = 1_800_000_000.0

@@ -4,7 +4,6 @@ from html.parser import HTMLParser
 
 import pytest
 
-from exporter.board import StatusBoard
 from exporter.model import (
     ConnectionStatus,
     Event,
@@ -16,10 +15,11 @@ from exporter.model import (
     SyncState,
     VpnStatus,
 )
-from exporter.page import tunnel_page
-from exporter.page_frame import Setting, missing_page
-from exporter.page_overview import overview_page
-from exporter.page_words import CONNECTION, VPN, WORDS, Tone, ago, span
+from exporter.report.board import StatusBoard
+from exporter.web.page_frame import Setting, missing_page
+from exporter.web.page_overview import overview_page
+from exporter.web.pages import tunnel_page
+from exporter.web.words import CONNECTION, VPN, WORDS, Tone, ago, span
 from tests.outcomes import IN_SYNC, NOW, OUTCOMES, board_of, board_of_many
 
 SETTING = Setting(now=NOW, version="2.0.0")

@@ -9,8 +9,7 @@ from pathlib import Path
 import pytest
 
 from exporter.clock import Clock
-from exporter.health import StatusFile
-from exporter.log import logger, set_up
+from exporter.daemon.publisher import Publisher
 from exporter.model import (
     LoginNote,
     Operation,
@@ -20,7 +19,8 @@ from exporter.model import (
     SyncState,
     VpnNote,
 )
-from exporter.publisher import Publisher
+from exporter.report.log import logger, set_up
+from exporter.report.status_file import StatusFile
 
 NOW = 1_800_000_000.0
 OUTCOME = Outcome("default", SyncState.IN_SYNC, finished_at=NOW, interval_seconds=30)

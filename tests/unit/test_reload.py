@@ -5,15 +5,15 @@ from pathlib import Path
 
 import pytest
 
-from exporter.config import Config, load
-from exporter.reload import Changes, compare, needing_restart
+from exporter.config.load import Config, load_config
+from exporter.daemon.reload import Changes, compare, needing_restart
 
 FOLDER = Path("/nonexistent")
 
 
 def configured(file: Path, text: str, **environ: str) -> Config:
     file.write_text(text)
-    return load({"QSTICKY_CONFIG": str(file), "GLUETUN_APIKEY": "key", **environ}, FOLDER)
+    return load_config({"QSTICKY_CONFIG": str(file), "GLUETUN_APIKEY": "key", **environ}, FOLDER)
 
 
 @pytest.fixture

@@ -3,9 +3,10 @@
 import re
 from pathlib import Path
 
-from exporter import daemon, lanes
-from exporter.metrics import Metrics
+from exporter.daemon import lanes
+from exporter.daemon import loop as daemon
 from exporter.model import FEW_TUNNELS, Outcome, SyncState
+from exporter.report.metrics import Metrics
 
 PAGE = Path(__file__).parents[2] / "docs" / "scaling.md"
 

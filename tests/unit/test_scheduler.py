@@ -2,7 +2,7 @@
 
 import pytest
 
-from exporter.scheduler import SteadyJob, SteadyScheduler
+from exporter.daemon.scheduler import SteadyJob, SteadyScheduler
 from tests.fakes import FakeClock
 
 

@@ -11,9 +11,9 @@ import pytest
 import yaml
 
 from docs import generate_schema
-from exporter.config import load
+from exporter.config.load import load_config
+from exporter.config.settings import SETTINGS, Kind, Setting
 from exporter.errors import ConfigError
-from exporter.settings import SETTINGS, Kind, Setting
 
 ROOT = Path(__file__).parents[2]
 EXAMPLE = ROOT / "deploy" / "qsticky.yaml"
@@ -81,7 +81,7 @@ def is_loaded(text: str, folder: Path) -> bool:
     file = folder / "qsticky.yaml"
     file.write_text(text, encoding="utf-8")
     try:
-        load({"QSTICKY_CONFIG": str(file)}, folder)
+        load_config({"QSTICKY_CONFIG": str(file)}, folder)
     except ConfigError:
         return False
     return True
@@ -158,7 +158,7 @@ def test_the_example_is_taken_as_it_is(tmp_path: Path) -> None:
     file = tmp_path / "qsticky.yaml"
     file.write_text(text)
 
-    config = load({"QSTICKY_CONFIG": str(file)}, tmp_path)
+    config = load_config({"QSTICKY_CONFIG": str(file)}, tmp_path)
 
     assert [tunnel.name for tunnel in config.tunnels] == ["films", "music", "archive"]
     assert [tunnel.gluetun.port_index for tunnel in config.tunnels] == [0, 1, 0]

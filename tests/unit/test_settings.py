@@ -6,9 +6,9 @@ from pathlib import Path
 import pytest
 
 from docs import generate_settings
-from exporter.config import load
-from exporter.settings import SETTINGS, Setting
-from exporter.values import check
+from exporter.config.kinds import check
+from exporter.config.load import load_config
+from exporter.config.settings import SETTINGS, Setting
 
 EXISTING = {
     "QBITTORRENT_HOST": "gluetun",
@@ -92,7 +92,7 @@ def test_the_yaml_example_of_the_page_is_taken_as_it_is(tmp_path: Path) -> None:
     (tmp_path / "gluetun_1").write_text("key\n")
     (tmp_path / "qbittorrent_1").write_text("password\n")
 
-    config = load({"QSTICKY_CONFIG": str(file)}, tmp_path)
+    config = load_config({"QSTICKY_CONFIG": str(file)}, tmp_path)
 
     assert [tunnel.name for tunnel in config.tunnels] == ["seedbox-1", "seedbox-2"]
     assert config.tunnels[0].gluetun.apikey.value == "key"

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import pytest
 import requests
 
-from exporter.simulator import (
+from exporter.simulator.world import (
     VERSIONS,
     AnyFault,
     Fault,

@@ -11,7 +11,6 @@ from typing import Any
 import pytest
 import yaml
 
-from exporter.health import StatusFile
 from exporter.model import (
     Failure,
     LoginNote,
@@ -22,6 +21,7 @@ from exporter.model import (
     SyncState,
     VpnNote,
 )
+from exporter.report.status_file import StatusFile
 from tests import outcomes
 from tests.outcomes import NOW
 

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from exporter.strict_yaml import load_yaml
+from exporter.config.strict_yaml import load_yaml
 
 
 def loaded(folder: Path, text: str) -> object:

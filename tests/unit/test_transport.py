@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from exporter.config import Server
+from exporter.config.load import Server
 from exporter.errors import (
     InvalidResponse,
     ServerError,
@@ -24,8 +24,8 @@ from exporter.errors import (
     Unreachable,
 )
 from exporter.model import Reason
-from exporter.simulated_server import Answer, Fault, RedirectAway, Request, SimulatedServer, Status
-from exporter.transport import Response, Transport
+from exporter.servers.http import Response, Transport
+from exporter.simulator.server import Answer, Fault, RedirectAway, Request, SimulatedServer, Status
 from tests.conftest import Certificate
 
 SHORT = 0.3
@@ -657,7 +657,7 @@ def test_a_port_that_does_not_speak_tls_is_said() -> None:
 
 def test_no_guesser_of_character_sets_is_loaded() -> None:
     code = (
-        "import sys; from exporter.transport import Transport; "
+        "import sys; from exporter.servers.http import Transport; "
         "print({'chardet', 'charset_normalizer'} & set(sys.modules))"
     )
     ended = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)

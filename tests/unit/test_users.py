@@ -8,7 +8,7 @@ from pathlib import Path
 import bcrypt
 import pytest
 
-from exporter.users import Users, UsersFileError, Verdict, read_users
+from exporter.web.users import Users, UsersFileError, Verdict, read_users
 
 ANNA = "$2b$04$dKY4K2.1pjk0l/cE1gHzuOQYoXsLDOvTHUDuwPwPRoNTQJa7rjmsa"
 

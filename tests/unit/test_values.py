@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from exporter.settings import BY_NAME
-from exporter.values import LARGEST_FILE_BYTES, check, is_true, read_text, shown_key, why
+from exporter.config.kinds import LARGEST_FILE_BYTES, check, is_true, read_text, shown_key, why
+from exporter.config.settings import BY_NAME
 
 HOST, PORT, SWITCH = (
     BY_NAME[name] for name in ("GLUETUN_HOST", "GLUETUN_PORT", "QBITTORRENT_HTTPS")

@@ -13,10 +13,10 @@ import pytest
 from prometheus_client import CollectorRegistry, Counter, Gauge
 from prometheus_client.openmetrics.parser import text_string_to_metric_families as parse_openmetrics
 
-from exporter.board import StatusBoard
 from exporter.model import SyncState
-from exporter.users import Users
-from exporter.web import WebApp
+from exporter.report.board import StatusBoard
+from exporter.web.app import WebApp
+from exporter.web.users import Users
 from tests.outcomes import IN_SYNC, NOW, OUTCOMES, board_of, board_of_many
 
 PROMETHEUS_ACCEPT = (

@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from exporter import webserver
-from exporter.webserver import ListenFailed, WebServer, parse_listen_address
+from exporter.web import server as webserver
+from exporter.web.server import ListenFailed, WebServer, parse_listen_address
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIEnvironment

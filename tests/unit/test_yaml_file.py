@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from exporter.yaml_file import read_tunnels
+from exporter.config.tunnels_file import read_tunnels
 
 
 def mistakes_of(tmp_path: Path, text: str) -> list[str]:

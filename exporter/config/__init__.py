@@ -1,0 +1,1 @@
+"""From environment variables, secret files and YAML to one frozen `Config`."""

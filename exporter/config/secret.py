@@ -1,0 +1,55 @@
+"""A value that is never shown, and the file that it comes from: read again at each use."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+from exporter.config.kinds import check_text, read_text, why
+
+
+@dataclass(frozen=True, slots=True)
+class Secret:
+    """A value that is never printed; `path` is the file that it came from, if it did."""
+
+    value: str = field(default="", repr=False)
+    path: Path | None = None
+    is_key: bool = field(default=False, compare=False)
+    """Whether blanks at its ends can only be a slip."""
+    problem: str = field(default="", compare=False)
+    """Why the file can't be used any more: the value is the last one that it held before."""
+    _last: list[str] = field(default_factory=list, compare=False, repr=False)
+    """The last good value, once one was read again."""
+
+    def __str__(self) -> str:
+        return "***" if self.value else ""
+
+    def current(self) -> Secret:
+        """Read the file again; what was read before stays where that fails."""
+        if self.path is None:
+            return self
+        try:
+            text = trimmed(read_text(self.path), is_key=self.is_key)
+            check_text(text)
+        except (OSError, ValueError) as error:
+            return replace(self, value=self._last_value, problem=why(error))
+        if not text:  # somebody is just writing it
+            return replace(self, value=self._last_value)
+        self._last[:] = [text]
+        return replace(self, value=text)
+
+    @property
+    def to_mend(self) -> str:
+        """What has to be done first where the file can't be used; else empty."""
+        if not self.problem:
+            return ""
+        return f"mend {self.path}, which can't be used any more ({self.problem}); then "
+
+    @property
+    def _last_value(self) -> str:
+        return self._last[0] if self._last else self.value
+
+
+def trimmed(text: str, *, is_key: bool) -> str:
+    """The secret in a text: of a key, blanks at its ends are no part."""
+    return text.strip() if is_key else text

@@ -1,0 +1,1 @@
+"""The schedule-driven loop, and what it runs."""

@@ -1,0 +1,285 @@
+"""Reader of outcomes: every metric is one row of one table, all read from one frozen tally.
+
+The client library's own counters are not used: their `_created` series can be switched off for
+the whole process only, and a scrape could fall between two increments of the same cycle.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from enum import StrEnum
+from threading import Lock
+
+from prometheus_client.metrics_core import Metric
+from prometheus_client.platform_collector import PlatformCollector
+from prometheus_client.process_collector import ProcessCollector
+from prometheus_client.registry import Collector, CollectorRegistry
+from prometheus_client.samples import Sample
+
+from exporter.model import (
+    ConnectionStatus,
+    EventKind,
+    OperationResult,
+    Outcome,
+    SyncState,
+    VpnStatus,
+)
+from exporter.report.tally import BUCKETS, Tally, TunnelTally
+
+Labels = dict[str, str]
+Value = tuple[Labels, float]
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One metric: what docs/metrics.md says of it, and how a scrape gets its values."""
+
+    name: str
+    kind: str
+    help: str
+    labels: tuple[str, ...]
+    read: Callable[[Tally], Iterable[Value]]
+
+    def family(self) -> Metric:
+        """The metric without a sample; the client library wants the name without `_total`."""
+        return Metric(self.name.removesuffix("_total"), self.help, self.kind)
+
+    def collect(self, tally: Tally) -> Metric:
+        """The metric with the samples of one moment."""
+        metric, name = self.family(), self.name
+        if self.kind == "histogram":
+            metric.samples = list(_duration_samples(name, tally))
+        else:
+            metric.samples = [Sample(name, labels, value) for labels, value in self.read(tally)]
+        return metric
+
+
+def _duration_samples(name: str, tally: Tally) -> Iterator[Sample]:
+    bounds = (*map(str, BUCKETS), "+Inf")
+    for operation, timing in tally.timings.items():
+        labels, total = {"operation": operation.value}, 0
+        for bound, count in zip(bounds, timing.buckets, strict=True):
+            total += count
+            yield Sample(f"{name}_bucket", {**labels, "le": bound}, total)
+        yield Sample(f"{name}_count", labels, total)
+        yield Sample(f"{name}_sum", labels, timing.seconds)
+
+
+def _process(name: str, kind: str, read: Callable[[Tally], float], text: str) -> Row:
+    """One value for the whole process."""
+    return Row(name, kind, text, (), lambda tally: [({}, read(tally))])
+
+
+def _tunnel(name: str, kind: str, read: Callable[[TunnelTally], float], text: str) -> Row:
+    """One value for each tunnel."""
+
+    def values(tally: Tally) -> Iterator[Value]:
+        return (({"tunnel": tunnel}, read(t)) for tunnel, t in tally.tunnels.items())
+
+    return Row(name, kind, text, ("tunnel",), values)
+
+
+def _gauge(name: str, read: Callable[[Outcome], float], text: str) -> Row:
+    """A fact of each tunnel's last outcome."""
+    return _tunnel(name, "gauge", lambda t: read(t.outcome), text)
+
+
+def _counter(name: str, read: Callable[[TunnelTally], int], text: str) -> Row:
+    """A count since the start for each tunnel."""
+    return _tunnel(name, "counter", read, text)
+
+
+def _states(name: str, states: type[StrEnum], read: Callable[[Outcome], StrEnum], text: str) -> Row:
+    """1 for the state that a tunnel is in, 0 for every other."""
+
+    names = [state.value for state in states]
+
+    def values(tally: Tally) -> Iterator[Value]:
+        for tunnel, t in tally.tunnels.items():
+            current = read(t.outcome)
+            for state in names:
+                yield {"tunnel": tunnel, "state": state}, state == current
+
+    return Row(name, "gauge", text, ("tunnel", "state"), values)
+
+
+def _info(
+    name: str, labels: tuple[str, ...], read: Callable[[Outcome], Labels | None], text: str
+) -> Row:
+    """The constant 1 with facts as labels; no series while the facts are not known."""
+
+    def values(tally: Tally) -> Iterator[Value]:
+        for tunnel, t in tally.tunnels.items():
+            if (facts := read(t.outcome)) is not None:
+                yield {"tunnel": tunnel, **facts}, 1
+
+    return Row(name, "gauge", text, ("tunnel", *labels), values)
+
+
+# fmt: off
+ROWS: tuple[Row, ...] = (
+    # each tunnel, as of its last finished cycle
+    _states("qsticky_sync_state", SyncState, lambda o: o.state,
+        "Where the tunnel stands: 1 for the state that it is in, 0 for every other."),
+    _gauge("qsticky_port_in_sync", lambda o: o.in_sync,
+        "1 if qBittorrent had the forwarded port in the last cycle and nothing told of a closed "
+        "socket, else 0."),
+    _gauge("qsticky_forwarded_port", lambda o: o.forwarded_port,
+        "Port that Gluetun forwards, as of the last cycle; 0 = none, or not known."),
+    _gauge("qsticky_qbittorrent_listen_port", lambda o: o.listening_port,
+        "Listening port set in qBittorrent, as of the last cycle; 0 = not known."),
+    _gauge("qsticky_qbittorrent_port_bound", lambda o: o.port_bound,
+        "1 if qBittorrent's log proved that a socket is open on its listening port, else 0."),
+    _gauge("qsticky_gluetun_up", lambda o: o.gluetun_up,
+        "1 if Gluetun gave a valid answer in the last cycle, else 0."),
+    _gauge("qsticky_qbittorrent_up", lambda o: o.qbittorrent_up,
+        "1 if qBittorrent let us in and gave a valid answer in the last cycle, else 0."),
+    _states("qsticky_vpn_status", VpnStatus, lambda o: o.vpn_status,
+        "VPN status in Gluetun: 1 for the current one; unknown where it may not be asked."),
+    _states("qsticky_qbittorrent_connection_status",
+        ConnectionStatus, lambda o: o.connection_status,
+        "Connection status in qBittorrent: 1 for the current one; firewalled = no peer yet."),
+    _gauge("qsticky_qbittorrent_has_torrents", lambda o: bool(o.has_torrents),
+        "1 if qBittorrent has torrents, else 0; asked only while it is firewalled."),
+    _gauge("qsticky_qbittorrent_login_suspended",
+        lambda o: o.login_suspended_until > o.finished_at,
+        "1 while logins wait after a rejection, so that qBittorrent does not ban us, else 0."),
+    _info("qsticky_qbittorrent_info", ("version", "webapi_version"),
+        lambda o: {"version": o.qbittorrent_version, "webapi_version": o.webapi_version}
+        if o.qbittorrent_up and o.qbittorrent_version else None,
+        "Version of the connected qBittorrent, always 1; no series while it is not known."),
+    _info("qsticky_config_info", ("gluetun_auth", "qbittorrent_auth"),
+        lambda o: {"gluetun_auth": o.gluetun_auth, "qbittorrent_auth": o.qbittorrent_auth}
+        if o.finished_at else None,
+        "How we authenticate, always 1; no series before the first cycle."),
+    _gauge("qsticky_sync_interval_seconds", lambda o: o.interval_seconds,
+        "Configured time between two cycles."),
+    _gauge("qsticky_sync_last_attempt_timestamp_seconds", lambda o: o.finished_at,
+        "Unix time when the last cycle ended, whatever its result; 0 = none yet."),
+    _gauge("qsticky_sync_last_success_timestamp_seconds", lambda o: o.last_success_at,
+        "Unix time when a cycle last ended in sync, kept over restarts; 0 = never."),
+    _gauge("qsticky_port_last_change_timestamp_seconds", lambda o: o.last_port_change_at,
+        "Unix time when the forwarded port last changed, kept over restarts; 0 = never seen."),
+    _counter("qsticky_syncs_total", lambda t: t.cycles,
+        "Finished cycles."),
+    _counter("qsticky_sync_failures_total", lambda t: t.failed_cycles,
+        "Finished cycles that did not end in sync."),
+    _counter("qsticky_port_changes_total", lambda t: t.events[EventKind.PORT_CHANGE],
+        "Times that Gluetun forwarded another port than before; not the first one after a start."),
+    _counter("qsticky_port_updates_total", lambda t: t.events[EventKind.PORT_UPDATE],
+        "Times that the port was written to qBittorrent and the socket did not fail to open."),
+    _counter("qsticky_port_drifts_total", lambda t: t.events[EventKind.DRIFT],
+        "Times that qBittorrent left the right port although the forwarded port did not change."),
+    _counter("qsticky_port_rebinds_total", lambda t: t.events[EventKind.REBIND],
+        "Times that another port, then the right one was set, to open a dead socket again."),
+    _counter("qsticky_push_triggers_total", lambda t: t.pushes,
+        "Requests for a cycle at once, such as those of Gluetun's up command."),
+    # the process
+    Row("qsticky_operations_total", "counter",
+        "Finished exchanges with a server or the disk.", ("operation",),
+        lambda s: (({"operation": o.value}, sum(t.buckets)) for o, t in s.timings.items())),
+    Row("qsticky_operation_failures_total", "counter",
+        "Exchanges that failed, by reason.", ("operation", "reason"),
+        lambda s: (({"operation": o.value, "reason": r.value}, count)
+                   for (o, r), count in s.failures.items())),
+    Row("qsticky_operation_duration_seconds", "histogram",
+        "How long the exchanges took, those that failed too.", ("operation",), lambda s: ()),
+    _process("qsticky_status_file_last_write_timestamp_seconds", "gauge",
+        lambda s: s.file_written_at,
+        "Unix time when status.json was last written; 0 = not since the start."),
+    _process("qsticky_config_last_reload_successful", "gauge", lambda s: s.load_accepted,
+        "1 if the configuration was accepted when it was last loaded, else 0."),
+    _process("qsticky_config_last_reload_success_timestamp_seconds", "gauge",
+        lambda s: s.loaded_at,
+        "Unix time when a configuration was last accepted."),
+    _process("qsticky_config_reloads_total", "counter", lambda s: s.reloads,
+        "Tries to load the configuration again."),
+    _process("qsticky_config_reload_failures_total", "counter", lambda s: s.failed_reloads,
+        "Tries to load the configuration again that were rejected."),
+    Row("qsticky_log_messages_total", "counter",
+        "Lines in the log of level warning and above.", ("level",),
+        lambda s: (({"level": level}, count) for level, count in s.log_lines.items())),
+    Row("qsticky_build_info", "gauge",
+        "Version of the running qSticky, always 1.", ("version", "revision"),
+        lambda s: [({"version": s.version, "revision": s.revision}, 1)]),
+)
+# fmt: on
+
+
+class Metrics(Collector):
+    """Takes outcomes in, gives scrapes out; writers wait for each other, scrapes for nobody."""
+
+    def __init__(
+        self,
+        version: str,
+        revision: str,
+        interval_seconds: float,
+        tunnels: Iterable[str],
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        self._writing = Lock()
+        self._tally = Tally(version, revision, clock()).with_tunnels(tunnels, interval_seconds)
+        self._registry = CollectorRegistry()
+        self._registry.register(self)
+        ProcessCollector(registry=self._registry)
+        PlatformCollector(registry=self._registry)
+
+    @property
+    def registry(self) -> CollectorRegistry:
+        """What a scrape renders."""
+        return self._registry
+
+    def describe(self) -> list[Metric]:
+        """The names, so that a scrape can ask for some of them."""
+        return [row.family() for row in ROWS]
+
+    def collect(self) -> Iterator[Metric]:
+        """Every metric, all of the same moment."""
+        tally = self._tally
+        return (row.collect(tally) for row in ROWS)
+
+    def publish(self, outcome: Outcome) -> None:
+        """Show a finished cycle. A tunnel that was removed meanwhile does not come back."""
+        with self._writing:
+            self._tally = self._tally.after_cycle(outcome)
+
+    def set_tunnels(self, tunnels: Iterable[str], interval_seconds: float) -> None:
+        """Show exactly these: those that stay keep their counts, the others vanish or begin."""
+        with self._writing:
+            self._tally = self._tally.with_tunnels(tunnels, interval_seconds)
+
+    def count_push(self, tunnel: str) -> None:
+        """Count a request for a cycle at once."""
+        with self._writing:
+            self._tally = self._tally.after_push(tunnel)
+
+    def file_written(self, result: OperationResult, at: float) -> None:
+        """Show a write of status.json, and when it ended where it succeeded."""
+        with self._writing:
+            tally = self._tally.after_operations([result])
+            self._tally = tally if result.reason else tally.after_file_write(at)
+
+    def count_log(self, levelno: int) -> None:
+        """Count a log line by logging's level number; below warning there is no series."""
+        with self._writing:
+            self._tally = self._tally.after_log_line(levelno)
+
+    def config_reloaded(self, success: bool, at: float) -> None:
+        """Show how a reload of the configuration ended."""
+        with self._writing:
+            self._tally = self._tally.after_reload(success=success, at=at)
+
+
+class LogCounter(logging.Handler):
+    """A log handler that writes nothing and counts the lines."""
+
+    def __init__(self, metrics: Metrics) -> None:
+        super().__init__(logging.WARNING)
+        self._metrics = metrics
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Count one line."""
+        self._metrics.count_log(record.levelno)

@@ -1,0 +1,117 @@
+"""Errors of requests, urllib3 and the operating system become ours here, and nowhere else."""
+
+from __future__ import annotations
+
+import http.client
+import ssl
+from collections.abc import Callable
+
+import urllib3
+
+from exporter.errors import InvalidResponse, ServerError, TimedOut, TlsFailed, Unreachable
+from exporter.servers.http_library import requests
+
+Chain = list[BaseException]
+
+
+class ConnectionClosed(Unreachable):
+    """The server closed the connection instead of answering."""
+
+    default_fix = f"{Unreachable.default_fix}; if it speaks HTTPS only, switch …_HTTPS on"
+
+
+def translate(error: Exception, where: str, timeout_seconds: float) -> ServerError:
+    """Turn an error of requests, urllib3 or the operating system into one of ours."""
+    chain = _chain(error)
+    for kinds, make in _TRANSLATIONS:
+        if any(isinstance(link, kinds) for link in chain):
+            return make(where, timeout_seconds, chain)
+    return Unreachable(f"{where} can't be reached")
+
+
+def _unknown_name(where: str, _: float, __: Chain) -> ServerError:
+    host = where.rpartition(" at ")[2].rpartition(":")[0]
+    return Unreachable(
+        f"{where} can't be reached: the name {host!r} is not known here",
+        "check the host setting; containers know each other's names in a common network only",
+    )
+
+
+_CERTIFICATE_FIXES = {
+    9: "check the clocks of both machines, and from when on the certificate is valid",
+    10: "renew the certificate, or switch …_VERIFY_SSL off",
+    62: "put the name that the certificate was made for into …_HOST",
+    64: "put the name that the certificate was made for into …_HOST",
+}
+"""By OpenSSL's X509_V_ERR_…: not yet valid, expired, another host's, another address'."""
+
+
+def _tls_failed(where: str, _: float, chain: Chain) -> ServerError:
+    verify_errors = [e for e in chain if isinstance(e, ssl.SSLCertVerificationError)]
+    if verify_errors:
+        why = verify_errors[0].verify_message.rstrip(".")
+        fix = _CERTIFICATE_FIXES.get(verify_errors[0].verify_code)
+        return TlsFailed(f"{where} has no certificate that we trust: {why}", fix)
+    return TlsFailed(
+        f"the TLS handshake with {where} failed",
+        "check that it speaks HTTPS on that port, or switch …_HTTPS off",
+    )
+
+
+def _timed_out(where: str, limit: float, _: Chain) -> ServerError:
+    return TimedOut(f"{where} did not answer within {limit:g} s")
+
+
+def _system_error(where: str, _: float, chain: Chain) -> ServerError:
+    reasons = [e.strerror for e in chain if isinstance(e, OSError) and e.strerror]
+    return Unreachable(f"{where} can't be reached: {reasons[0] if reasons else 'network error'}")
+
+
+_TRANSLATIONS: tuple[
+    tuple[tuple[type[BaseException], ...], Callable[[str, float, Chain], ServerError]], ...
+] = (
+    ((urllib3.exceptions.NameResolutionError,), _unknown_name),
+    ((ssl.SSLError, requests.exceptions.SSLError, urllib3.exceptions.SSLError), _tls_failed),
+    (
+        (ConnectionRefusedError,),
+        lambda where, *_: Unreachable(f"{where} refuses the connection; does it run there?"),
+    ),
+    ((TimeoutError,), _timed_out),
+    # before its base class, which is a time-out by name only
+    ((urllib3.exceptions.NewConnectionError,), _system_error),
+    ((requests.Timeout, urllib3.exceptions.TimeoutError), _timed_out),
+    (
+        (urllib3.exceptions.DecodeError, requests.exceptions.ContentDecodingError),
+        lambda where, *_: InvalidResponse(f"{where} answered with a body that can't be unpacked"),
+    ),
+    (
+        (urllib3.exceptions.IncompleteRead, http.client.IncompleteRead),
+        lambda where, *_: InvalidResponse(f"{where} broke off in the middle of an answer"),
+    ),
+    (
+        (http.client.RemoteDisconnected, ConnectionResetError, BrokenPipeError),
+        lambda where, *_: ConnectionClosed(f"{where} closed the connection without an answer"),
+    ),
+    (
+        (http.client.HTTPException, urllib3.exceptions.ProtocolError),
+        lambda where, *_: InvalidResponse(f"{where} does not speak HTTP as it should"),
+    ),
+    ((OSError,), _system_error),
+)
+
+
+def _chain(error: BaseException) -> Chain:
+    """The error and all that it was caused by; urllib3 hides causes in `reason` and `args`.
+
+    It ends at our own errors: what they stand for was translated before.
+    """
+    found: list[BaseException] = []
+    waiting: list[object] = [error]
+    while waiting and len(found) < 32:
+        link = waiting.pop()
+        if isinstance(link, ServerError) or link in found:
+            continue
+        if isinstance(link, BaseException):
+            found.append(link)
+            waiting += [link.__cause__, link.__context__, getattr(link, "reason", None), *link.args]
+    return found

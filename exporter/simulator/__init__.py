@@ -1,0 +1,1 @@
+"""A faithful fake Gluetun and qBittorrent, for the demo and the tests."""

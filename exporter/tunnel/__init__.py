@@ -1,0 +1,1 @@
+"""One check of one tunnel: observe, decide, act, verify."""

@@ -1,0 +1,264 @@
+"""What the status page says: states, ports and times in plain words."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from enum import Enum
+
+from exporter.model import NO_PORT, ConnectionStatus, Outcome, Reason, SyncState, VpnStatus
+from exporter.report.board import TunnelView
+
+_MINUTE, _HOUR, _DAY = 60, 3600, 86400
+
+
+class Tone(Enum):
+    """How a state is to be taken; worst first."""
+
+    BAD = "bad"
+    """Somebody may have to do something."""
+    WAITING = "waiting"
+    """It heals by itself once the VPN is back."""
+    STARTING = "starting"
+    GOOD = "good"
+
+
+TONE_LABELS = {
+    Tone.BAD: "Attention",
+    Tone.WAITING: "Waiting",
+    Tone.STARTING: "Starting",
+    Tone.GOOD: "In sync",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Words:
+    """How a state is told; `sentence` may hold {forwarded}, {listening}, {keeps} and {forwards}."""
+
+    label: str
+    tone: Tone
+    sentence: str
+    comfort: str = ""
+    """What happens next, and what to look at if it doesn't."""
+
+
+_TRIES_AGAIN = "qSticky tries again at every check."
+
+WORDS = {
+    SyncState.IN_SYNC: Words(
+        "In sync", Tone.GOOD, "qBittorrent listens on {forwarded}, the port that your VPN forwards."
+    ),
+    SyncState.OUT_OF_SYNC: Words(
+        "Out of sync",
+        Tone.BAD,
+        "Your VPN forwards port {forwarded}, but qBittorrent listens on {listening}.",
+        _TRIES_AGAIN,
+    ),
+    SyncState.NOT_LISTENING: Words(
+        "Not listening",
+        Tone.BAD,
+        "qBittorrent is set to port {forwarded}, but no socket is open there.",
+        "qSticky opens it again by itself: after 1 minute, after 5, then every 30.",
+    ),
+    SyncState.NO_PORT: Words(
+        "No port",
+        Tone.WAITING,
+        "Your VPN forwards no port right now. {keeps}",
+        "That is usual for a while after a reconnect. If it stays, the VPN server or plan may not "
+        "offer port forwarding, or VPN_PORT_FORWARDING is off in Gluetun.",
+    ),
+    SyncState.VPN_DOWN: Words(
+        "VPN down",
+        Tone.WAITING,
+        "Your VPN is not connected. {keeps}",
+        "qSticky looks often, and sets the port about a second after the VPN is back.",
+    ),
+    SyncState.GLUETUN_UNREACHABLE: Words(
+        "Gluetun unreachable",
+        Tone.BAD,
+        "Gluetun does not answer, so its port is unknown. {keeps}",
+        "qSticky goes on trying.",
+    ),
+    SyncState.GLUETUN_UNAUTHORIZED: Words(
+        "Gluetun refuses",
+        Tone.BAD,
+        "Gluetun does not let qSticky read the port. {keeps}",
+        "The key or the role in Gluetun's config.toml does not fit.",
+    ),
+    SyncState.QBITTORRENT_UNREACHABLE: Words(
+        "qBittorrent unreachable",
+        Tone.BAD,
+        "qBittorrent does not answer, so its port can't be set. {forwards}",
+        "qSticky goes on trying.",
+    ),
+    SyncState.QBITTORRENT_UNAUTHORIZED: Words(
+        "Login refused",
+        Tone.BAD,
+        "qBittorrent refuses qSticky's login, so its port can't be set. {forwards}",
+        "qSticky tries again only now and then: five wrong passwords would ban it for an hour.",
+    ),
+    SyncState.QBITTORRENT_BANNED: Words(
+        "Banned",
+        Tone.BAD,
+        "qBittorrent has banned qSticky after too many wrong passwords. {forwards}",
+        "The ban ends by itself, usually after an hour; or restart qBittorrent and then qSticky.",
+    ),
+    SyncState.STARTING: Words("Starting", Tone.STARTING, "The first check is still under way."),
+}
+
+_USELESS_ANSWER = {
+    SyncState.GLUETUN_UNREACHABLE: "Gluetun gives no answer that qSticky can use, so its port is "
+    "unknown. {keeps}",
+    SyncState.QBITTORRENT_UNREACHABLE: "qBittorrent gives no answer that qSticky can use, so its "
+    "port can't be set. {forwards}",
+}
+_REFUSED_HOST = (
+    "qBittorrent refuses the address that qSticky uses for it, so its port can't be set. {forwards}"
+)
+_REFUSED_KEY = "qBittorrent refuses qSticky's API key, so its port can't be set. {forwards}"
+_NEVER_REBINDS = "REBIND=never keeps qSticky from opening it again; restart qBittorrent."
+
+STUCK = Words(
+    "Stuck",
+    Tone.BAD,
+    "qSticky has stopped checking. What follows is old.",
+    "Restart qSticky, and look at the end of its log.",
+)
+"""Said instead of the last state when the next check is long overdue."""
+
+VPN = {
+    VpnStatus.STARTING: ("Connecting", "Gluetun is bringing the VPN up."),
+    VpnStatus.RUNNING: ("Running", "Gluetun reports the VPN as up."),
+    VpnStatus.STOPPING: ("Stopping", "Gluetun is taking the VPN down."),
+    VpnStatus.STOPPED: ("Stopped", "Gluetun reports the VPN as stopped."),
+    VpnStatus.CRASHED: ("Crashed", "The VPN program ended with an error; see Gluetun's log."),
+    VpnStatus.COMPLETED: ("Ended", "The VPN program came to its end; see Gluetun's log."),
+    VpnStatus.UNKNOWN: ("Unknown", "Gluetun did not say, or qSticky may not ask."),
+}
+
+CONNECTION = {
+    ConnectionStatus.CONNECTED: ("Connected", "A peer out there has connected in: the port works."),
+    ConnectionStatus.FIREWALLED: (
+        "Waiting for peers",
+        "No peer has connected in since the port was opened (qBittorrent calls it “firewalled”). "
+        "Normal for a while after a change, and with few torrents.",
+    ),
+    ConnectionStatus.DISCONNECTED: (
+        "Disconnected",
+        "qBittorrent has no open socket. Normal for two seconds after a change.",
+    ),
+    ConnectionStatus.UNKNOWN: ("Unknown", "qBittorrent did not say."),
+}
+
+
+def words_for(view: TunnelView, now: float) -> Words:
+    """How the tunnel is told at this moment."""
+    if view.is_stale(now):
+        return STUCK
+    words = WORDS[view.state]
+    return words if view.outcome is None else _exactly(words, view.outcome)
+
+
+def _exactly(words: Words, outcome: Outcome) -> Words:
+    """The words for a state where its usual ones would be untrue."""
+    match outcome.state, _reason(outcome):
+        case SyncState.NOT_LISTENING, _ if not outcome.rebinds:
+            return replace(words, comfort=_NEVER_REBINDS)
+        case SyncState.GLUETUN_UNREACHABLE | SyncState.QBITTORRENT_UNREACHABLE, reason:
+            silent = reason in (None, Reason.CONNECTION, Reason.TIMEOUT)
+            return words if silent else replace(words, sentence=_USELESS_ANSWER[outcome.state])
+        case SyncState.QBITTORRENT_UNAUTHORIZED, Reason.FORBIDDEN_HOST:
+            return replace(words, sentence=_REFUSED_HOST, comfort=_TRIES_AGAIN)
+        case SyncState.QBITTORRENT_UNAUTHORIZED, _ if outcome.qbittorrent_auth == "apikey":
+            return replace(words, sentence=_REFUSED_KEY, comfort=_TRIES_AGAIN)
+    return words
+
+
+def _reason(outcome: Outcome) -> Reason | None:
+    """Why the server that the state is named after could not be used."""
+    server = outcome.state.partition("_")[0]
+    reasons = (one.reason for one in outcome.failures if one.operation.startswith(server))
+    return next(reasons, None)
+
+
+def sentence(view: TunnelView, now: float) -> str:
+    """The state of a tunnel in one or two short sentences."""
+    outcome = view.outcome
+    forwarded = NO_PORT if outcome is None else outcome.forwarded_port
+    listening = NO_PORT if outcome is None else outcome.listening_port
+    said = words_for(view, now).sentence.format(
+        forwarded=forwarded,
+        listening=listening or "another port",
+        keeps=f"qBittorrent keeps port {listening}."
+        if listening
+        else "qBittorrent keeps its port.",
+        forwards=f"Your VPN forwards port {forwarded}." if forwarded else "",
+    )
+    return said.rstrip()
+
+
+def title(view: TunnelView, now: float) -> str:
+    """The state in a few words, for the tab of a browser."""
+    words, outcome = words_for(view, now), view.outcome
+    if outcome is None or words.tone is not Tone.GOOD:
+        return words.label
+    return f"{words.label}, port {outcome.forwarded_port}"
+
+
+def peers(outcome: Outcome) -> tuple[str, str]:
+    """Whether peers reach qBittorrent, and what that means."""
+    firewalled = outcome.connection_status is ConnectionStatus.FIREWALLED
+    if firewalled and outcome.has_torrents is False:
+        return "No torrents yet", "Without a torrent nobody connects in, so this says nothing."
+    return CONNECTION[outcome.connection_status]
+
+
+def proof(outcome: Outcome) -> tuple[str, str]:
+    """Whether a socket is known to be open on the port, and how."""
+    if outcome.port_bound:
+        return "Open", "qBittorrent's own log proves it."
+    if not outcome.qbittorrent_up:
+        return "Unknown", "qBittorrent did not say."
+    return "Not proved", "qBittorrent's log does not show a socket on this port."
+
+
+def overview_sentence(views: Sequence[TunnelView], now: float) -> str:
+    """How all tunnels stand, in one or two short sentences."""
+    tones = [words_for(view, now).tone for view in views]
+    bad, waiting, starting = (tones.count(tone) for tone in (Tone.BAD, Tone.WAITING, Tone.STARTING))
+    parts = [
+        f"{_tunnels(bad)} {_verb(bad, 'needs', 'need')} attention." if bad else "",
+        f"{_tunnels(waiting)} {_verb(waiting, 'waits', 'wait')} for the VPN." if waiting else "",
+        f"{_tunnels(starting)} {_verb(starting, 'is', 'are')} starting." if starting else "",
+    ]
+    said = " ".join(part for part in parts if part)
+    if not said:
+        return f"All {len(views):,} tunnels are in sync."
+    return said if bad + waiting + starting == len(views) else f"{said} The rest is in sync."
+
+
+def _tunnels(count: int) -> str:
+    return "1 tunnel" if count == 1 else f"{count:,} tunnels"
+
+
+def _verb(count: int, one: str, many: str) -> str:
+    return one if count == 1 else many
+
+
+def span(seconds: float) -> str:
+    """A length of time in its largest sensible unit, such as `12 s`, `5 min`, `3 h`, `9 days`."""
+    whole = max(0, int(seconds))
+    if whole < 2 * _MINUTE:
+        return f"{whole} s"
+    if whole < 2 * _HOUR:
+        return f"{whole // _MINUTE} min"
+    if whole < 2 * _DAY:
+        return f"{whole // _HOUR} h"
+    return f"{whole // _DAY} days"
+
+
+def ago(then: float, now: float) -> str:
+    """How long ago, or how soon, such as `12 s ago` and `in 5 min`."""
+    if then > now:
+        return f"in {span(then - now)}"
+    return f"{span(now - then)} ago"
