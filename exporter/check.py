@@ -33,7 +33,7 @@ from exporter.servers.gluetun import STATUS_ROUTE, Gluetun
 from exporter.servers.logins import LOGIN_TRIES_AN_HOUR, LoginRegistry, Logins
 from exporter.servers.operations import Operations
 from exporter.servers.qbittorrent import Qbittorrent
-from exporter.tunnel.decide import STATUS_LAG_SECONDS
+from exporter.tunnel.observe import STATUS_LAG_SECONDS
 from exporter.web.server import parse_listen_address, try_to_listen
 from exporter.web.users import Users
 

@@ -101,6 +101,8 @@ class BindResult(StrEnum):
 
     BOUND = "bound"
     FAILED = "failed"
+    LOOPBACK = "loopback"
+    """Only this machine reaches it."""
     UNKNOWN = "unknown"
 
 
@@ -167,7 +169,8 @@ class GluetunReading:
 
     forwarded_port: int
     vpn_status: VpnStatus = VpnStatus.UNKNOWN
-    public_ip: str = ""
+    public_ip: str | None = None
+    """Empty where Gluetun does not know it, as during a reconnect; None = no answer."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -190,10 +193,9 @@ class QbittorrentReading:
 
     @property
     def is_closed(self) -> bool:
-        """Whether the log says so, or the connection status where the log says nothing."""
-        if self.bind_result is BindResult.UNKNOWN:
-            return self.connection_status is ConnectionStatus.DISCONNECTED
-        return self.bind_result is BindResult.FAILED
+        """Whether no peer can reach the port, as far as qBittorrent knows."""
+        closed = (BindResult.FAILED, BindResult.LOOPBACK)
+        return self.bind_result in closed or self.connection_status is ConnectionStatus.DISCONNECTED
 
 
 @dataclass(frozen=True, slots=True)
@@ -242,6 +244,8 @@ class Saved:
     """The same for `no_port` and `vpn_down` alone."""
     logins: SavedLogins | None = None
     vpn_restart: SavedVpnRestart | None = None
+    push_seen: bool = False
+    """Whether Gluetun ever asked for a check."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -291,15 +295,24 @@ class Outcome:
 
     @property
     def port_bound(self) -> bool:
-        """Whether the log shows an open socket and nothing newer speaks against it.
+        """Whether the log shows an open socket, and nothing newer speaks against it.
 
-        A socket that dies with its interface leaves no entry, but `disconnected`; right after a
-        change that may be a stale reading.
+        False also where the VPN is known to be away: no peer gets in. A time-out says nothing.
         """
         reading = self.qbittorrent
         if reading is None or reading.bind_result is not BindResult.BOUND:
             return False
-        return self.in_sync or reading.connection_status is not ConnectionStatus.DISCONNECTED
+        return self.in_sync or (self._may_vpn_be_up and self._is_trusted(reading))
+
+    @property
+    def _may_vpn_be_up(self) -> bool:
+        if self.gluetun is not None:
+            return self.gluetun.vpn_status.is_up_or_unknown and self.forwarded_port != NO_PORT
+        reasons = [f.reason for f in self.failures if f.operation is Operation.GLUETUN_PORT]
+        return reasons == [Reason.TIMEOUT]
+
+    def _is_trusted(self, reading: QbittorrentReading) -> bool:
+        return not reading.is_closed and self.state is not SyncState.NOT_LISTENING
 
     @property
     def login_suspended_until(self) -> float | None:

@@ -40,6 +40,7 @@ def saved_facts(saved: Saved, clock: Clock) -> dict[str, Any]:
         "failing_since": iso(saved.failing_since, clock),
         "waiting_since": iso(saved.waiting_since, clock),
         "last_forwarded_port": saved.forwarded_port or None,
+        "push_seen": saved.push_seen,
         "login": _login_facts(saved.logins, clock) if saved.logins else None,
         "vpn_restart": _vpn_facts(saved.vpn_restart, clock) if saved.vpn_restart else None,
     }
@@ -131,6 +132,7 @@ def _saved(facts: Mapping[str, Any], clock: Clock) -> Saved:
         waiting_since=_past(facts.get("waiting_since"), clock),
         logins=_logins(login, clock) if login else None,
         vpn_restart=_vpn_restart(vpn, clock) if vpn else None,
+        push_seen=facts.get("push_seen") is True,
     )
 
 

@@ -72,16 +72,19 @@ class Gluetun:
             self._status_routes = ()
             return VpnStatus.UNKNOWN
 
-    def public_ip(self, did: Operations) -> str:
-        """Ask for the VPN's public address; empty where it is not known or not ours to ask."""
+    def public_ip(self, did: Operations) -> str | None:
+        """Ask for the VPN's public address; empty where Gluetun does not know it.
+
+        None where our role does not let us ask.
+        """
         if not self._public_ip_allowed:
-            return ""
+            return None
         try:
             with did.measured(Operation.GLUETUN_PUBLIC_IP):
                 return self._public_ip()
         except Unauthorized:
             self._public_ip_allowed = False
-            return ""
+            return None
 
     def routes_to_add(self) -> str:
         """Return what the role lacks after a refusal: exact where Gluetun shows its version."""

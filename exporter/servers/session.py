@@ -33,6 +33,7 @@ T = TypeVar("T")
 SaveLogins = Callable[[SavedLogins], None]
 
 _LARGEST_COOKIES = 8_192
+_SHORTEST_BAN_BYTES = 24
 _COOKIE = re.compile(r"[!-:<-~]+=[!-:<-~]*")
 
 
@@ -139,8 +140,8 @@ class Session:
             self._check(response)
             result = parse(response)
         if self._unproven:
+            self._logins.succeed(self._unproven)
             self._unproven = None
-            self._logins.succeed()
         return result
 
     def _check(self, response: Response) -> None:
@@ -167,7 +168,7 @@ class Session:
             with did.measured(Operation.QBITTORRENT_LOGIN):
                 self._post_login(credentials)
         except ServerError as error:
-            self._logins.fail(error.reason, credentials)
+            self._logins.fail(error.reason)
             raise
         self._unproven = credentials
         self._begin_session()
@@ -220,6 +221,8 @@ class Session:
         form = {"username": credentials[0], "password": credentials[1]}
         response = self._http.post("/api/v2/auth/login", form)
         self._refuse_proxy(response)
+        if response.status == 403 and not _is_ban(response):
+            raise self._proxy(response)
         if response.status == 403:
             raise Banned(f"{self.where} has banned our address after too many failed logins")
         # up to 5.1: 200 and `Ok.` or `Fails.`; from 5.2 on: 204 or 401
@@ -267,7 +270,7 @@ class Session:
     def _session_lost(self) -> Unauthorized:
         """Return the error for a login that was accepted although the session is unknown."""
         if self._unproven:
-            self._logins.fail(Reason.OTHER, self._unproven)
+            self._logins.fail(Reason.OTHER)
         return Unauthorized(
             f"{self.where} accepted our login but refused the next request",
             "check that no proxy in between removes cookies",
@@ -292,12 +295,23 @@ class Session:
             return
         page = response.headers.get("Content-Type", "").startswith("text/html")
         if page or "WWW-Authenticate" in response.headers:
-            raise HttpError(
-                f"a proxy answers for {self.where}, with status {response.status}",
-                response.status,
-                "let QBITTORRENT_HOST and QBITTORRENT_PORT lead to qBittorrent itself, past the "
-                "proxy; or let the proxy pass /api/ on without a login of its own",
-            )
+            raise self._proxy(response)
+
+    def _proxy(self, response: Response) -> HttpError:
+        return HttpError(
+            f"a proxy answers for {self.where}, with status {response.status}",
+            response.status,
+            "let QBITTORRENT_HOST and QBITTORRENT_PORT lead to qBittorrent itself, past the "
+            "proxy; or let the proxy pass /api/ on without a login of its own",
+        )
+
+
+def _is_ban(response: Response) -> bool:
+    """Whether a 403 is a sentence about an IP address, as in every language of qBittorrent.
+
+    Proxies say `Forbidden`, or nothing.
+    """
+    return len(response.body) >= _SHORTEST_BAN_BYTES and b"IP" in response.body
 
 
 def why_suspended(reason: Reason) -> tuple[str, str]:
