@@ -15,12 +15,12 @@ from typing import TYPE_CHECKING
 from urllib.parse import urlencode
 
 from prometheus_client import CollectorRegistry
-from prometheus_client.exposition import choose_encoder
 
 from exporter.model import SyncState
 from exporter.report.board import StatusBoard
 from exporter.web.messages import HTML, JSON, Handler, Request, Response, serve, text
 from exporter.web.origin import is_local_host, is_own_page
+from exporter.web.scrape import Scrapes
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIEnvironment
@@ -57,7 +57,7 @@ class WebApp:
     def __post_init__(self) -> None:
         routes: Mapping[str, Mapping[str, Handler]] = {
             "/": {"GET": self._page},
-            "/metrics": {"GET": self._metrics},
+            "/metrics": {"GET": Scrapes(self.registry).answer},
             "/status.json": {"GET": self._status_json},
             "/-/healthy": {"GET": self._healthy},
             "/-/ready": {"GET": self._ready},
@@ -132,15 +132,6 @@ class WebApp:
         refresh = (("Refresh", page.refresh),) if page.refresh else ()
         body = page.html.encode("utf-8", "replace")
         return Response(status, body, HTML, refresh, STYLE_SOURCE)
-
-    def _metrics(self, request: Request) -> Response:
-        try:
-            encode, content_type = choose_encoder(request.header("Accept"))
-        except TypeError:  # a version that isn't made of numbers
-            encode, content_type = choose_encoder("")
-        names = request.query.get("name[]")
-        source = self.registry.restricted_registry(names) if names else self.registry
-        return Response(HTTPStatus.OK, encode(source), content_type, (("Vary", "Accept"),))
 
     def _status_json(self, _request: Request) -> Response:
         return Response(HTTPStatus.OK, self.status_json(), JSON)

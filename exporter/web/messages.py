@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import io
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from http import HTTPStatus
@@ -66,6 +67,7 @@ class Response:
     content_type: str = TEXT
     headers: tuple[tuple[str, str], ...] = ()
     style: str = "'none'"
+    may_be_compressed: bool = True
 
 
 Handler = Callable[[Request], Response]
@@ -86,7 +88,9 @@ def serve(
         query=_fields(environ.get("QUERY_STRING", "")),
         headers=environ,
     )
-    response = _compressed(answer(request), request.header("Accept-Encoding"))
+    response = answer(request)
+    if response.may_be_compressed:
+        response = compressed(response, accepted=accepts_gzip(request))
     start_response(
         f"{response.status.value} {response.status.phrase}",
         [
@@ -97,7 +101,13 @@ def serve(
             *response.headers,
         ],
     )
-    return [] if request.method == "HEAD" else [response.body]
+    return [] if request.method == "HEAD" else _content(response.body, environ)
+
+
+def _content(body: bytes, environ: WSGIEnvironment) -> Iterable[bytes]:
+    """Return the body in a way that a server need not copy: clients share what is large."""
+    wrap = environ.get("wsgi.file_wrapper")
+    return [body] if wrap is None else wrap(io.BytesIO(body))
 
 
 def _policy(style: str) -> str:
@@ -115,16 +125,20 @@ def _fields(query: str) -> Mapping[str, list[str]]:
         return {}
 
 
-def _compressed(response: Response, accepted: str) -> Response:
+def compressed(response: Response, *, accepted: bool) -> Response:
+    """Return the response as it is sent: compressed where that is accepted and worth it."""
     if len(response.body) < _SMALLEST_GZIP_BYTES:
-        return response
+        return replace(response, may_be_compressed=False)
     headers = (*response.headers, ("Vary", "Accept-Encoding"))
-    if not _accepts_gzip(accepted):
-        return replace(response, headers=headers)
+    if not accepted:
+        return replace(response, headers=headers, may_be_compressed=False)
     body = gzip.compress(response.body, compresslevel=_GZIP_LEVEL, mtime=0)
-    return replace(response, body=body, headers=(*headers, ("Content-Encoding", "gzip")))
+    headers = (*headers, ("Content-Encoding", "gzip"))
+    return replace(response, body=body, headers=headers, may_be_compressed=False)
 
 
-def _accepts_gzip(header: str) -> bool:
-    codings = [coding.replace(" ", "").lower().split(";") for coding in header.split(",")]
+def accepts_gzip(request: Request) -> bool:
+    """Return whether the client accepts a body packed with gzip."""
+    header = request.header("Accept-Encoding").replace(" ", "").lower()
+    codings = [coding.split(";") for coding in header.split(",")]
     return any(coding[0] == "gzip" and "q=0" not in coding[1:] for coding in codings)

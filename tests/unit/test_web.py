@@ -14,11 +14,15 @@ from wsgiref.validate import validator
 import bcrypt
 import pytest
 from prometheus_client import CollectorRegistry, Counter, Gauge
+from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.openmetrics.parser import text_string_to_metric_families as parse_openmetrics
+from prometheus_client.registry import Collector
 
 from exporter.model import SyncState
 from exporter.report.board import StatusBoard
 from exporter.web.app import WebApp
+from exporter.web.messages import Request
+from exporter.web.scrape import Scrapes
 from exporter.web.users import Users
 from tests.outcomes import IN_SYNC, NOW, OUTCOMES, board_of, board_of_many
 
@@ -222,6 +226,37 @@ def test_metrics_are_packed_for_those_who_accept_gzip(
     body = gzip.decompress(answer.body) if packed else answer.body
     assert b"qsticky_a 1.0\n" in body
     assert answer.headers["Vary"] == "Accept, Accept-Encoding"
+
+
+class Costly(Collector):
+    """Takes its time, by a clock that it turns itself, and counts how often it is asked."""
+
+    def __init__(self, seconds: float) -> None:
+        self.now = 100.0
+        self._seconds = seconds
+        self._count = 0
+
+    def collect(self) -> Iterable[Metric]:
+        self.now += self._seconds
+        self._count += 1
+        return [GaugeMetricFamily("qsticky_count", "Of renderings.", self._count)]
+
+
+@pytest.mark.parametrize(
+    ("seconds", "served"), [(0.3, [1, 1, 2]), (0.003, [1, 2, 3])], ids=["costly", "cheap"]
+)
+def test_what_costs_much_to_render_is_shared_for_a_second(
+    seconds: float, served: list[int]
+) -> None:
+    registry, collector = CollectorRegistry(), Costly(seconds)
+    registry.register(collector)
+    scrapes = Scrapes(registry, lambda: collector.now)
+    bodies = []
+    for later in (0, 0.9, 0.2):
+        collector.now += later
+        bodies.append(scrapes.answer(Request("GET", "/metrics", {}, {})).body)
+    wanted = [f"qsticky_count {count}.0\n".encode() for count in served]
+    assert [body.splitlines(keepends=True)[-1] for body in bodies] == wanted
 
 
 # Status page
