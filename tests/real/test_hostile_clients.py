@@ -238,33 +238,3 @@ def test_a_flood_of_connections_locks_nobody_out(victim: Victim) -> None:
             scrape(victim)
         scrapes_go_on(victim, "flood")
     print(f"{count} connections")  # noqa: T201
-
-
-ODD_REQUESTS = [
-    (b"GET /../../etc/passwd HTTP/1.0", b"404"),
-    (b"GET /metrics/..%2f..%2f HTTP/1.0", b"404"),
-    (b"GET //evil.example/%2f.. HTTP/1.0", b"404"),
-    (b"GET /%zz%e0%80 HTTP/1.0", b"404"),
-    (b"GET /?tunnel=%zz%ff%00 HTTP/1.0", b"404"),
-    (b"GET /?state=%ff&refresh=\xff HTTP/1.0", b"400"),
-    (b"GET /metrics?name[]=%ff HTTP/1.0", b"200"),
-    (b"GET http://[ HTTP/1.0", b""),
-    (b"CONNECT example.org:443 HTTP/1.0", b"404"),
-    (b"TRACE / HTTP/1.0", b"405"),
-    (b"get / HTTP/1.0", b"400"),
-    (b"GET / HTTP/9.9", b"200"),
-    (b"\x16\x03\x01\x02\x00\x01\x00", b"400"),
-    (b"POST /-/sync HTTP/1.0\r\nContent-Length: 9999999999999999999999", b"413"),
-    (b"POST /-/sync HTTP/1.0\r\nContent-Length: " + b"9" * 5000, b""),
-    (b"POST /-/sync HTTP/1.0\r\nContent-Type: application/x-www-form-urlencoded", b"202"),
-    (b"GET /metrics HTTP/1.0\r\nAccept: application/openmetrics-text;version=x.y", b"200"),
-    (b"GET / HTTP/1.0\r\nAuthorization: Basic \xff\xff", b"200"),
-]
-
-
-def test_odd_requests_get_a_proper_refusal_or_none(victim: Victim) -> None:
-    for request, status in ODD_REQUESTS:
-        with victim.connect() as client:
-            client.sendall(request + b"\r\n\r\n")
-            assert (request, client.recv(100)[9:12]) == (request, status)
-    scrapes_go_on(victim, "odd requests")

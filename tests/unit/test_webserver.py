@@ -161,15 +161,19 @@ def test_a_connection_is_kept_for_the_next_request(server: WebServer) -> None:
         (b"POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n1388\r\n" + b"x" * 5000, b"413"),
         (b"GET http://[ HTTP/1.1\r\n\r\n", b""),
         (b"GET\r\n\r\n", b"400"),
+        (b"get / HTTP/1.0\r\n\r\n", b"400"),
+        (b"GET /?state=\xff HTTP/1.0\r\n\r\n", b"400"),
+        (b"GET /%zz%ff%00/..%2f HTTP/1.0\r\n\r\n", b"200"),
+        (b"GET / HTTP/9.9\r\n\r\n", b"200"),
         (b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03 \r\n\r\n", b"400"),
     ],
 )
-def test_a_request_that_is_too_large_or_nonsense_is_refused_or_cut_off(
+def test_an_odd_request_is_answered_refused_or_cut_off(
     server: WebServer, request_bytes: bytes, status: bytes
 ) -> None:
     answer = talk(server, request_bytes)
     # a client that is still sending may be cut off before it reads the refusal
-    assert answer[9:12] in (status, b"")
+    assert answer[9:12] == status or (status in (b"431", b"413") and not answer)
     assert b"waitress" not in answer
     assert get(server).status == 200
 
@@ -179,11 +183,6 @@ def test_pipelined_requests_are_answered_in_turn(server: WebServer) -> None:
     answer = talk(server, HELLO * 50 + last)
     assert answer.count(b"HTTP/1.1 200 OK") == 51
     assert answer.endswith(b"/b")
-
-
-def test_a_path_may_hold_anything(server: WebServer) -> None:
-    answer = talk(server, b"GET /%zz%ff%00/..%2f HTTP/1.0\r\n\r\n")
-    assert answer.endswith(b"\r\n\r\n/%zz\xff\x00/../")
 
 
 def big(_environ: "WSGIEnvironment", start_response: "StartResponse") -> list[bytes]:
