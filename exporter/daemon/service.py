@@ -11,6 +11,7 @@ import threading
 from collections.abc import Callable, Iterable
 from concurrent.futures import Executor
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from exporter import HOME, __version__
 from exporter.clock import Clock
@@ -31,7 +32,9 @@ from exporter.servers.logins import LoginRegistry
 from exporter.tunnel.tunnel import Tunnel
 from exporter.web.app import WebApp
 from exporter.web.server import WebServer
-from exporter.web.users import Users
+
+if TYPE_CHECKING:
+    from exporter.web.users import Users
 
 _SWAP_WITHIN_SECONDS = 30.0
 _OPEN_FILES = 8192
@@ -267,4 +270,6 @@ def _allow_open_files() -> None:
 def _read_users(config: Config) -> Users | None:
     if config.web.users_file is None or not config.web.listen_address:
         return None
+    from exporter.web.users import Users  # with bcrypt and PyYAML, for those who have users
+
     return Users(config.web.users_file)
