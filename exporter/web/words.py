@@ -9,6 +9,7 @@ from enum import Enum
 from exporter.config.load import TunnelConfig
 from exporter.model import (
     NO_PORT,
+    BindResult,
     ConnectionStatus,
     Outcome,
     Reason,
