@@ -44,7 +44,7 @@ DOWN, STUCK = 21, 20
 EMPTY_UNLESS_SOMETHING_FAILS = {"qsticky-details: Failures"}
 EMPTY_WITHOUT_A_PORT = {"qsticky-overview: Ports A"}
 SAID_OF_NOW = {
-    *(f"qsticky-overview: Each tunnel in numbers {letter}" for letter in "BCDEFG"),
+    *(f"qsticky-overview: All tunnels {letter}" for letter in "BCDEFG"),
     "qsticky-overview: Ports A",
     "qsticky-overview: Ports B",
     "qsticky-overview: VPN",
