@@ -123,6 +123,17 @@ def test_the_table_of_faults_names_states_and_reasons_that_exist() -> None:
     assert len({(fault, state) for fault, state, _, _ in faults}) > 25
 
 
+def test_the_log_holds_what_the_runbooks_search_it_for() -> None:
+    program = "".join(file.read_text() for file in (ROOT / "exporter").rglob("*.py"))
+    searched = re.findall(
+        r"docker logs [^`|]*qsticky 2>&1 \| grep ([^`|]*)", text("docs/runbooks.md")
+    )
+    patterns = [re.sub(r"^-\S+ ", "", pattern).strip(' "') for pattern in searched]
+    assert "left port" in patterns
+    # Python itself writes the one on a fault in qSticky
+    assert [p for p in patterns if p not in program and p not in {"Traceback", "WARNING"}] == []
+
+
 @EVERY_PAGE
 def test_every_block_says_what_it_is_so_that_commands_are_found(page: Path) -> None:
     fences = [token.info for token in tokens(page) if token.type in {"fence", "code_block"}]
