@@ -49,15 +49,15 @@ SAID_OF_NOW = {
     "qsticky-overview: Ports B",
     "qsticky-overview: VPN",
     "qsticky-overview: Peers",
-    "qsticky-details: Longest time since a check A",
-    "qsticky-details: Longest time since a check B",
+    "qsticky-details: Time since the last check A",
+    "qsticky-details: Time since the last check B",
     "qsticky-details: qSticky",
     "qsticky-details: qBittorrent",
     "qsticky-details: Running since",
     "qsticky-details: status.json written",
     "qsticky-details: Configuration",
     "qsticky-details: Memory",
-    "qsticky-details: Processor",
+    "qsticky-details: CPU",
     "qsticky-details: Open files",
 }
 """Gone at once when qSticky is down, so that nothing old is taken for the present."""
