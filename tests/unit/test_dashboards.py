@@ -1,6 +1,6 @@
 """The dashboards, held to the rules of Grafana's dashboard-linter and to our metrics.
 
-That every query runs and finds something: tests/real/test_dashboards_live.py.
+That a real Prometheus answers every query: tests/real/test_chain.py.
 """
 
 import importlib
@@ -16,10 +16,12 @@ import yaml
 from prometheus_client.exposition import generate_latest
 from prometheus_client.parser import text_string_to_metric_families
 
-from exporter.model import SyncState
+from exporter.config.load import load_config
+from exporter.model import Outcome, QbittorrentReading, SyncState
 from exporter.report.metrics import Metrics
+from exporter.report.tally import Tally
 from exporter.web.words import WORDS
-from tests.outcomes import OUTCOMES
+from tests.fakes import FakeClock
 
 ROOT = Path(__file__).parents[2]
 GRAFANA = ROOT / "grafana"
@@ -201,10 +203,13 @@ def test_every_state_has_the_word_of_the_status_page() -> None:
 
 
 def exported() -> dict[str, list[dict[str, str]]]:
-    metrics = Metrics("2.0.0", "abc", 30.0, ["default"], clock=lambda: 0.0)
-    metrics.publish(OUTCOMES[SyncState.IN_SYNC])
+    tally = Tally("2.0.0", "abc", FakeClock())
+    tally.set_tunnels(load_config({}).tunnels)
+    answered = QbittorrentReading(45720, version="v5.1.0", webapi_version="2.11.4")
+    tally.publish(Outcome("default", SyncState.IN_SYNC, 1000.0, qbittorrent=answered))
+    text = generate_latest(Metrics(tally).registry).decode()
     series: dict[str, list[dict[str, str]]] = {}
-    for family in text_string_to_metric_families(generate_latest(metrics.registry).decode()):
+    for family in text_string_to_metric_families(text):
         for sample in family.samples:
             series.setdefault(sample.name, []).append(dict(sample.labels))
     return series
