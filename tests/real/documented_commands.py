@@ -69,10 +69,6 @@ COMMANDS: dict[str, Row] = {
     "make test": Target(),
     # qSticky itself
     "qsticky check": Shows("✓"),
-    "qsticky completion": Instead("qsticky completion --help", "the page names the shell later on"),
-    "qsticky completion bash > ~/.local/share/bash-completion/completions/qsticky": Makes(
-        ".local/share/bash-completion/completions/qsticky", "complete -o bashdefault"
-    ),
     "qsticky config": Shows("CHECK_INTERVAL"),
     "qsticky config --check FILE": Instead(
         "qsticky config --check qsticky.yaml", "FILE is for a name", "no mistakes"
@@ -81,14 +77,6 @@ COMMANDS: dict[str, Row] = {
     "qsticky demo": Says("Initial status - Gluetun: ✓, qBit: ✓, Port: 45720"),
     "qsticky healthcheck": Shows("healthy: in_sync"),
     "qsticky once": Shows("Initial status - Gluetun: ✓, qBit: ✓"),
-    'eval "$(qsticky completion zsh)"': Instead(
-        "qsticky completion zsh",
-        "tests/unit/test_completion.py lets a zsh do it",
-        "#compdef qsticky",
-    ),
-    "mkdir -p ~/.local/share/bash-completion/completions": Makes(
-        ".local/share/bash-completion/completions"
-    ),
     # what it serves
     "curl -s http://localhost:9809/metrics | grep qsticky_port_in_sync": Shows(
         'qsticky_port_in_sync{tunnel="default"} 1.0'
