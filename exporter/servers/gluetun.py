@@ -193,10 +193,10 @@ class Gluetun:
             "basic": "check GLUETUN_USERNAME and GLUETUN_PASSWORD against the role in",
         }.get(self.auth, "set GLUETUN_AUTH_TYPE and its credentials as in")
         secrets = {"apikey": self._config.apikey, "basic": self._config.password}
-        to_mend = secrets.get(self.auth, Secret()).current().to_mend
+        fix_prefix = secrets.get(self.auth, Secret()).current().fix_prefix
         return Unauthorized(
             f"{self._transport.where} refuses to tell the forwarded port",
-            f"{to_mend}{credentials} /gluetun/auth/config.toml, and {role_fix}; "
+            f"{fix_prefix}{credentials} /gluetun/auth/config.toml, and {role_fix}; "
             "then restart Gluetun",
         )
 

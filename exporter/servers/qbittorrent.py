@@ -97,8 +97,8 @@ class Qbittorrent:
         if response.status == 403 and key:
             raise Unauthorized(
                 f"{self.where} does not accept the API key",
-                f"{api_key.to_mend}correct QBITTORRENT_API_KEY (Options, Web UI; qBittorrent 5.2 "
-                "and later), or unset it and use QBITTORRENT_USER and QBITTORRENT_PASS",
+                f"{api_key.fix_prefix}correct QBITTORRENT_API_KEY (Options, Web UI; qBittorrent "
+                "5.2 and later), or unset it and use QBITTORRENT_USER and QBITTORRENT_PASS",
             )
         if response.status == 401:
             raise ForbiddenHost(f"{self.where} refuses the Host header {self._host_header!r}")
@@ -125,7 +125,7 @@ class Qbittorrent:
             self._new_session()
             return
         if response.status == 401 or response.body.strip() == b"Fails.":
-            fix = self._config.password.current().to_mend + LoginRejected.default_fix
+            fix = self._config.password.current().fix_prefix + LoginRejected.default_fix
             raise LoginRejected(f"{self.where} rejects the user name or password", fix)
         raise self._not_qbittorrent(response)
 
