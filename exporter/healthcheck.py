@@ -23,6 +23,8 @@ LARGEST_FILE_BYTES = 20_000_000
 """A thousand tunnels make 1.3 MB."""
 IMAGE_FOLDER = "/app/health"
 """Where the image, and the one that it replaces, keeps status.json."""
+RUN_SECRETS = "/run/secrets"
+LONGEST_PATH = 4096
 
 NOT_OURS = (ValueError, TypeError, AttributeError, KeyError, RecursionError, OverflowError)
 """What comes of reading a file that is damaged or somebody else's."""
@@ -30,22 +32,52 @@ NOT_OURS = (ValueError, TypeError, AttributeError, KeyError, RecursionError, Ove
 
 def main() -> int:
     """Print the verdict on the file that the environment names; return the exit code."""
-    healthy, text = judge(status_path(os.environ), time.time())
+    try:
+        healthy, text = judge(status_path(os.environ), time.time())
+    except (OSError, ValueError):
+        healthy, text = False, "unhealthy: can't read the file that holds HEALTH_FILE"
     encoding = sys.stdout.encoding
     print(text.encode(encoding, "backslashreplace").decode(encoding))
     return 0 if healthy else 1
 
 
-def status_path(environ: Mapping[str, str], image_folder: str = IMAGE_FOLDER) -> str:
+def status_path(
+    environ: Mapping[str, str], image_folder: str = IMAGE_FOLDER, run_secrets: str = RUN_SECRETS
+) -> str:
     """Return where status.json is, whether it exists or not."""
-    if chosen := environ.get("HEALTH_FILE", "").strip():
+    variables = in_capitals(environ)
+    if chosen := variables.get("HEALTH_FILE", "").strip():
         return chosen
+    for file in (variables.get("HEALTH_FILE_FILE"), files_in(run_secrets).get("HEALTH_FILE")):
+        if file:
+            with open(file, encoding="utf-8-sig") as opened:
+                return opened.read(LONGEST_PATH).strip()
+    return default_path(environ, image_folder)
+
+
+def default_path(environ: Mapping[str, str], image_folder: str = IMAGE_FOLDER) -> str:
+    """Return where status.json is when nobody chose a place."""
     if os.path.isdir(image_folder):
         return os.path.join(image_folder, "status.json")
     if state_folder := environ.get("STATE_DIRECTORY", "").split(":")[0]:
         return os.path.join(state_folder, "status.json")
     state_home = environ.get("XDG_STATE_HOME") or os.path.expanduser("~/.local/state")
     return os.path.join(state_home, "qsticky", "status.json")
+
+
+def in_capitals(environ: Mapping[str, str]) -> dict[str, str]:
+    """Return the variables by their names in capitals; one that is written so wins."""
+    return {name.upper(): environ[name] for name in sorted(environ, key=str.isupper)}
+
+
+def files_in(folder: str) -> dict[str, str]:
+    """Return the paths of the files in a folder, by their names in capitals."""
+    try:
+        names = sorted(os.listdir(folder), key=str.islower)
+    except OSError:  # there is none, or it is not for us to look into
+        return {}
+    paths = {name.upper(): os.path.join(folder, name) for name in names}
+    return {name: path for name, path in paths.items() if os.path.isfile(path)}
 
 
 def holds_credentials(text: str) -> bool:

@@ -27,14 +27,19 @@ def why(error: OSError | ValueError) -> str:
     return error.strerror or "input/output error" if isinstance(error, OSError) else str(error)
 
 
-def quoted(text: str) -> str:
-    """Return a value for a message: its first 80 characters, and nothing where it holds a password.
+def quoted(text: str, longest: int = 80) -> str:
+    """Return the start of a value for a message, but nothing of what may hold a password.
 
     Every value that a message quotes goes through here.
     """
     if holds_credentials(text):
         return "what looks like credentials (not shown)"
-    return repr(text) if len(text) <= 80 else f"{text[:80]!r}…"
+    return repr(text) if len(text) <= longest else f"{text[:longest]!r}…"
+
+
+def quoted_path(path: str) -> str:
+    """Return a path for a message, as long as a path may be."""
+    return quoted(path, longest=4096)
 
 
 def shown_key(key: object) -> str:

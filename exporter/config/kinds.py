@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 import ipaddress
+import math
 import re
 import unicodedata
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
-from exporter.config.given import quoted, why
+from exporter.config.given import quoted, quoted_path, why
 from exporter.healthcheck import holds_credentials
 
-TRUE_WORDS, FALSE_WORDS = ("true", "1", "yes", "on"), ("false", "0", "no", "off")
+TRUE_WORDS, FALSE_WORDS = (
+    ("true", "t", "1", "yes", "y", "on"),
+    ("false", "f", "0", "no", "n", "off"),
+)
 _HOST_NAME = re.compile(r"[A-Za-z0-9_-]{1,63}(\.[A-Za-z0-9_-]{1,63})*\.?")
 
 
@@ -34,6 +39,8 @@ class Kind:
     """Whether an empty variable differs from one that is not set."""
     words: tuple[str, ...] = ()
     """All values there are, where they are few."""
+    substitute: Callable[[str], str] | None = None
+    """What is used in place of a wrong text, where that is safe; empty: the default."""
 
     def trim(self, text: str) -> str:
         """Return the text without what does not belong to the value at its ends."""
@@ -56,6 +63,17 @@ def choice(*words: str) -> Kind:
     return Kind(f"one of {', '.join(words)}", convert, words=words)
 
 
+def safe_choice(*words: str, aliases: Mapping[str, str] = MappingProxyType({})) -> Kind:
+    """Return a choice whose default is used in place of a wrong word."""
+    strict = choice(*words)
+
+    def convert(text: str) -> str:
+        chosen: str = strict.convert(aliases.get(text.lower(), text))
+        return chosen
+
+    return replace(strict, convert=convert, substitute=lambda _: "")
+
+
 def seconds(minimum: float, maximum: float, *, or_never: bool = False) -> Kind:
     """Return the kind of a time within these limits; 0 may mean never."""
     never = ", or 0 for never" if or_never else ""
@@ -63,9 +81,22 @@ def seconds(minimum: float, maximum: float, *, or_never: bool = False) -> Kind:
     return Kind(f"seconds, {minimum:g} to {maximum:g}{never}", convert)
 
 
+def interval(minimum: float, maximum: float) -> Kind:
+    """Return the kind of a time in place of which the nearest one within the limits is used."""
+
+    def nearest(text: str) -> str:
+        try:
+            number = float(text)
+        except ValueError:
+            return ""
+        return "" if math.isnan(number) else f"{min(max(number, minimum), maximum):g}"
+
+    return replace(seconds(minimum, maximum), substitute=nearest)
+
+
 def count(minimum: int, maximum: int) -> Kind:
     """Return the kind of a whole number within these limits."""
-    convert = partial(_number, int, minimum, maximum, False)
+    convert = partial(_number, _whole, minimum, maximum, False)
     return Kind(f"a whole number, {minimum} to {maximum}", convert)
 
 
@@ -121,10 +152,15 @@ def _hosts(text: str) -> tuple[str, ...]:
     return hosts
 
 
-def _port(text: str, lowest: int = 1) -> int:
-    if not re.fullmatch("[0-9]{1,5}", text) or not lowest <= int(text) <= 65535:
-        raise _wrong(text)
-    return int(text)
+def _whole(text: str) -> int:
+    """Return a whole number, also one with a plus or a fraction of zero."""
+    if not text.isascii():
+        raise ValueError
+    return int(re.sub(r"\.0+$", "", text))
+
+
+def _port(text: str) -> int:
+    return int(_number(_whole, 1, 65535, False, text))
 
 
 def _boolean(text: str) -> bool:
@@ -140,7 +176,7 @@ def _readable_file(text: str) -> Path | None:
         with Path(text).open("rb"):
             return Path(text)
     except (OSError, ValueError) as error:
-        raise ValueError(f"can't read {quoted(text)} ({why(error)})") from None
+        raise ValueError(f"can't read {quoted_path(text)} ({why(error)})") from None
 
 
 def _ca_file(text: str) -> str:
@@ -151,7 +187,7 @@ def _ca_file(text: str) -> str:
     try:
         ssl.create_default_context(cafile=text)
     except ssl.SSLError:
-        raise ValueError(f"given {quoted(text)}, which holds no certificate") from None
+        raise ValueError(f"given {quoted_path(text)}, which holds no certificate") from None
     return text
 
 
@@ -165,7 +201,7 @@ def _path(text: str) -> Path | None:
     except OSError:
         is_folder = False  # whether it can be written is said later, with the reason
     if is_folder:
-        raise ValueError(f"given the folder {quoted(text)}")
+        raise ValueError(f"given the folder {quoted_path(text)}")
     return Path(text)
 
 
@@ -174,12 +210,9 @@ def _listen_address(text: str) -> str:
         return ""
     host, colon, port = text.rpartition(":")
     bracketed = host.startswith("[") or ":" not in host
-    if not colon or not bracketed or (host and not _is_host(host)):
+    is_port = re.fullmatch("[0-9]{1,5}", port) and int(port) <= 65535
+    if not colon or not bracketed or not is_port or (host and not _is_host(host)):
         raise _wrong(text)
-    try:
-        _port(port, lowest=0)
-    except ValueError:
-        raise _wrong(text) from None
     return text
 
 

@@ -12,12 +12,10 @@ from exporter.config.settings import BY_NAME
 from exporter.config.sources import Sources, Value
 from exporter.config.tunnels_file import NO_FILE, Entry, read_tunnels
 from exporter.errors import ConfigError
-from exporter.healthcheck import status_path
+from exporter.healthcheck import RUN_SECRETS, default_path
 from exporter.model import RebindPolicy
 
 T = TypeVar("T")
-
-RUN_SECRETS = Path("/run/secrets")
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,7 +115,7 @@ class Config:
     values: tuple[Value, ...] = ()
 
 
-def load_config(environ: Mapping[str, str], run_secrets: Path = RUN_SECRETS) -> Config:
+def load_config(environ: Mapping[str, str], run_secrets: Path = Path(RUN_SECRETS)) -> Config:
     """Read the whole configuration.
 
     Raises ConfigError with every mistake in it: the variable or YAML path, what was given
@@ -132,7 +130,7 @@ def load_config(environ: Mapping[str, str], run_secrets: Path = RUN_SECRETS) -> 
         interval_seconds=interval,
         log_level=sources.value("LOG_LEVEL"),
         log_format=sources.value("LOG_FORMAT"),
-        health_file=sources.value("HEALTH_FILE") or Path(status_path(environ)),
+        health_file=sources.value("HEALTH_FILE") or Path(default_path(environ)),
         web=WebConfig(
             listen_address=sources.value("WEB_LISTEN_ADDRESS"),
             users_file=sources.value("WEB_USERS_FILE"),
@@ -142,7 +140,11 @@ def load_config(environ: Mapping[str, str], run_secrets: Path = RUN_SECRETS) -> 
     )
     if sources.mistakes:
         raise ConfigError(_once(sources.mistakes))
-    warnings = [*_missing_credentials(entries, tunnels), *_shared_servers(tunnels)]
+    warnings = [
+        *sources.warnings,
+        *_missing_credentials(entries, tunnels),
+        *_shared_servers(tunnels),
+    ]
     values = _with_health_file(_once(sources.values), config.health_file)
     return replace(config, warnings=tuple(_once(warnings)), values=tuple(values))
 

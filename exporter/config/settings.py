@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -20,6 +21,8 @@ from exporter.config.kinds import (
     Kind,
     choice,
     count,
+    interval,
+    safe_choice,
     seconds,
 )
 from exporter.model import RebindPolicy
@@ -138,7 +141,7 @@ SETTINGS: tuple[Setting, ...] = (
         "Announce all torrents to their trackers once a new port is open, at most every 5 minutes.",
         per_tunnel=True,
     ),
-    Setting("CHECK_INTERVAL", seconds(1, 3600), "30", "Seconds between two checks."),
+    Setting("CHECK_INTERVAL", interval(1, 3600), "30", "Seconds between two checks."),
     Setting(
         "REQUEST_TIMEOUT",
         seconds(0.1, 60),
@@ -147,11 +150,14 @@ SETTINGS: tuple[Setting, ...] = (
     ),
     Setting(
         "LOG_LEVEL",
-        choice("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"),
+        safe_choice(
+            *("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"),
+            aliases={"warn": "WARNING", "fatal": "CRITICAL", "notset": "DEBUG"},
+        ),
         "INFO",
         "What to log.",
     ),
-    Setting("LOG_FORMAT", choice("text", "json"), "text", "How to log it."),
+    Setting("LOG_FORMAT", safe_choice("text", "json"), "text", "How to log it."),
     Setting(
         "HEALTH_FILE",
         PATH,
@@ -188,3 +194,25 @@ SETTINGS: tuple[Setting, ...] = (
 )
 
 BY_NAME: Mapping[str, Setting] = {setting.name: setting for setting in SETTINGS}
+
+
+def meant_by(variable: str) -> str:
+    """Return the variable that another spelling, such as QBITTORRENT_PASSWORD, is meant for.
+
+    Empty where it is a variable of qSticky, or nothing like one.
+    """
+    if variable in _VARIABLES:
+        return ""
+    return _BY_SPELLING.get(_spelling(variable), "")
+
+
+def _spelling(variable: str) -> str:
+    variable = re.sub(r"^(QBITTORENT|QBIT|QBT)_", "QBITTORRENT_", variable)
+    for word, short in _SAME_WORDS:
+        variable = variable.replace(word, short)
+    return variable.replace("_", "")
+
+
+_SAME_WORDS = (("PASSWORD", "PASS"), ("USERNAME", "USER"), ("AUTH_TYPE", "AUTH"))
+_VARIABLES = [f"{name}{suffix}" for suffix in ("", "_FILE") for name in BY_NAME]
+_BY_SPELLING = {_spelling(variable): variable for variable in reversed(_VARIABLES)}

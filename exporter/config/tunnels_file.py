@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from exporter.config.given import quoted, shown_key, why
+from exporter.config.given import quoted, quoted_path, shown_key, why
 from exporter.config.settings import SETTINGS, Setting
 
 NAME_PATTERN = "[A-Za-z0-9][A-Za-z0-9_.-]{0,62}"
@@ -53,9 +53,8 @@ def read_tunnels(path: Path) -> tuple[list[Entry], list[str]]:
     try:
         document = load_yaml(path)
     except (OSError, ValueError) as error:
-        return [], [
-            f"QSTICKY_CONFIG: can't use {quoted(str(path))} ({why(error)}); expected a YAML file"
-        ]
+        shown = quoted_path(str(path))
+        return [], [f"QSTICKY_CONFIG: can't use {shown} ({why(error)}); expected a YAML file"]
     entries = reader.document(document)
     return entries, reader.mistakes
 

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from exporter.config.load import load_config
 from exporter.healthcheck import judge, main, status_path
 
 NOW = 1_800_000_000.0
@@ -41,7 +42,7 @@ def test_it_is_where_the_image_keeps_it_and_people_s_healthcheck_lines_look(
     environ = {"STATE_DIRECTORY": "/var/lib/qsticky", "XDG_STATE_HOME": "/home/ann/state"}
 
     assert status_path(environ, str(tmp_path)) == f"{tmp_path}/status.json"
-    assert status_path.__defaults__ == ("/app/health",)
+    assert status_path.__defaults__ == ("/app/health", "/run/secrets")
 
 
 @pytest.mark.parametrize(
@@ -65,6 +66,33 @@ def test_a_chosen_file_wins_over_every_default(tmp_path: Path) -> None:
     environ = {"HEALTH_FILE": " /data/status.json ", "STATE_DIRECTORY": "/var/lib/qsticky"}
 
     assert status_path(environ, str(tmp_path)) == "/data/status.json"
+
+
+def test_it_is_chosen_in_each_way_in_which_the_daemon_takes_it(tmp_path: Path) -> None:
+    file = tmp_path / "Health_File"
+    file.write_text("/from/secrets.json\n")
+    named = tmp_path / "named"
+    named.write_text("/from/file.json\n")
+
+    ways: tuple[tuple[dict[str, str], str], ...] = (
+        ({"health_file": "/small.json", "HEALTH_FILE_FILE": str(named)}, "/small.json"),
+        ({"HEALTH_FILE": "/capital.json", "health_file": "/small.json"}, "/capital.json"),
+        ({"HEALTH_FILE_FILE": str(named)}, "/from/file.json"),
+        ({}, "/from/secrets.json"),
+    )
+    for environ, expected in ways:
+        assert status_path(environ, NOWHERE, str(tmp_path)) == expected
+        assert str(load_config(environ, tmp_path).health_file) == expected
+
+
+def test_a_file_of_its_name_that_cannot_be_read_is_unhealthy(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.delenv("HEALTH_FILE", raising=False)
+    monkeypatch.setenv("HEALTH_FILE_FILE", "/nonexistent")
+
+    assert main() == 1
+    assert capsys.readouterr().out == ("unhealthy: can't read the file that holds HEALTH_FILE\n")
 
 
 # The verdict

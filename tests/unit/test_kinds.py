@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from exporter.config import kinds
-from exporter.config.given import LARGEST_FILE_BYTES, quoted, read_text, shown_key, why
+from exporter.config.given import LARGEST_FILE_BYTES, quoted, quoted_path, read_text, shown_key, why
 from exporter.config.kinds import Kind
 from exporter.model import RebindPolicy
 from tests.conftest import Certificate
@@ -29,6 +29,7 @@ TAKEN: list[tuple[Kind, str, Any]] = [
     (kinds.PORT, "1", 1),
     (kinds.PORT, " 08080 ", 8080),
     (kinds.PORT, "65535", 65535),
+    (kinds.PORT, "+8080.0", 8080),
     (SECONDS, "0.5", 0.5),
     (SECONDS, "60", 60),
     (RARELY, "0", 0),
@@ -47,8 +48,13 @@ TAKEN: list[tuple[Kind, str, Any]] = [
     (kinds.LISTEN_ADDRESS, "[::]:9809", "[::]:9809"),
     (kinds.LISTEN_ADDRESS, "127.0.0.1:0", "127.0.0.1:0"),
 ]
-TAKEN += [(kinds.BOOLEAN, word, True) for word in ("true", "1", "yes", "on", "True", "YES", "On")]
-TAKEN += [(kinds.BOOLEAN, word, False) for word in ("false", "0", "no", "off", "NO", "Off")]
+TAKEN += [
+    (kinds.BOOLEAN, word, True)
+    for word in ("true", "1", "yes", "on", "y", "t", "True", "YES", "On")
+]
+TAKEN += [
+    (kinds.BOOLEAN, word, False) for word in ("false", "0", "no", "off", "n", "f", "NO", "Off")
+]
 
 REFUSED: list[tuple[Kind, str, str]] = [
     (kinds.TEXT, "a\nb", "given a line break or another control character"),
@@ -67,6 +73,8 @@ REFUSED: list[tuple[Kind, str, str]] = [
     (kinds.PORT, "65536", "given '65536'"),
     (kinds.PORT, "-1", "given '-1'"),
     (kinds.PORT, "8e3", "given '8e3'"),
+    (kinds.PORT, "80.5", "given '80.5'"),
+    (kinds.PORT, "٣", "given '٣'"),
     (kinds.PORT, "9" * 5000, f"given '{'9' * 80}'…"),
     (kinds.BOOLEAN, "maybe", "given 'maybe'"),
     (SECONDS, "0.49", "given '0.49'"),
@@ -87,6 +95,8 @@ REFUSED: list[tuple[Kind, str, str]] = [
     (kinds.PATH, "/", "given the folder '/'"),
     (kinds.LISTEN_ADDRESS, "9809", "given '9809'"),
     (kinds.LISTEN_ADDRESS, "0.0.0.0:70000", "given '0.0.0.0:70000'"),
+    (kinds.LISTEN_ADDRESS, ":9809.0", "given ':9809.0'"),
+    (kinds.LISTEN_ADDRESS, ":٣", "given ':٣'"),
     (kinds.LISTEN_ADDRESS, "::1:9809", "given '::1:9809'"),
     (kinds.LISTEN_ADDRESS, "a b:9809", "given 'a b:9809'"),
 ]
@@ -124,6 +134,7 @@ def test_each_kind_says_what_it_expects() -> None:
 def test_a_long_value_is_shown_up_to_its_80th_character() -> None:
     assert quoted("x" * 80) == f"'{'x' * 80}'"
     assert quoted("x" * 81) == f"'{'x' * 80}'…"
+    assert quoted_path("/x" * 2048) == f"'{'/x' * 2048}'"
 
 
 @pytest.mark.parametrize(

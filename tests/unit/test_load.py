@@ -208,22 +208,20 @@ def test_tunnels_that_share_a_qbittorrent_are_warned_about_once(file: Path) -> N
 
 def test_all_mistakes_are_in_one_message(file: Path) -> None:
     environ = with_yaml(file, "tunnels: [{gluetun: {prot: 1}, rebind: off}]")
-    environ |= {"CHECK_INTERVAL": "often", "QBITTORRENT_PORT": "x", "QBITTORRENT_PASS_FILE": "/"}
-    environ |= {"REQUEST_TIMEOUT": "0"}
+    environ |= {"REQUEST_TIMEOUT": "0", "QBITTORRENT_PORT": "x", "QBITTORRENT_PASS_FILE": "/"}
 
     with pytest.raises(ConfigError) as raised:
         load_config(environ, NOWHERE)
 
     assert raised.value.exit_code == 2
     assert raised.value.message == (
-        "the configuration has 6 mistakes:\n"
+        "the configuration has 5 mistakes:\n"
         "tunnels[0].gluetun.prot: unknown key; expected one of host, port, auth_type, apikey, "
         "username, password, https, verify_ssl, ca_file, port_index, apikey_file, password_file\n"
-        "CHECK_INTERVAL: given 'often'; expected seconds, 1 to 3600\n"
         "REQUEST_TIMEOUT: given '0'; expected seconds, 0.1 to 60\n"
         "QBITTORRENT_PORT: given 'x'; expected a port, 1 to 65535\n"
         "QBITTORRENT_PASS_FILE: can't read '/' (Is a directory); "
-        "expected a readable file that holds the secret\n"
+        "expected a readable file that holds the value\n"
         "tunnels[0].rebind: given 'False'; expected one of auto, always, never"
     )
     assert raised.value.fix == (

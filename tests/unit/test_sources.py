@@ -99,7 +99,7 @@ def test_a_tunnel_can_name_the_file_of_its_secret(file: Path, tmp_path: Path) ->
     file.unlink()
     assert only_mistake(environ) == (
         f"tunnels[0].qbittorrent.pass_file: can't read '{file}' (No such file or directory); "
-        "expected a readable file that holds the secret"
+        "expected a readable file that holds the value"
     )
 
 
@@ -189,6 +189,136 @@ def test_a_folder_of_docker_secrets_that_we_cannot_look_into_holds_none() -> Non
     assert load_config(KEY, too_long).tunnels[0].qbittorrent.password.value == "adminadmin"
 
 
+@pytest.mark.parametrize("name", ["gluetun_port", "GLUETUN_PORT", "Gluetun_Port"])
+def test_every_setting_can_be_in_a_file_or_a_docker_secret_in_any_case(
+    name: str, file: Path, tmp_path: Path
+) -> None:
+    file.write_text("8001\n")
+    (tmp_path / name).write_text("8002\r\n")
+
+    by_variable = load_config({**KEY, "GLUETUN_PORT_FILE": str(file)}, tmp_path)
+    by_docker = load_config(KEY, tmp_path)
+
+    assert source_of(by_variable, "GLUETUN_PORT_FILE") == ("8001", str(file))
+    assert source_of(by_docker, "GLUETUN_PORT") == ("8002", str(tmp_path / name))
+    assert by_docker.tunnels[0].gluetun.server.port == 8002
+
+
+def test_an_empty_file_of_what_is_no_secret_counts_as_not_set(tmp_path: Path) -> None:
+    (tmp_path / "gluetun_port").write_text("\n")
+
+    assert source_of(load_config(KEY, tmp_path), "GLUETUN_PORT") == ("8000", "default")
+
+
+def test_what_a_file_holds_is_never_quoted(tmp_path: Path) -> None:
+    """A setting may name the file of somebody's secret by mistake."""
+    (tmp_path / "gluetun_port").write_text(SECRET)
+
+    assert only_mistake(KEY, tmp_path) == (
+        f"GLUETUN_PORT: can't use what '{tmp_path}/gluetun_port' holds; expected a port, 1 to 65535"
+    )
+
+
+# What the existing qSticky runs with
+
+
+def test_names_may_be_in_any_case_and_capitals_win() -> None:
+    config = load_config(
+        {
+            "qbittorrent_host": "small",
+            "Gluetun_ApiKey": "k",
+            "gluetun_host": "a",
+            "GLUETUN_HOST": "b",
+        },
+        NOWHERE,
+    )
+
+    [tunnel] = config.tunnels
+    assert (tunnel.qbittorrent.server.host, tunnel.gluetun.server.host) == ("small", "b")
+    assert (tunnel.gluetun.apikey.value, config.warnings) == ("k", ())
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "used"),
+    [
+        ("CHECK_INTERVAL", "0", "1"),
+        ("CHECK_INTERVAL", "-5", "1"),
+        ("CHECK_INTERVAL", "7200", "3600"),
+        ("CHECK_INTERVAL", "inf", "3600"),
+        ("CHECK_INTERVAL", "nan", "30"),
+        ("CHECK_INTERVAL", "30s", "30"),
+        ("LOG_LEVEL", "LOUD", "INFO"),
+        ("LOG_FORMAT", "xml", "text"),
+    ],
+)
+def test_a_value_with_a_safe_substitute_is_a_warning(name: str, text: str, used: str) -> None:
+    config = load_config({**KEY, name: text}, NOWHERE)
+
+    [warning] = config.warnings
+    assert warning.startswith(f"{name}: given '{text}'; expected ")
+    assert warning.endswith(f"; using {used} instead")
+    assert source_of(config, name) == (used, "environment")
+    in_force = [f"{config.interval_seconds:g}", config.log_level, config.log_format]
+    assert used in in_force
+
+
+@pytest.mark.parametrize(
+    ("given", "level"),
+    [("warn", "WARNING"), ("Fatal", "CRITICAL"), ("NOTSET", "DEBUG"), ("info", "INFO")],
+)
+def test_the_names_of_levels_that_python_knows_are_taken(given: str, level: str) -> None:
+    config = load_config({**KEY, "LOG_LEVEL": given}, NOWHERE)
+
+    assert (config.log_level, config.warnings) == (level, ())
+
+
+@pytest.mark.parametrize("link", ["tcp://10.0.0.1:9090", "udp://[fd00::1]:9090"])
+def test_a_port_that_kubernetes_or_docker_sets_is_ignored(link: str, tmp_path: Path) -> None:
+    config = load_config({**KEY, "QBITTORRENT_PORT": link}, NOWHERE)
+
+    assert config.tunnels[0].qbittorrent.server.port == 8080
+    assert config.warnings == (
+        f"QBITTORRENT_PORT: given '{link}', which Kubernetes and Docker set for a service of that "
+        "name; it is ignored, so set QBITTORRENT_PORT if the port is not 8080",
+    )
+    (tmp_path / "qbittorrent_port").write_text("8081")
+    config = load_config({**KEY, "QBITTORRENT_PORT": link}, tmp_path)
+    assert config.tunnels[0].qbittorrent.server.port == 8081
+
+
+@pytest.mark.parametrize(
+    ("wrong", "right"),
+    [
+        ("QBITTORRENT_PASSWORD", "QBITTORRENT_PASS"),
+        ("qbittorrent_password_file", "QBITTORRENT_PASS_FILE"),
+        ("QBITTORRENT_USERNAME", "QBITTORRENT_USER"),
+        ("QBITTORRENT_APIKEY", "QBITTORRENT_API_KEY"),
+        ("QBIT_HOST", "QBITTORRENT_HOST"),
+        ("QBITTORENT_HOST", "QBITTORRENT_HOST"),
+        ("GLUETUN_API_KEY", "GLUETUN_APIKEY"),
+        ("GLUETUN_PASS", "GLUETUN_PASSWORD"),
+        ("GLUETUN_USER", "GLUETUN_USERNAME"),
+        ("GLUETUN_AUTH", "GLUETUN_AUTH_TYPE"),
+        ("LOGLEVEL", "LOG_LEVEL"),
+    ],
+)
+def test_a_variable_with_another_spelling_is_warned_about(wrong: str, right: str) -> None:
+    said = f"{wrong.upper()} is ignored; the setting is called {right}"
+
+    assert said in load_config({wrong: SECRET}, NOWHERE).warnings
+    both = {wrong: SECRET, right: "/dev/null" if right.endswith("FILE") else "basic"}
+    assert said not in load_config(both, NOWHERE).warnings
+
+
+def test_variables_of_others_are_not_warned_about() -> None:
+    others = [
+        *("QBITTORRENT_SERVICE_HOST", "QBITTORRENT_PORT_8080_TCP_ADDR", "GLUETUN_PORT_8000_TCP"),
+        *("GLUETUN_HTTP_CONTROL_SERVER_ENABLE", "HOSTNAME", "PATH", "USER", "PASSWORD", "TZ"),
+    ]
+
+    assert load_config({**KEY, **dict.fromkeys(others, "x")}, NOWHERE).warnings == ()
+
+
 # What is never shown
 
 
@@ -210,7 +340,7 @@ def shown_of(environ: Mapping[str, str]) -> str:
 
 
 WORDS = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), max_size=100)
-NAMES = {s.name for s in SETTINGS} | {f"{name}_FILE" for name in SECRETS}
+NAMES = {f"{setting.name}{suffix}" for setting in SETTINGS for suffix in ("", "_FILE")}
 
 
 @settings(max_examples=300)
