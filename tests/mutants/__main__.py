@@ -22,6 +22,7 @@ from tests.mutants.mutator import Mutant, mutants
 
 ROOT = Path(__file__).parent.parent.parent
 PAGE = ROOT / "docs" / "mutants.md"
+_KINDS = ("kinds", "settings", "sources", "tunnels_file")
 TESTS = {
     "tunnel.decide": ["tests/unit/test_decide.py"],
     "servers.decide_login": ["tests/unit/test_decide_login.py"],
@@ -29,8 +30,8 @@ TESTS = {
     "config.load": ["tests/unit/test_load.py"],
     "config.sources": ["tests/unit/test_sources.py"],
     "config.secret": ["tests/unit/test_secret.py"],
-    "config.kinds": ["tests/unit/test_kinds.py"],
-    "config.given": ["tests/unit/test_kinds.py"],
+    "config.kinds": [f"tests/unit/test_{name}.py" for name in _KINDS],
+    "config.given": ["tests/unit/test_kinds.py", "tests/unit/test_secret.py"],
     "config.tunnels_file": ["tests/unit/test_tunnels_file.py", "tests/unit/test_sources.py"],
     "config.strict_yaml": ["tests/unit/test_tunnels_file.py"],
     "report.status_file": ["tests/unit/test_health.py"],

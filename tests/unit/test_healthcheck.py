@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from exporter.config.load import load_config
-from exporter.healthcheck import judge, main, status_path
+from exporter.healthcheck import holds_credentials, judge, main, status_path
 
 NOW = 1_800_000_000.0
 """2027-01-15 08:00:00 UTC."""
@@ -134,6 +134,21 @@ def test_a_password_in_the_name_of_the_file_is_not_shown() -> None:
         False,
         "unhealthy: can't read what HEALTH_FILE names: No such file or directory",
     )
+
+
+@pytest.mark.parametrize(
+    ("text", "hidden"),
+    [
+        ("http://ann:hunter2@box", True),
+        ("hunter2@box", True),
+        ("//hunter2@box", True),
+        ("/a:hunter2@box", True),
+        ("/home/me@work/status.json", False),
+        ("http://box:8080/", False),
+    ],
+)
+def test_what_may_hold_a_password_is_not_shown(text: str, hidden: bool) -> None:
+    assert holds_credentials(text) is hidden
 
 
 @pytest.mark.parametrize(

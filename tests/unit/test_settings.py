@@ -60,15 +60,26 @@ def test_a_default_is_a_right_value_and_the_help_a_sentence(setting: Setting) ->
     assert re.fullmatch(r"(?:[A-Z]|qBittorrent)[^|\n]*\.", setting.help)
 
 
-def test_the_limits_of_numbers_and_the_words_of_choices_are_these() -> None:
-    expected = {setting.name: setting.kind.expected for setting in SETTINGS}
-
-    assert expected["CHECK_INTERVAL"] == "seconds, 1 to 3600"
-    assert expected["REQUEST_TIMEOUT"] == "seconds, 0.1 to 60"
-    assert expected["RESTART_VPN_AFTER"] == "seconds, 300 to 86400, or 0 for never"
-    assert expected["GLUETUN_PORT_INDEX"] == "a whole number, 0 to 31"
-    assert expected["GLUETUN_AUTH_TYPE"] == "one of apikey, basic, none"
-    assert expected["LOG_LEVEL"] == "one of DEBUG, INFO, WARNING, ERROR, CRITICAL"
+def test_what_is_expected_of_values_is_said_in_these_words() -> None:
+    assert {setting.kind.expected for setting in SETTINGS} == {
+        "text",
+        "a host name or address",
+        "host names or addresses, separated by commas",
+        "a port, 1 to 65535",
+        "true or false",
+        "a whole number, 0 to 31",
+        "seconds, 1 to 3600",
+        "seconds, 0.1 to 60",
+        "seconds, 300 to 86400, or 0 for never",
+        "one of apikey, basic, none",
+        "one of auto, always, never",
+        "one of DEBUG, INFO, WARNING, ERROR, CRITICAL",
+        "one of text, json",
+        "the path of a file",
+        "the path of a readable file",
+        "the path of a readable PEM file",
+        "host:port, :port, or empty for none",
+    }
 
 
 def test_the_page_about_the_configuration_is_not_stale() -> None:

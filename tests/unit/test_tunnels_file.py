@@ -17,7 +17,9 @@ def file(tmp_path: Path) -> Path:
 
 def mistakes_of(file: Path, text: str) -> list[str]:
     file.write_text(text, encoding="utf-8")
-    return read_tunnels(file)[1]
+    entries, mistakes = read_tunnels(file)
+    assert isinstance(entries, list)
+    return mistakes
 
 
 def test_one_tunnel_needs_no_name(file: Path) -> None:
@@ -77,6 +79,12 @@ _MISTAKES = {
     "given true or false; expected text, in quotes",
     "[{qbittorrent: {pass: 2024-01-01}}]": "tunnels[0].qbittorrent.pass: "
     "given a value of type date; expected text, in quotes",
+    "[{gluetun: {apikey: 0123}}]": "tunnels[0].gluetun.apikey: "
+    "given a value of type int; expected text, in quotes",
+    "[{gluetun: {ca_file: no}}]": "tunnels[0].gluetun.ca_file: "
+    "given true or false; expected text, in quotes",
+    "[{gluetun: {host: 10}}]": "tunnels[0].gluetun.host: "
+    "given a value of type int; expected text, in quotes",
     "[{qbittorrent: {user: 12:30}}]": "tunnels[0].qbittorrent.user: "
     "given a value of type int; expected text, in quotes",
     "[{name: 5}]": f"tunnels[0].name: given a value of type int; {_NAME}",
