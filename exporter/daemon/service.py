@@ -189,6 +189,7 @@ class Service:
             __version__,
             users=users,
             docs_url=HOME,
+            allowed_hosts=self._config.web.allowed_hosts,
             clock=clock,
             reload=self.reload if self._load and self._config.web.enable_lifecycle else None,
         )

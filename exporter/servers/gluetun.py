@@ -214,10 +214,10 @@ class Gluetun:
             "basic": "check GLUETUN_USERNAME and GLUETUN_PASSWORD against the role in",
         }.get(self._config.auth_in_use, "set GLUETUN_AUTH_TYPE and its credentials as in")
         secrets = {"apikey": self._config.apikey, "basic": self._config.password}
-        to_mend = secrets.get(self._config.auth_in_use, Secret()).current().to_mend
+        fix_prefix = secrets.get(self._config.auth_in_use, Secret()).current().fix_prefix
         return Unauthorized(
             f"{self._transport.where} denied access to the forwarded port",
-            f"{to_mend}{credentials} /gluetun/auth/config.toml, and {role_fix}; "
+            f"{fix_prefix}{credentials} /gluetun/auth/config.toml, and {role_fix}; "
             "then restart Gluetun",
         )
 

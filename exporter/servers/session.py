@@ -205,8 +205,8 @@ class Session:
         if response.status == 403 and api_key.value:
             raise Unauthorized(
                 f"{self.where} does not accept the API key",
-                f"{api_key.to_mend}correct QBITTORRENT_API_KEY (Options, Web UI; qBittorrent 5.2 "
-                "and later), or unset it and use QBITTORRENT_USER and QBITTORRENT_PASS",
+                f"{api_key.fix_prefix}correct QBITTORRENT_API_KEY (Options, Web UI; qBittorrent "
+                "5.2 and later), or unset it and use QBITTORRENT_USER and QBITTORRENT_PASS",
             )
         if response.status == 401:
             raise self._forbidden_host()
@@ -230,7 +230,7 @@ class Session:
             self._take_cookies(response)
             return
         if response.status == 401 or response.body.strip() == b"Fails.":
-            fix = self._config.password.current().to_mend + LoginRejected.default_fix
+            fix = self._config.password.current().fix_prefix + LoginRejected.default_fix
             raise LoginRejected(f"{self.where} rejected the user name or password", fix)
         raise self._not_qbittorrent(response)
 

@@ -22,17 +22,20 @@ from tests.mutants.mutator import Mutant, mutants
 
 ROOT = Path(__file__).parent.parent.parent
 PAGE = ROOT / "docs" / "mutants.md"
+_KINDS = ("kinds", "settings", "sources", "tunnels_file")
 TESTS = {
     "tunnel.decide": ["tests/unit/test_decide.py"],
     "servers.decide_login": ["tests/unit/test_decide_login.py"],
     "tunnel.decide_restart": ["tests/unit/test_decide_restart.py"],
-    "config.load": ["tests/unit/test_config.py", "tests/unit/test_settings.py"],
-    "config.secret": ["tests/unit/test_config.py"],
-    "config.kinds": ["tests/unit/test_config.py", "tests/unit/test_values.py"],
-    "config.tunnels_file": ["tests/unit/test_config.py"],
-    "config.strict_yaml": ["tests/unit/test_config.py", "tests/unit/test_strict_yaml.py"],
+    "config.load": ["tests/unit/test_load.py"],
+    "config.sources": ["tests/unit/test_sources.py"],
+    "config.secret": ["tests/unit/test_secret.py"],
+    "config.kinds": [f"tests/unit/test_{name}.py" for name in _KINDS],
+    "config.given": ["tests/unit/test_kinds.py", "tests/unit/test_secret.py"],
+    "config.tunnels_file": ["tests/unit/test_tunnels_file.py", "tests/unit/test_sources.py"],
+    "config.strict_yaml": ["tests/unit/test_tunnels_file.py"],
     "report.status_file": ["tests/unit/test_health.py"],
-    "healthcheck": ["tests/unit/test_health.py", "tests/unit/test_config.py"],
+    "healthcheck": ["tests/unit/test_healthcheck.py"],
 }
 SLOW = "test_never_sets_a_port_that_gluetun_does_not_report_now"
 """It takes longer than all others together, so it runs where they notice nothing."""

@@ -1,7 +1,6 @@
 """status.json: what stands in it, how it is written and read, and when it says healthy."""
 
 import errno
-import io
 import json
 import os
 import subprocess
@@ -9,14 +8,12 @@ import sys
 import threading
 from collections.abc import Iterator
 from dataclasses import replace
-from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from exporter.errors import StatusFileError
-from exporter.healthcheck import judge, main, status_path
 from exporter.model import (
     ConnectionStatus,
     Failure,
@@ -677,150 +674,6 @@ def test_a_file_that_cannot_be_read_is_a_clear_error(path: Path) -> None:
 
     assert raised.value.message == f"can't read the status file {path}: Is a directory"
     assert path.is_dir()
-
-
-# The healthcheck
-
-
-def test_a_fresh_healthy_file_is_healthy(path: Path) -> None:
-    status_file(path, IN_SYNC).write(NOW)
-
-    assert judge(str(path), NOW) == (True, "healthy: in_sync")
-
-
-def test_an_unhealthy_file_says_why(path: Path) -> None:
-    status_file(path, FAILING).write(NOW + 100)
-
-    assert judge(str(path), NOW + 100) == (
-        False,
-        "unhealthy: gluetun_unreachable: Gluetun timed out",
-    )
-
-
-def test_a_stopped_daemon_is_unhealthy(path: Path) -> None:
-    status_file(path, IN_SYNC).write(NOW, stopped=True)
-
-    assert judge(str(path), NOW) == (False, "unhealthy: stopped")
-
-
-def test_a_file_older_than_three_intervals_and_30_seconds_is_unhealthy(path: Path) -> None:
-    status_file(path, IN_SYNC).write(NOW)
-
-    assert judge(str(path), NOW + 120) == (True, "healthy: in_sync")
-    assert judge(str(path), NOW + 120.6) == (
-        False,
-        f"unhealthy: nothing was written to {path} for 121 s",
-    )
-
-
-def test_without_a_file_it_is_unhealthy(path: Path) -> None:
-    assert judge(str(path), NOW) == (
-        False,
-        f"unhealthy: can't read {path}: No such file or directory",
-    )
-
-
-_TIME = '"timestamp": "2027-01-15T08:00:00+00:00", "state": "in_sync"'
-_HEALTHY = f'{{"healthy": true, {_TIME}, "interval_seconds": 30}}'
-
-
-def test_the_file_of_the_image_is_where_people_s_healthcheck_lines_look() -> None:
-    assert status_path.__defaults__ == ("/app/health",)
-
-
-def test_the_file_may_have_20_million_bytes_and_space_around_its_content(path: Path) -> None:
-    path.write_text(_HEALTHY.center(20_000_000))
-    assert judge(str(path), NOW)[0]
-
-    path.write_text(_HEALTHY.ljust(20_000_001))
-    assert not judge(str(path), NOW)[0]
-
-
-@pytest.mark.parametrize(
-    "content",
-    [
-        "",
-        "hello",
-        "null",
-        "[]",
-        '"healthy"',
-        "{}",
-        "[" * 100_000,
-        f"{_HEALTHY}x",
-        _HEALTHY.replace("in_sync", "in\tsync"),
-        f'{{"healthy": true, {_TIME}}}',
-        f'{{"healthy": true, {_TIME}, "interval_seconds": "often"}}',
-        f'{{"healthy": true, {_TIME}, "interval_seconds": null}}',
-        f'{{"healthy": true, {_TIME}, "interval_seconds": [30]}}',
-        '{"healthy": true, "state": "in_sync", "interval_seconds": 30, "timestamp": 1800000000}',
-        '{"healthy": true, "state": "in_sync", "interval_seconds": 30, "timestamp": "now"}',
-        '{"healthy": true, "interval_seconds": 30, "timestamp": "2027-01-15T08:00:00+00:00"}',
-    ],
-    ids=lambda content: content[:100],
-)
-def test_what_is_no_status_file_is_unhealthy(content: str, path: Path) -> None:
-    path.write_text(content)
-
-    assert judge(str(path), NOW) == (False, f"unhealthy: {path} is not a status file of qSticky")
-
-
-def test_a_python_without_the_scanner_of_ours_reads_the_file_too(
-    path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    path.write_text(_HEALTHY)
-    monkeypatch.setitem(sys.modules, "_json", None)
-
-    assert judge(str(path), NOW) == (True, "healthy: in_sync")
-
-
-@pytest.mark.parametrize("value", ['"true"', "1", "{}", "null", "false"])
-def test_only_true_is_healthy(value: str, path: Path) -> None:
-    path.write_text(f'{{"healthy": {value}, {_TIME}, "interval_seconds": 30}}')
-
-    assert judge(str(path), NOW) == (False, "unhealthy: in_sync")
-
-
-@pytest.mark.parametrize(
-    ("encoding", "shown"),
-    [
-        ("utf-8", "unhealthy: in_sync: Schlüssel 🔑\n"),
-        ("ascii", r"unhealthy: in_sync: Schl\xfcssel \U0001f511" + "\n"),
-    ],
-)
-def test_the_verdict_is_printed_whatever_the_terminal_can_show(
-    encoding: str, shown: str, path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    error = '"healthy": false, "last_error": "Schlüssel 🔑"'
-    path.write_text(_HEALTHY.replace('"healthy": true', error), encoding="utf-8")
-    monkeypatch.setenv("HEALTH_FILE", str(path))
-    monkeypatch.setattr("exporter.healthcheck.time.time", lambda: NOW)
-    screen = io.BytesIO()
-    monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(screen, encoding, write_through=True))
-
-    assert main() == 1
-    assert screen.getvalue().decode(encoding) == shown
-
-
-def test_an_interval_that_is_not_a_number_makes_the_file_old(path: Path) -> None:
-    path.write_text(f'{{"healthy": true, {_TIME}, "interval_seconds": NaN}}')
-
-    assert not judge(str(path), NOW)[0]
-
-
-def test_the_healthcheck_looks_at_the_clock(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("HEALTH_FILE", str(path))
-    status_file(path, IN_SYNC).write(NOW)
-    document = json.loads(path.read_text())
-    now = datetime.now().astimezone()
-
-    document["timestamp"] = now.isoformat()
-    path.write_text(json.dumps(document))
-    fresh = main()
-    document["timestamp"] = (now - timedelta(minutes=5)).isoformat()
-    path.write_text(json.dumps(document))
-    old = main()
-
-    assert (fresh, old) == (0, 1)
 
 
 @pytest.mark.parametrize(("outcome", "code"), [(IN_SYNC, 0), (FAILING, 1)])
