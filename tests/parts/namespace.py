@@ -9,7 +9,7 @@ from collections.abc import Callable
 
 CLONE_NEWNET = 0x40000000
 VPN_ADDRESS = "10.2.0.2"
-VPN_ADDRESSES = (f"{VPN_ADDRESS}/24", "fd00:2::2/64")
+VPN_ADDRESSES = ((f"{VPN_ADDRESS}/24", ""), ("fd00:2::2/64", "nodad"))
 PEER_ADDRESS = "203.0.113.9"
 """A public one: qBittorrent does not count a private one as a peer from outside."""
 
@@ -71,20 +71,29 @@ def run_ip(*commands: str, thread: int | None = None) -> None:
         raise NamespaceMissing(f"ip {'; '.join(commands)}: {done.stderr.strip()}")
 
 
-def make_vpn(peer_thread: int | None = None) -> None:
-    """Bring up an interface tun0, as a VPN does; its far end is in the network of that thread."""
+def make_vpn(peer_thread: int | None = None, *, address_first: bool = False) -> None:
+    """Bring up an interface tun0, as a VPN does; its far end is in the network of that thread.
+
+    `address_first`: it has its addresses before it is up, and gets none when it is, as with
+    Gluetun and the WireGuard of the kernel.
+    """
     elsewhere = "" if peer_thread is None else f" netns {peer_thread}"
     run_ip(
         f"link add tun0 type veth peer name far0{elsewhere}",
-        f"addr add {VPN_ADDRESSES[0]} dev tun0",
-        # without a check for duplicates, which would keep the address unusable for a second
-        f"addr add {VPN_ADDRESSES[1]} dev tun0 nodad",
+        "link set tun0 addrgenmode none",
     )
     far = ["link set far0 up"]
     if peer_thread is not None:
         far = [f"addr add {PEER_ADDRESS}/32 dev far0", *far, f"route add {VPN_ADDRESS} dev far0"]
     run_ip(*far, thread=peer_thread)
-    run_ip("link set tun0 up", *([] if peer_thread is None else ["route add default dev tun0"]))
+    # without a check for duplicates, which would keep an address unusable for a second
+    addresses = [f"addr add {address} dev tun0 {nodad}" for address, nodad in VPN_ADDRESSES]
+    if address_first:
+        run_ip(*addresses)
+        addresses = []
+    run_ip("link set tun0 up", *addresses)
+    if peer_thread is not None:
+        run_ip("route add default dev tun0")
 
 
 def lose_vpn() -> None:

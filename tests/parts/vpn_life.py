@@ -5,17 +5,15 @@ import http.client
 import threading
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from http import HTTPStatus
 from pathlib import Path
-from typing import Literal
-from urllib.parse import urlencode
 
 from exporter.simulator.world import Role, SimulatedGluetun, Status
 from tests.parts import namespace
 from tests.parts.daemon import QstickyProcess
 from tests.parts.peer import Peer
 from tests.parts.qbittorrent import RealQbittorrent, Seed
-
-Interface = Literal["tun0", "lo", ""]
 
 CHECK_INTERVAL = 5.0
 AWAY_SECONDS = 1.3
@@ -31,6 +29,25 @@ REOPENS_SOCKETS = {"4.5.2": False, "5.1.0": True, "5.3.0": True}
 """Whether the libtorrent of that qBittorrent opens its sockets again."""
 
 
+@dataclass(frozen=True, slots=True)
+class Binding:
+    """Where qBittorrent listens, and how its VPN interface comes up."""
+
+    name: str
+    interface: str
+    address_first: bool = False
+
+    def __str__(self) -> str:
+        return self.name
+
+
+TUN0 = Binding("tun0", "tun0", address_first=True)
+ALL = Binding("all", "")
+ALL_OF_KERNEL = Binding("all-kernel-wireguard", "", address_first=True)
+"""libtorrent only hears of new addresses, and that one comes before it can be used."""
+LOOPBACK = Binding("lo", "lo")
+
+
 class Cancelled(Exception):
     """The test run ends before the story does."""
 
@@ -39,17 +56,19 @@ class VpnLife:
     """One story of a tunnel; made and used in a thread that has a network of its own."""
 
     def __init__(
-        self, version: str, interface: Interface, folder: Path, cancelled: threading.Event
+        self, version: str, binding: Binding, folder: Path, cancelled: threading.Event
     ) -> None:
-        self.reopens_sockets = REOPENS_SOCKETS[version]
+        self.reopens_sockets = REOPENS_SOCKETS[version] and binding is not ALL_OF_KERNEL
         self.gluetun = SimulatedGluetun(
             "3.41", role=Role(auth="apikey", apikey="key"), forwarded_port=PORT
         )
-        seed = Seed(interface=interface, listening_port=PORT)
+        seed = Seed(interface=binding.interface, listening_port=PORT)
         self.qbittorrent = RealQbittorrent(version, folder / "profile", seed)
         self.qsticky = self._qsticky(folder)
+        self._earlier_output = ""
         self.peer = Peer(PORT, self.qsticky.health_file)
-        self._folder_of_once = folder / "once"
+        self._folder = folder
+        self._binding = binding
         self._cancelled = cancelled
 
     @contextlib.contextmanager
@@ -58,10 +77,14 @@ class VpnLife:
         with self.peer, self.gluetun:
             if vpn:
                 self.make_vpn()
-            with self.qbittorrent, self.qsticky:
-                if calm:
-                    self.wait_until_calm(PATIENCE)
-                yield self
+            with self.qbittorrent:
+                self.qsticky.start()
+                try:
+                    if calm:
+                        self.wait_until_calm(PATIENCE)
+                    yield self
+                finally:
+                    self.qsticky.__exit__()
 
     def _qsticky(self, folder: Path, *command: str) -> QstickyProcess:
         environ = {
@@ -106,24 +129,31 @@ class VpnLife:
 
     def make_vpn(self) -> None:
         """Bring up tun0, with the peer at its other end."""
-        namespace.make_vpn(self.peer.thread)
+        namespace.make_vpn(self.peer.thread, address_first=self._binding.address_first)
 
     def push(self) -> None:
         """Call qSticky as Gluetun's up command does."""
-        self._post({})
-
-    def ask_by_hand(self) -> None:
-        """Press the button of the page."""
-        self._post({"by": "page"})
+        connection = self._web()
+        try:
+            connection.request("POST", "/-/sync")
+            assert connection.getresponse().status == HTTPStatus.ACCEPTED
+        finally:
+            connection.close()
 
     def once(self) -> int:
         """Run `qsticky once`, with a status file of its own; returns its exit code."""
-        with self._qsticky(self._folder_of_once, "once") as process:
+        with self._qsticky(self._folder / "once", "once") as process:
             return process.process.wait(PATIENCE)
 
-    def stop_qsticky(self) -> None:
-        """Stop it as Docker does."""
+    def update_qsticky(self, meanwhile: Callable[[], None]) -> None:
+        """Stop qSticky as Docker does, and start it again after that."""
         assert self.qsticky.stop() == 0
+        self.qsticky.__exit__()
+        self._earlier_output = self.output
+        meanwhile()
+        following = self._qsticky(self._folder)
+        following.start()
+        self.qsticky = following
 
     # how time passes
 
@@ -162,6 +192,11 @@ class VpnLife:
     # what is known
 
     @property
+    def output(self) -> str:
+        """All that qSticky printed."""
+        return self._earlier_output + self.qsticky.output
+
+    @property
     def rebinds(self) -> int:
         """How often qSticky opened the port again, by its metrics."""
         connection = self._web()
@@ -177,15 +212,6 @@ class VpnLife:
         with contextlib.suppress(OSError, ValueError):
             return self.qsticky.status["last_check"]
         return None
-
-    def _post(self, form: dict[str, str]) -> None:
-        kind = {"Content-Type": "application/x-www-form-urlencoded"}
-        connection = self._web()
-        try:
-            connection.request("POST", "/-/sync", urlencode(form), kind)
-            assert connection.getresponse().status in (202, 303)
-        finally:
-            connection.close()
 
     def _web(self) -> http.client.HTTPConnection:
         return http.client.HTTPConnection("127.0.0.1", WEB_PORT, timeout=5)
