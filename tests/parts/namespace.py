@@ -5,11 +5,14 @@ import os
 import shutil
 import subprocess
 import threading
+import time
 from collections.abc import Callable
 
 CLONE_NEWNET = 0x40000000
 VPN_ADDRESS = "10.2.0.2"
 VPN_ADDRESSES = ((f"{VPN_ADDRESS}/24", ""), ("fd00:2::2/64", "nodad"))
+ADDRESS_FIRST_SECONDS = 0.02
+"""Long enough for qBittorrent to try the address too early, which is else a matter of luck."""
 PEER_ADDRESS = "203.0.113.9"
 """A public one: qBittorrent does not count a private one as a peer from outside."""
 
@@ -90,6 +93,7 @@ def make_vpn(peer_thread: int | None = None, *, address_first: bool = False) -> 
     addresses = [f"addr add {address} dev tun0 {nodad}" for address, nodad in VPN_ADDRESSES]
     if address_first:
         run_ip(*addresses)
+        time.sleep(ADDRESS_FIRST_SECONDS)
         addresses = []
     run_ip("link set tun0 up", *addresses)
     if peer_thread is not None:

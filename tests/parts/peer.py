@@ -65,6 +65,10 @@ class Peer:
         return self
 
     def __exit__(self, *_: object) -> None:
+        self.stop()
+
+    def stop(self) -> None:
+        """Stop connecting: what comes now is only the end."""
         self._stopped.set()
         self._thread.join()
 

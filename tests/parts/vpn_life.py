@@ -48,6 +48,9 @@ ALL_OF_KERNEL = Binding("all-kernel-wireguard", "", address_first=True)
 LOOPBACK = Binding("lo", "lo")
 
 
+_STARTING = threading.BoundedSemaphore(3)
+
+
 class Cancelled(Exception):
     """The test run ends before the story does."""
 
@@ -58,7 +61,7 @@ class VpnLife:
     def __init__(
         self, version: str, binding: Binding, folder: Path, cancelled: threading.Event
     ) -> None:
-        self.reopens_sockets = REOPENS_SOCKETS[version] and binding is not ALL_OF_KERNEL
+        self.reopens_sockets = REOPENS_SOCKETS[version]
         self.gluetun = SimulatedGluetun(
             "3.41", role=Role(auth="apikey", apikey="key"), forwarded_port=PORT
         )
@@ -68,7 +71,7 @@ class VpnLife:
         self._earlier_output = ""
         self.peer = Peer(PORT, self.qsticky.health_file)
         self._folder = folder
-        self._binding = binding
+        self.binding = binding
         self._cancelled = cancelled
 
     @contextlib.contextmanager
@@ -77,14 +80,29 @@ class VpnLife:
         with self.peer, self.gluetun:
             if vpn:
                 self.make_vpn()
-            with self.qbittorrent:
-                self.qsticky.start()
-                try:
-                    if calm:
-                        self.wait_until_calm(PATIENCE)
-                    yield self
-                finally:
-                    self.qsticky.__exit__()
+            with self.qbittorrent, self._qsticky_running():
+                if calm:
+                    self.wait_until_calm(PATIENCE)
+                yield self
+
+    @contextlib.contextmanager
+    def _qsticky_running(self) -> Iterator[None]:
+        """Run it; at the end that is another one where it was updated."""
+        try:
+            self._start_qsticky()
+            yield
+        finally:
+            self.peer.stop()
+            self.qsticky.__exit__()
+
+    def _start_qsticky(self) -> None:
+        """Start it, and wait for its first check; few at a time, so that none is slow."""
+        with _STARTING:
+            self.qsticky.start()
+            self.wait_until(self._has_checked, PATIENCE, "the first check has ended")
+
+    def _has_checked(self) -> bool:
+        return self.peer.last.state not in ("", "starting", "stopped")
 
     def _qsticky(self, folder: Path, *command: str) -> QstickyProcess:
         environ = {
@@ -129,7 +147,7 @@ class VpnLife:
 
     def make_vpn(self) -> None:
         """Bring up tun0, with the peer at its other end."""
-        namespace.make_vpn(self.peer.thread, address_first=self._binding.address_first)
+        namespace.make_vpn(self.peer.thread, address_first=self.binding.address_first)
 
     def push(self) -> None:
         """Call qSticky as Gluetun's up command does."""
@@ -151,9 +169,8 @@ class VpnLife:
         self.qsticky.__exit__()
         self._earlier_output = self.output
         meanwhile()
-        following = self._qsticky(self._folder)
-        following.start()
-        self.qsticky = following
+        self.qsticky = self._qsticky(self._folder)
+        self._start_qsticky()
 
     # how time passes
 
