@@ -2,12 +2,14 @@
 
 import contextlib
 import http.client
+import json
 import threading
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from http import HTTPStatus
 from pathlib import Path
+from urllib.parse import urlencode
 
 from exporter.simulator.world import Role, SimulatedGluetun, Status
 from tests.parts import namespace
@@ -144,6 +146,14 @@ class VpnLife:
     def refuse_key(self) -> None:
         """Have Gluetun know another key from now on, until it is healed."""
         self.gluetun.fail(None, Status(401, "Unauthorized\n"))
+
+    def set_by_hand(self, **preferences: object) -> None:
+        """Change preferences of qBittorrent as a person does, or a down command of Gluetun."""
+        with self.qbittorrent._signed_in() as (connection, headers):
+            kind = {"Content-Type": "application/x-www-form-urlencoded"}
+            form = urlencode({"json": json.dumps(preferences)})
+            connection.request("POST", "/api/v2/app/setPreferences", form, headers | kind)
+            assert connection.getresponse().status == HTTPStatus.OK
 
     def make_vpn(self) -> None:
         """Bring up tun0, with the peer at its other end."""
