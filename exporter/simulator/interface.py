@@ -25,8 +25,9 @@ class VpnInterface:
         self.comes_up_late = False
         """Whether it gets its addresses before it is up, as Gluetun's WireGuard interface does.
 
-        A qBittorrent on all interfaces may not notice then that it is back. Measured without
-        IPv6 link-local addresses: 4.2.5 and 4.5.2 never do, 5.1.0 and 5.3.0 every second time.
+        A qBittorrent on all interfaces looks at them when an address comes, and misses one that
+        is not up yet: a matter of chance. Measured without IPv6 link-local addresses, one right
+        after the other: each version missed it in 6 to 11 of 14 reconnects. Here it always does.
         """
         self._clock = clock
         self._addresses = tuple(addresses)
