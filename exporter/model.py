@@ -182,8 +182,10 @@ class QbittorrentReading:
     """Whether it picks a port of its own at each start, whatever `listening_port` says."""
     connection_status: ConnectionStatus = ConnectionStatus.UNKNOWN
     bind_result: BindResult = BindResult.UNKNOWN
+    on_one_interface: bool = False
+    """Whether it listens on one network interface, such as tun0, and not on all."""
     reopens_sockets: bool | None = None
-    """Whether its libtorrent reopens sockets when an interface is back; None = not known yet."""
+    """Whether it surely opens its socket again when the VPN is back; None = not known yet."""
     has_torrents: bool | None = None
     """None = not known: asked only while qBittorrent is firewalled."""
     auth: str = "password"

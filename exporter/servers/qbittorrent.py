@@ -32,6 +32,8 @@ class Listening:
     port: int
     random_port: bool
     """Whether qBittorrent picks a port of its own at each start (up to 4.3 beside `port`)."""
+    on_one_interface: bool = False
+    """Whether it is told to listen on one network interface, and not on all."""
     on_loopback_alone: bool = False
     """Whether it is told to listen where only its own machine reaches it."""
 
@@ -46,10 +48,11 @@ class Version:
 
     @property
     def reopens_sockets(self) -> bool:
-        """Whether a vanished network interface that comes back is listened on again.
+        """Whether one network interface that vanished and came back is listened on again.
 
         libtorrent 2.0.8 does not, 1.2.9, 2.0.11 and 2.0.14 do (measured); what was not measured
-        counts as one that does not.
+        counts as one that does not. On all interfaces none of them does reliably: they look when
+        an address appears, which Gluetun gives to an interface before it is up.
         """
         return self.libtorrent >= (2, 0, 11) or self.libtorrent[:3] == (1, 2, 9)
 
@@ -161,6 +164,7 @@ class Qbittorrent:
         return Listening(
             port if 0 < port <= HIGHEST_PORT else NO_PORT,  # it takes 70000 and -1, and binds none
             random_port=document.get("random_port") is True,
+            on_one_interface=bool(document.get("current_network_interface")),
             on_loopback_alone=_is_loopback(document),
         )
 

@@ -180,9 +180,9 @@ def watching() -> Event:
     return Event(
         EventKind.NOTICE,
         Level.INFO,
-        "This qBittorrent's libtorrent does not reopen its socket after a VPN reconnect, so "
-        "Gluetun is asked for its port every second",
-        "set Gluetun's VPN_PORT_FORWARDING_UP_COMMAND as in the README and that is no longer "
+        "qBittorrent may not reopen its socket after a VPN reconnect, so Gluetun is asked for its "
+        "port every second",
+        "set Gluetun's VPN_PORT_FORWARDING_UP_COMMAND as in the README, and that is no longer "
         "needed; until then HTTP_CONTROL_SERVER_LOG=off keeps Gluetun's log quiet",
     )
 

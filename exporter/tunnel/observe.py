@@ -89,13 +89,13 @@ class Observer:
             status = self._connection_status(did, settled=is_set and not _was_disconnected(last))
         if is_set:
             self._learn_version(did)
-        version = self._qbittorrent.version
         return QbittorrentReading(
             listening_port=listening.port,
             random_port=listening.random_port,
             connection_status=status,
             bind_result=bound,
-            reopens_sockets=version.reopens_sockets if version else None,
+            on_one_interface=listening.on_one_interface,
+            reopens_sockets=self._reopens_sockets(on_one_interface=listening.on_one_interface),
             auth=self._qbittorrent.session.auth,
         )
 
@@ -111,7 +111,7 @@ class Observer:
                 reading,
                 version=version.app,
                 webapi_version=version.webapi,
-                reopens_sockets=version.reopens_sockets,
+                reopens_sockets=self._reopens_sockets(on_one_interface=reading.on_one_interface),
             )
         if reading.connection_status is ConnectionStatus.FIREWALLED:
             before = last.qbittorrent if last else None
@@ -130,6 +130,12 @@ class Observer:
             self._clock.sleep(SETTLING_PAUSE)
             status = self._qbittorrent.connection_status(did)
         return status
+
+    def _reopens_sockets(self, *, on_one_interface: bool) -> bool | None:
+        if not on_one_interface:
+            return False
+        version = self._qbittorrent.version
+        return version.reopens_sockets if version else None
 
     def _learn_version(self, did: Operations) -> None:
         if self._qbittorrent.version is None:
