@@ -26,7 +26,7 @@ IMAGE_FOLDER = "/app/health"
 RUN_SECRETS = "/run/secrets"
 LONGEST_PATH = 4096
 
-NOT_OURS = (ValueError, TypeError, AttributeError, KeyError, RecursionError, OverflowError)
+MALFORMED = (ValueError, TypeError, AttributeError, KeyError, RecursionError, OverflowError)
 """What comes of reading a file that is damaged or somebody else's."""
 
 
@@ -101,7 +101,7 @@ def judge(path: str, now: float) -> tuple[bool, str]:
         state = str(document["state"])
     except OSError as error:
         return False, f"unhealthy: can't read {shown}: {error.strerror or error}"
-    except NOT_OURS:
+    except MALFORMED:
         return False, f"unhealthy: {shown} is not a status file of qSticky"
     if not age <= 3 * interval + STALE_AFTER_SECONDS:  # NaN is old too
         return False, f"unhealthy: nothing was written to {shown} for {age:.0f} s"
