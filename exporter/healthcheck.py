@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import stat
 import sys
 import time
 from datetime import datetime
@@ -112,7 +113,10 @@ def judge(path: str, now: float) -> tuple[bool, str]:
 
 
 def _read(path: str) -> Any:
-    with open(path, "rb") as file:
+    # others may write in that folder, too: a FIFO must not stop the healthcheck
+    with open(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), "rb") as file:
+        if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+            raise ValueError("not a regular file")
         content = file.read(LARGEST_FILE_BYTES + 1)
     if len(content) > LARGEST_FILE_BYTES:
         raise ValueError("too large")
