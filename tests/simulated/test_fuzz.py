@@ -26,7 +26,8 @@ from exporter.model import HIGHEST_PORT, LOWEST_PORT, NO_PORT, BindResult, SyncS
 from exporter.report.status_file import remembered
 from exporter.servers.gluetun import Gluetun
 from exporter.servers.qbittorrent import Listening, Qbittorrent
-from exporter.simulator.server import Answer, Request, SimulatedServer
+from exporter.simulator.http import Answer, Request
+from exporter.simulator.server import SimulatedServer
 from exporter.web.server import WebServer
 from exporter.web.words import WORDS
 from tests.outcomes import IN_SYNC, NOW

@@ -25,7 +25,9 @@ from exporter.errors import (
 )
 from exporter.model import Reason
 from exporter.servers.http import Response, Transport
-from exporter.simulator.server import Answer, Fault, RedirectAway, Request, SimulatedServer, Status
+from exporter.simulator.faults import Fault, RedirectAway, Status
+from exporter.simulator.http import Answer, Request
+from exporter.simulator.server import SimulatedServer
 from tests.conftest import Certificate
 
 SHORT = 0.3
