@@ -1,7 +1,6 @@
-"""Write docs/qsticky.schema.json, with which editors complete the YAML file of tunnels.
+"""docs/qsticky.schema.json, with which editors complete the YAML file of tunnels.
 
-Run it with `python -m docs.generate_schema`. It knows every key and the words of a closed set;
-`qsticky config --check` knows what a value may be.
+It knows every key and the words of a closed set; `qsticky config --check` judges the values.
 """
 
 from __future__ import annotations
@@ -70,7 +69,3 @@ def _value(setting: Setting) -> Schema:
     if setting.default:
         value["default"] = setting.default
     return value | ({"examples": list(setting.kind.words)} if setting.kind.words else {})
-
-
-if __name__ == "__main__":
-    SCHEMA.write_text(text(), encoding="utf-8")

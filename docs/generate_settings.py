@@ -1,13 +1,8 @@
-"""Write the generated part of docs/configuration.md: `python -m docs.generate_settings`."""
+"""The tables of settings in README.md and docs/configuration.md, which docs/generate.py writes."""
 
 from __future__ import annotations
 
-from pathlib import Path
-
 from exporter.config.settings import SETTINGS, Setting
-
-PAGE = Path(__file__).with_name("configuration.md")
-BEGIN, END = "<!-- generated: settings -->", "<!-- end of generated: settings -->"
 
 
 def settings_table() -> str:
@@ -35,13 +30,3 @@ def _default(setting: Setting) -> str:
 
 def _meaning(setting: Setting) -> str:
     return f"{setting.help} Secret." if setting.kind.secret else setting.help
-
-
-def generated(page: str) -> str:
-    """Return the page with its table replaced; the prose around it stays."""
-    head, rest = page.split(BEGIN)
-    return f"{head}{BEGIN}\n{settings_table()}\n{END}{rest.split(END)[1]}"
-
-
-if __name__ == "__main__":
-    PAGE.write_text(generated(PAGE.read_text(encoding="utf-8")), encoding="utf-8")

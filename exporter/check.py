@@ -18,6 +18,7 @@ from exporter import __version__
 from exporter.clock import Clock
 from exporter.config.load import Config, TunnelConfig
 from exporter.errors import BindFailed, QstickyError, ServerError, StatusFileError, Unauthorized
+from exporter.healthcheck import MALFORMED
 from exporter.model import (
     NO_PORT,
     BindResult,
@@ -27,7 +28,7 @@ from exporter.model import (
     SyncState,
     VpnStatus,
 )
-from exporter.report.saved import MALFORMED, daemon_is_running, read_status, saved_of
+from exporter.report.saved import daemon_is_running, read_status, saved_of
 from exporter.report.status_file import StatusFile
 from exporter.servers.gluetun import STATUS_ROUTE, Gluetun
 from exporter.servers.logins import LOGIN_TRIES_AN_HOUR, LoginRegistry, Logins

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import stat
 import sys
 import time
 from datetime import datetime
@@ -26,7 +27,7 @@ IMAGE_FOLDER = "/app/health"
 RUN_SECRETS = "/run/secrets"
 LONGEST_PATH = 4096
 
-NOT_OURS = (ValueError, TypeError, AttributeError, KeyError, RecursionError, OverflowError)
+MALFORMED = (ValueError, TypeError, AttributeError, KeyError, RecursionError, OverflowError)
 """What comes of reading a file that is damaged or somebody else's."""
 
 
@@ -101,7 +102,7 @@ def judge(path: str, now: float) -> tuple[bool, str]:
         state = str(document["state"])
     except OSError as error:
         return False, f"unhealthy: can't read {shown}: {error.strerror or error}"
-    except NOT_OURS:
+    except MALFORMED:
         return False, f"unhealthy: {shown} is not a status file of qSticky"
     if not age <= 3 * interval + STALE_AFTER_SECONDS:  # NaN is old too
         return False, f"unhealthy: nothing was written to {shown} for {age:.0f} s"
@@ -112,7 +113,10 @@ def judge(path: str, now: float) -> tuple[bool, str]:
 
 
 def _read(path: str) -> Any:
-    with open(path, "rb") as file:
+    # others may write in that folder, too: a FIFO must not stop the healthcheck
+    with open(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), "rb") as file:
+        if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+            raise ValueError("not a regular file")
         content = file.read(LARGEST_FILE_BYTES + 1)
     if len(content) > LARGEST_FILE_BYTES:
         raise ValueError("too large")

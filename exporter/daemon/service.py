@@ -20,12 +20,13 @@ from exporter.daemon.loop import Loop
 from exporter.daemon.publisher import Publisher, Reader
 from exporter.daemon.reload import Changes, compare, needing_restart
 from exporter.errors import QstickyError, StatusFileError
+from exporter.healthcheck import MALFORMED
 from exporter.model import Saved
 from exporter.report import safe_file
 from exporter.report.board import StatusBoard
 from exporter.report.log import LogReader, logger
 from exporter.report.metrics import LogCounter, Metrics
-from exporter.report.saved import MALFORMED, daemon_is_running, read_saved, read_status
+from exporter.report.saved import daemon_is_running, read_saved, read_status
 from exporter.report.status_file import StatusFile
 from exporter.report.tally import Tally
 from exporter.servers.logins import LoginRegistry

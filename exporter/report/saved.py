@@ -11,7 +11,7 @@ from typing import Any
 
 from exporter.clock import Clock
 from exporter.errors import StatusFileError
-from exporter.healthcheck import NOT_OURS, STALE_AFTER_SECONDS
+from exporter.healthcheck import MALFORMED, STALE_AFTER_SECONDS
 from exporter.model import (
     HIGHEST_PORT,
     LOWEST_PORT,
@@ -23,8 +23,6 @@ from exporter.model import (
 )
 from exporter.report import safe_file
 
-MALFORMED = NOT_OURS
-"""What comes of reading a file that is damaged or somebody else's."""
 _LATEST_UNIX = 4_102_444_800.0
 """The year 2100: no clock of ours shows a later time."""
 _MOST = 1_000_000

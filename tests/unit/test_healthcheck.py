@@ -2,6 +2,7 @@
 
 import io
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -176,6 +177,16 @@ def test_what_is_no_status_file_is_unhealthy(content: str, path: Path) -> None:
     path.write_text(content, errors="surrogateescape")
 
     assert judge(str(path), NOW) == (False, f"unhealthy: {path} is not a status file of qSticky")
+
+
+def test_what_is_no_regular_file_is_unhealthy_at_once(path: Path) -> None:
+    said = f"unhealthy: {path} is not a status file of qSticky"
+
+    os.mkfifo(path)
+    assert judge(str(path), NOW) == (False, said)
+    path.unlink()
+    path.mkdir()
+    assert not judge(str(path), NOW)[0]
 
 
 def test_the_file_may_have_20_million_bytes(path: Path) -> None:

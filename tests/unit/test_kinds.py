@@ -19,6 +19,7 @@ CHOICE = kinds.choice(*RebindPolicy)
 TAKEN: list[tuple[Kind, str, Any]] = [
     (kinds.TEXT, " pässwörd ¡ € ", "pässwörd ¡ €"),
     (kinds.PASSWORD, " two words \r\n\n", " two words "),
+    (kinds.PASSWORD, "fox", "fox"),
     (kinds.KEY, "\tone key \n", "one key"),
     (kinds.HOST, "my_box-1.example.", "my_box-1.example."),
     (kinds.HOST, "10.0.0.1", "10.0.0.1"),
@@ -47,6 +48,7 @@ TAKEN: list[tuple[Kind, str, Any]] = [
     (kinds.LISTEN_ADDRESS, ":9809", ":9809"),
     (kinds.LISTEN_ADDRESS, "[::]:9809", "[::]:9809"),
     (kinds.LISTEN_ADDRESS, "127.0.0.1:0", "127.0.0.1:0"),
+    (kinds.LISTEN_ADDRESS, "127.0.0.1:65535", "127.0.0.1:65535"),
 ]
 TAKEN += [
     (kinds.BOOLEAN, word, True)
@@ -94,7 +96,7 @@ REFUSED: list[tuple[Kind, str, str]] = [
     (kinds.CA_FILE, "/dev/null", "given '/dev/null', which holds no certificate"),
     (kinds.PATH, "/", "given the folder '/'"),
     (kinds.LISTEN_ADDRESS, "9809", "given '9809'"),
-    (kinds.LISTEN_ADDRESS, "0.0.0.0:70000", "given '0.0.0.0:70000'"),
+    (kinds.LISTEN_ADDRESS, "0.0.0.0:65536", "given '0.0.0.0:65536'"),
     (kinds.LISTEN_ADDRESS, ":9809.0", "given ':9809.0'"),
     (kinds.LISTEN_ADDRESS, ":٣", "given ':٣'"),
     (kinds.LISTEN_ADDRESS, "::1:9809", "given '::1:9809'"),
