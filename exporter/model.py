@@ -268,6 +268,8 @@ class Outcome:
     """The one that explains the state stands first."""
     events: tuple[Event, ...] = ()
     operations: tuple[OperationResult, ...] = ()
+    is_watch: bool = False
+    """Whether Gluetun was asked for the port alone, between two checks, and it was the same."""
 
     @property
     def in_sync(self) -> bool:

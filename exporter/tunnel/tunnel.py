@@ -120,7 +120,8 @@ class Tunnel:
         port = observe.forwarded_port(did)
         calm = not pushed and observe.is_calm(port, last)
         if calm and last and self._is_only_watching():
-            return self._outcome(last.state, last.gluetun, last.qbittorrent, did)
+            watched = self._outcome(last.state, last.gluetun, last.qbittorrent, did)
+            return replace(watched, is_watch=True)
         gluetun = observe.gluetun(port, last, did, calm=calm)
         observation = Observation(gluetun, observe.qbittorrent(gluetun, last, did), pushed=pushed)
         now = self._checked_all_at = self._clock.monotonic()
