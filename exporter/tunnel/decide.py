@@ -201,7 +201,7 @@ def after_write(known: TunnelState, now: float, *, rebind: bool) -> TunnelState:
 def after_check(state: SyncState, known: TunnelState, now: float) -> TunnelState:
     """Return what is known at the end of a check."""
     if state is SyncState.IN_SYNC:
-        return replace(known, synced_port=known.forwarded_port)
+        return _changed(known, synced_port=known.forwarded_port)
     if state is SyncState.NOT_LISTENING and known.repair_at == math.inf:
         wait = REPAIR_AFTER[min(known.repairs, len(REPAIR_AFTER) - 1)]
         return replace(known, repair_at=now + wait)
@@ -285,6 +285,12 @@ def _rebind_cause(
     return RebindCause.CLOSED if reading.is_closed and now >= known.repair_at else None
 
 
+def _changed(known: TunnelState, **values: object) -> TunnelState:
+    """Replace what differs; mostly nothing does, and a copy takes long."""
+    differ = {name: value for name, value in values.items() if getattr(known, name) != value}
+    return replace(known, **differ) if differ else known  # type: ignore[arg-type]  # as replace
+
+
 def _with_facts(observation: Observation, known: TunnelState, now: float) -> TunnelState:
     """Note since when everything reads the same: a change makes frequent checks worthwhile."""
     facts: tuple[tuple[object, ...], ...] = tuple(
@@ -306,14 +312,14 @@ def _with_reconnect(
     if not _is_vpn_up(gluetun):
         # a time-out says nothing about the VPN
         silent = isinstance(gluetun, Failure) and gluetun.reason is Reason.TIMEOUT
-        return replace(known, interrupted=known.interrupted or not silent)
+        return _changed(known, interrupted=known.interrupted or not silent)
     moved = bool(known.public_ip) and gluetun.public_ip not in (None, known.public_ip)
     pushed_same = (
         gluetun.forwarded_port == known.port_at_push
         and now - known.pushed_at + _ROUNDING >= PUSH_BELIEVED_AFTER
     )
     came_back = known.interrupted or moved or pushed_same
-    return replace(
+    return _changed(
         known,
         forwarded_port=gluetun.forwarded_port,
         public_ip=gluetun.public_ip or ("" if moved else known.public_ip),
@@ -334,11 +340,11 @@ def _is_vpn_up(gluetun: GluetunReading | Failure) -> TypeGuard[GluetunReading]:
 def _with_socket(observation: Observation, known: TunnelState) -> TunnelState:
     reading = observation.qbittorrent
     if isinstance(reading, Failure) or not _is_vpn_up(observation.gluetun):
-        return replace(known, repair_at=math.inf)
-    known = replace(known, wanted=_still_wanted(reading, known))
+        return _changed(known, repair_at=math.inf)
+    wanted = _still_wanted(reading, known)
     if reading.is_closed:
-        return known
-    return replace(known, repairs=0, repair_at=math.inf)
+        return _changed(known, wanted=wanted)
+    return _changed(known, wanted=wanted, repairs=0, repair_at=math.inf)
 
 
 def _still_wanted(reading: QbittorrentReading, known: TunnelState) -> RebindCause | None:

@@ -89,14 +89,15 @@ class Observer:
             status = self._connection_status(did, settled=is_set and not _was_disconnected(last))
         if is_set:
             self._learn_version(did)
-        return QbittorrentReading(
-            listening_port=listening.port,
-            random_port=listening.random_port,
-            connection_status=status,
-            bind_result=bound,
-            on_one_interface=listening.on_one_interface,
-            reopens_sockets=self._reopens_sockets(on_one_interface=listening.on_one_interface),
-            auth=self._qbittorrent.session.auth,
+        return self._with_version(
+            QbittorrentReading(
+                listening_port=listening.port,
+                random_port=listening.random_port,
+                connection_status=status,
+                bind_result=bound,
+                on_one_interface=listening.on_one_interface,
+                auth=self._qbittorrent.session.auth,
+            )
         )
 
     def with_details(
@@ -105,14 +106,9 @@ class Observer:
         """Add what only the readers want to know, after what matters is done."""
         if not self._qbittorrent.session.open:
             return reading
-        self._learn_version(did)
-        if version := self._qbittorrent.version:
-            reading = replace(
-                reading,
-                version=version.app,
-                webapi_version=version.webapi,
-                reopens_sockets=self._reopens_sockets(on_one_interface=reading.on_one_interface),
-            )
+        if not reading.version:
+            self._learn_version(did)
+            reading = self._with_version(reading)
         if reading.connection_status is ConnectionStatus.FIREWALLED:
             before = last.qbittorrent if last else None
             torrents = before.has_torrents if calm and before else None
@@ -131,11 +127,16 @@ class Observer:
             status = self._qbittorrent.connection_status(did)
         return status
 
-    def _reopens_sockets(self, *, on_one_interface: bool) -> bool | None:
-        if not on_one_interface:
-            return False
+    def _with_version(self, reading: QbittorrentReading) -> QbittorrentReading:
         version = self._qbittorrent.version
-        return version.reopens_sockets if version else None
+        if version is None:
+            return reading
+        return replace(
+            reading,
+            version=version.app,
+            webapi_version=version.webapi,
+            reopens_sockets=reading.on_one_interface and version.reopens_sockets,
+        )
 
     def _learn_version(self, did: Operations) -> None:
         if self._qbittorrent.version is None:

@@ -106,9 +106,12 @@ class Tunnel:
         except Exception as error:  # noqa: BLE001  # no reader may stay at the last good state
             did.put_first(did.fail(Operation.QBITTORRENT_PREFERENCES, unexpected(error)))
             outcome = self._outcome(SyncState.QBITTORRENT_UNREACHABLE, None, None, did)
-        said += events.changes(self._previous, replace(outcome, events=tuple(said)))
-        self._previous = replace(outcome, events=tuple(said))
-        return self._previous
+        if said:
+            outcome = replace(outcome, events=tuple(said))
+        if changes := events.changes(self._previous, outcome):
+            outcome = replace(outcome, events=(*outcome.events, *changes))
+        self._previous = outcome
+        return outcome
 
     def close(self) -> None:
         """Close the connections."""
@@ -258,12 +261,11 @@ class Tunnel:
         return min(pause, self._restart.next_check_seconds)
 
     def _all_saved(self) -> Saved:
-        return replace(
-            self._saved,
-            logins=self._logins.saved(),
-            vpn_restart=self._restart.saved(),
-            push_seen=self._state.push_seen,
-        )
+        logins, restart = self._logins.saved(), self._restart.saved()
+        known, push_seen = self._saved, self._state.push_seen
+        if (known.logins, known.vpn_restart, known.push_seen) != (logins, restart, push_seen):
+            known = replace(known, logins=logins, vpn_restart=restart, push_seen=push_seen)
+        return known
 
     def _save_logins(self, logins: SavedLogins) -> None:
         self._save(self.config.name, replace(self._all_saved(), logins=logins))
