@@ -1,4 +1,4 @@
-"""What a reload changes: told from the old and the new configuration alone."""
+"""What a reload changes: seen from the old and the new configuration alone."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -68,7 +68,7 @@ def test_an_api_key_file_that_was_filled_is_a_change(file: Path, tmp_path: Path)
     assert compare(before, configured(file, text).tunnels).changed == ("default",)
 
 
-def test_tells_what_needs_a_restart(file: Path) -> None:
+def test_names_what_needs_a_restart(file: Path) -> None:
     text = "tunnels: [{}]"
     before = configured(file, text)
     after = configured(file, text, WEB_LISTEN_ADDRESS=":9000", LOG_LEVEL="DEBUG")
