@@ -24,7 +24,7 @@ ROOT = Path(__file__).parent.parent.parent
 PAGE = ROOT / "docs" / "mutants.md"
 TESTS = {
     "clock": ["tests/unit/test_clock.py"],
-    "model": ["tests/unit/test_model.py"],
+    "model": ["tests/unit/test_model.py", "tests/unit/test_metrics.py"],
     "tunnel.decide": ["tests/unit/test_decide.py"],
     "tunnel.history": ["tests/unit/test_history.py"],
     "tunnel.events": ["tests/unit/test_events.py"],

@@ -80,7 +80,6 @@ def test_an_error_says_what_to_do_in_a_line(kind: type[QstickyError]) -> None:
 
 def test_the_tree_in_the_docstring_holds_every_error() -> None:
     drawn = re.findall(r"(?:├──|└──) (\w+)", errors.__doc__ or "")
-
     assert drawn == [kind.__name__ for kind in family(QstickyError)][1:]
 
 
@@ -220,7 +219,6 @@ def test_a_certificate_is_refused_with_its_reason_and_what_to_do_about_that() ->
     error = ssl.SSLCertVerificationError(1, "certificate verify failed")
     error.verify_code, error.verify_message = 10, "certificate has expired."
     found = from_exception(requests.exceptions.SSLError(error), WHERE, 5.0)
-
     assert found.message == (f"{WHERE} presented an untrusted certificate: certificate has expired")
     assert found.fix == "renew the certificate, or switch …_VERIFY_SSL off"
 
@@ -232,14 +230,12 @@ def test_the_cause_counts_however_deep_it_is_hidden() -> None:
     )
     error = requests.ConnectionError("something")
     error.__cause__ = requests.ConnectionError(by_reason)
-
     assert what_users_read(error) == REFUSED
 
 
 def test_an_error_that_causes_itself_ends_too() -> None:
     error = OSError("round and round")
     error.args = (error,)
-
     assert what_users_read(error) == NETWORK
 
 
@@ -248,5 +244,4 @@ def test_what_was_turned_into_one_of_our_errors_does_not_colour_the_next_error()
     first.__cause__ = http.client.RemoteDisconnected("closed")
     second = requests.ConnectionError("bad status line")
     second.__context__ = first
-
     assert what_users_read(second) == NETWORK

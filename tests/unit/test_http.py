@@ -19,7 +19,7 @@ from exporter.config.load import Server
 from exporter.errors import InvalidResponse, ServerError, TimedOut, Unauthorized
 from exporter.model import Reason
 from exporter.servers.http import Response, Transport
-from exporter.simulator.server import Answer, Fault, RedirectAway, Request, SimulatedServer, Status
+from exporter.simulator.server import Answer, Fault, Request, SimulatedServer, Status
 from tests.conftest import Certificate
 
 SHORT = 0.3
@@ -171,7 +171,6 @@ def failure(call: Callable[[], Response]) -> ServerError:
 
 def test_a_response_has_its_status_headers_and_body(echo: EchoServer) -> None:
     response = transport(echo.port).get("/v1/portforward", params={"a": "1 2"})
-
     assert response.status == 200
     assert response.headers["X-Name"] == "echo"
     assert response.body == b"GET\n/v1/portforward?a=1+2\n"
@@ -180,14 +179,12 @@ def test_a_response_has_its_status_headers_and_body(echo: EchoServer) -> None:
 def test_a_form_is_posted_and_a_document_is_put(echo: EchoServer) -> None:
     client = transport(echo.port)
     form = {"username": "ann", "password": "pässword&"}
-
     assert client.post("/x", form).body == b"POST\n/x\nusername=ann&password=p%C3%A4ssword%26"
     assert client.put("/x", {"status": "running"}).body == b'PUT\n/x\n{"status": "running"}'
 
 
 def test_a_status_that_stands_for_an_error_is_a_response_like_any_other(echo: EchoServer) -> None:
     echo.fail(None, Status(503, "busy"))
-
     response = transport(echo.port).get("/")
     assert (response.status, response.body) == (503, b"busy")
 
@@ -206,7 +203,6 @@ def test_one_connection_is_used_for_several_requests() -> None:
 
 def test_each_target_has_a_request_of_its_own(echo: EchoServer) -> None:
     client = transport(echo.port)
-
     for number in range(100):
         body = client.get("/log", params={"after": str(number % 40)}).body
         assert body == b"GET\n/log?after=%d\n" % (number % 40)
@@ -225,7 +221,6 @@ def test_a_changed_header_is_sent_with_the_next_request(echo: EchoServer) -> Non
     for value in (None, "first", b"second", b"second", "two words", "grün".encode(), None):
         client.set_header("X-API-Key", value)
         client.get("/")
-
     assert sent(echo, "x-api-key") == [
         *(None, "first", "second", "second", "two words", "grÃ¼n", None)
     ]
@@ -237,7 +232,6 @@ def test_a_changed_header_is_sent_with_the_next_request(echo: EchoServer) -> Non
 def test_what_no_header_can_hold_is_an_error_that_does_not_show_it(value: str | bytes) -> None:
     with pytest.raises(Unauthorized) as caught:
         transport(1).set_header("X-API-Key", value)
-
     assert caught.value.fix == "write the key alone, on one line"
     assert "ary" not in "".join(traceback.format_exception(caught.value, limit=0))
     assert caught.value.__context__ is None
@@ -279,7 +273,6 @@ def test_a_response_that_drips_ends_at_the_timeout(at_once: bytes, drop: bytes) 
         started = time.monotonic()
         error = failure(lambda: transport(server.port, SHORT).get("/"))
         took = time.monotonic() - started
-
     assert type(error) is TimedOut
     assert error.message == f"Gluetun at 127.0.0.1:{server.port} did not answer within 0.3 s"
     assert SHORT <= took < MUCH_LONGER
@@ -288,9 +281,7 @@ def test_a_response_that_drips_ends_at_the_timeout(at_once: bytes, drop: bytes) 
 @pytest.mark.parametrize("https", [False, True])
 def test_a_server_that_says_nothing_runs_into_the_timeout(https: bool, echo: EchoServer) -> None:
     echo.fail(None, Fault.HANG)
-
     error = failure(lambda: transport(echo.port, SHORT, https=https).get("/"))
-
     assert error.reason is Reason.TIMEOUT
 
 
@@ -309,9 +300,7 @@ def test_a_body_larger_than_a_megabyte_is_not_read_to_its_end(
     fault: Fault, echo: EchoServer
 ) -> None:
     echo.fail(None, fault)
-
     error = failure(lambda: transport(echo.port).get("/"))
-
     assert error.reason is Reason.INVALID_RESPONSE
     assert error.message.endswith("answered with more than 1000000 bytes")
 
@@ -319,13 +308,11 @@ def test_a_body_larger_than_a_megabyte_is_not_read_to_its_end(
 def test_a_body_is_measured_after_it_is_unpacked() -> None:
     with scripted(answers(packed(b" " * 1_000_001))) as server:
         error = failure(lambda: transport(server.port).get("/"))
-
     assert error.message.endswith("answered with more than 1000000 bytes")
 
 
 def test_a_request_can_have_a_limit_of_its_own(echo: EchoServer) -> None:
     client = transport(echo.port)
-
     assert client.get("/", limit=6).body == b"GET\n/\n"
     assert failure(lambda: client.get("/", limit=5)).reason is Reason.INVALID_RESPONSE
 
@@ -336,18 +323,9 @@ def test_a_request_can_have_a_limit_of_its_own(echo: EchoServer) -> None:
 @pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
 def test_no_redirect_is_followed(status: int) -> None:
     head = f"HTTP/1.1 {status} Moved\r\nLocation: /elsewhere\r\nContent-Length: 0\r\n\r\n"
-
     with scripted(answers(head.encode())) as server:
         assert transport(server.port).get("/").status == status
         assert server.count == 1
-
-
-def test_another_server_is_not_asked_because_of_a_redirect(echo: EchoServer) -> None:
-    with EchoServer() as other:
-        echo.fail(None, RedirectAway(other.url))
-
-        assert transport(echo.port).post("/", {"password": "hunter2"}).status == 302
-        assert other.requests == []
 
 
 def test_no_proxy_and_no_password_is_taken_from_the_environment(
@@ -374,7 +352,6 @@ def test_no_proxy_and_no_password_is_taken_from_the_environment(
 def test_a_kept_connection_that_was_closed_is_opened_again_for_a_get() -> None:
     with scripted(answers_once_then_closes, answers(OK)) as server:
         client = transport(server.port)
-
         assert [client.get("/").body, client.get("/").body] == [b"Ok", b"Ok"]
         assert server.count == 2
 
@@ -385,7 +362,6 @@ def test_a_get_is_asked_again_only_once_and_fails_with_the_last_error() -> None:
         assert error.reason is Reason.CONNECTION
         assert error.fix.endswith("if it speaks HTTPS only, switch …_HTTPS on")
         assert server.count == 2
-
     with scripted(closes, answers(b"SSH-2.0-OpenSSH_9.2\r\n")) as server:
         assert failure(lambda: transport(server.port).get("/")).reason is Reason.INVALID_RESPONSE
 
@@ -394,7 +370,6 @@ def test_a_post_is_never_sent_twice() -> None:
     with scripted(answers_once_then_closes, answers(OK)) as server:
         client = transport(server.port)
         client.get("/")
-
         assert failure(lambda: client.post("/", {"a": "b"})).reason is Reason.CONNECTION
         assert server.count == 1
 
@@ -439,7 +414,6 @@ CUT = "closed the connection mid-response"
 def test_an_answer_that_is_not_http_is_invalid(content: bytes, said: str) -> None:
     with scripted(answers(content)) as server:
         error = failure(lambda: transport(server.port).get("/"))
-
     assert error.message == f"Gluetun at 127.0.0.1:{server.port} {said}"
     assert error.reason is Reason.INVALID_RESPONSE
 
@@ -447,7 +421,6 @@ def test_an_answer_that_is_not_http_is_invalid(content: bytes, said: str) -> Non
 def test_what_follows_a_body_is_no_part_of_it_nor_of_the_next_one(echo: EchoServer) -> None:
     client = transport(echo.port)
     echo.fail(None, Fault.WRONG_LENGTH, times=1)
-
     assert client.get("/").body == b"GET"
     assert client.get("/next").body == b"GET\n/next\n"
 
@@ -473,7 +446,6 @@ NO_JSON = "with something that is not JSON"
 def test_a_body_that_is_not_json_is_described_and_not_shown(body: bytes, said: str) -> None:
     with pytest.raises(InvalidResponse) as raised:
         Response(200, HTTPHeaderDict(), body).json("Gluetun")
-
     assert raised.value.message == f"Gluetun answered {said}"
 
 
@@ -505,7 +477,6 @@ def test_an_unknown_authority_is_said_whatever_the_environment_names(
         monkeypatch.setenv(name, str(certificate.file))
     with https_server(certificate) as server:
         error = failure(lambda: transport(server.port, https=True).get("/"))
-
     assert error.reason is Reason.TLS
     assert error.message.endswith("presented an untrusted certificate: self-signed certificate")
 
@@ -514,7 +485,6 @@ def test_a_certificate_for_another_name_is_said(certificate: Certificate) -> Non
     with https_server(certificate, "127.0.0.2") as server:
         client = transport(server.port, host="127.0.0.2", https=True, verify=str(certificate.file))
         error = failure(lambda: client.get("/"))
-
     assert "IP address mismatch" in error.message
     assert error.fix == "set …_HOST to the name that the certificate was issued for"
 
@@ -524,7 +494,6 @@ def test_a_drip_over_https_ends_at_the_timeout_too(certificate: Certificate) -> 
         server.fail(None, Fault.SLOW)
         started = time.monotonic()
         error = failure(lambda: transport(server.port, 1.0, https=True, verify=False).get("/"))
-
     assert error.reason is Reason.TIMEOUT
     assert time.monotonic() - started < 1.0 + MUCH_LONGER
 
@@ -550,5 +519,4 @@ def test_no_guesser_of_character_sets_is_loaded() -> None:
         "print({'chardet', 'charset_normalizer'} & set(sys.modules))"
     )
     ended = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
-
     assert (ended.stdout, ended.stderr) == ("set()\n", "")

@@ -42,7 +42,6 @@ def without_time(lines: list[str]) -> list[str]:
 
 def test_a_line_has_time_name_level_and_message_as_before() -> None:
     [line] = lines_of(replace(IN_SYNC, events=(UPDATED,)))
-
     time, _, rest = line.partition(" - ")
     assert re.fullmatch(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d,\d{3}", time)
     assert rest == "qsticky - INFO - Successfully updated port to 45720"
@@ -51,7 +50,6 @@ def test_a_line_has_time_name_level_and_message_as_before() -> None:
 @pytest.mark.parametrize("level", ["INFO", "DEBUG"])
 def test_each_event_is_a_line_with_its_level_and_what_to_do(level: str) -> None:
     lines = lines_of(replace(IN_SYNC, events=(UPDATED, TIMED_OUT, BANNED)), level=level)
-
     assert without_time(lines) == [
         "qsticky - INFO - Successfully updated port to 45720",
         "qsticky - WARNING - Gluetun timed out - look at Gluetun",
@@ -61,7 +59,6 @@ def test_each_event_is_a_line_with_its_level_and_what_to_do(level: str) -> None:
 
 def test_the_tunnel_is_named_where_there_are_several() -> None:
     lines = lines_of(replace(IN_SYNC, tunnel="other", events=(UPDATED,)), several=True)
-
     assert without_time(lines) == ["qsticky - INFO - other: Successfully updated port to 45720"]
 
 
@@ -93,10 +90,8 @@ def test_a_json_line_has_the_same_message_and_what_it_is_about() -> None:
 def test_a_json_line_about_no_tunnel_names_none_and_a_traceback_stays_in_its_line() -> None:
     stream = io.StringIO()
     set_up("INFO", "json", stream)
-
     logger.info("Starting qSticky port manager ✓")
     logger.error("Unexpected", exc_info=ValueError("two\nlines"))
-
     plain, traceback = (json.loads(line) for line in stream.getvalue().splitlines())
     assert sorted(plain) == ["level", "logger", "message", "time"]
     assert "✓" in stream.getvalue()
@@ -107,8 +102,6 @@ def test_setting_it_up_again_does_not_say_things_twice_and_others_are_not_in_our
     stream = io.StringIO()
     set_up("DEBUG", "text", io.StringIO())
     set_up("DEBUG", "text", stream)
-
     logger.info("once")
     logging.getLogger("urllib3.connectionpool").debug("Starting new HTTP connection")
-
     assert without_time(stream.getvalue().splitlines()) == ["qsticky - INFO - once"]

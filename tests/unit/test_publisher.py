@@ -79,7 +79,6 @@ def test_every_reader_and_the_file_learn_of_the_tunnels_and_get_every_outcome(
     published.start()
     assert [reader.names for reader in published.readers] == [["default", "other"]] * 2
     assert published.state() == "starting"
-
     published.publisher.publish(IN_SYNC)
     assert [reader.outcomes for reader in published.readers] == [[IN_SYNC]] * 2
     assert published.state() == "in_sync"
@@ -91,7 +90,6 @@ def test_an_outcome_is_in_the_file_at_once_where_the_last_write_is_a_second_old(
     published.start()
     published.publisher.publish(IN_SYNC)
     assert published.publisher.due_in_seconds is None
-
     published.clock.now += 1
     published.publisher.publish(NO_PORT)
     assert published.state() == "no_port"
@@ -118,19 +116,10 @@ def test_an_outcome_that_follows_sooner_is_in_the_file_within_a_second(
 def test_the_file_is_written_while_a_check_hangs_too(published: Published) -> None:
     published.start()
     published.publisher.publish(IN_SYNC)
-
     published.clock.now += 600
     published.publisher.beat()
-
     assert published.document()["timestamp"] == "2026-09-21T14:23:20.000+00:00"
     assert published.document()["healthy"] is False
-
-
-def test_the_last_file_says_that_we_stopped(published: Published) -> None:
-    published.start()
-    published.publisher.write(stopped=True)
-
-    assert published.document()["state"] == "stopped"
 
 
 def test_a_file_that_cannot_be_written_is_said_once_and_when_it_is_over(
@@ -175,5 +164,4 @@ def test_a_step_of_the_system_clock_is_said_once(
     for _ in "ab":
         published.clock.now += 30
         published.publisher.beat()
-
     assert said(log) == line

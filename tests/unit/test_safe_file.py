@@ -66,7 +66,6 @@ def trap(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Callable[[P
 def test_the_file_is_replaced_as_a_whole_for_everybody_to_read(path: Path) -> None:
     safe_file.write(path, b"the first and longer one")
     safe_file.write(path, b"the second")
-
     assert path.read_bytes() == b"the second"
     assert path.stat().st_mode & 0o777 == 0o644
     assert names_in(path.parent) == ["status.json"]
@@ -75,7 +74,6 @@ def test_the_file_is_replaced_as_a_whole_for_everybody_to_read(path: Path) -> No
 def test_the_folder_is_made_where_it_is_missing(tmp_path: Path) -> None:
     path = tmp_path / "a" / "b" / "status.json"
     safe_file.write(path, b"new")
-
     assert path.read_bytes() == b"new"
 
 
@@ -103,7 +101,6 @@ def test_what_lies_under_the_name_of_the_new_file_is_neither_waited_for_nor_writ
 ) -> None:
     monkeypatch.setattr("exporter.report.safe_file.secrets.token_hex", lambda _: "guessed")
     trap(path.with_name(".status.json.guessed.new"))
-
     assert message_of(path).endswith("File exists")
 
 
@@ -114,7 +111,6 @@ def test_the_name_of_the_new_file_cannot_be_guessed(
     monkeypatch.setattr(Path, "replace", lambda new, _: used.append(new.name))
     for _ in "ab":
         safe_file.write(path, b"new")
-
     assert len(set(used)) == 2
     assert all(len(name) == len(".status.json..new") + 16 for name in used)
 
@@ -124,7 +120,6 @@ def test_what_lies_under_the_name_of_the_file_is_replaced(
 ) -> None:
     trap(path)
     safe_file.write(path, b"new")
-
     assert path.read_bytes() == b"new"
 
 
@@ -165,7 +160,6 @@ def test_a_file_that_cannot_be_replaced_is_overwritten(
     inode = path.stat().st_ino
     only_in_place(monkeypatch)
     safe_file.write(path, b"the second")
-
     assert path.read_bytes() == b"the second"
     assert path.stat().st_ino == inode
     assert names_in(path.parent) == ["status.json"]
@@ -180,7 +174,6 @@ def test_what_is_not_a_file_of_its_own_is_not_overwritten(
 ) -> None:
     trap(path)
     only_in_place(monkeypatch)
-
     assert message_of(path).startswith(f"can't write the status file {path}: ")
 
 
@@ -191,7 +184,6 @@ def test_a_fifo_that_somebody_reads_is_not_written_to(
     reader = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
     refuse_replacing(monkeypatch)
     message_of(path)
-
     assert os.read(reader, 10) == b""
     os.close(reader)
 
@@ -202,13 +194,11 @@ def test_a_fifo_that_somebody_reads_is_not_written_to(
 def test_a_file_in_the_place_of_the_folder_is_a_clear_error(tmp_path: Path) -> None:
     path = tmp_path / "file" / "status.json"
     path.parent.touch()
-
     assert message_of(path) == f"can't write the status file {path}: Not a directory"
 
 
 def test_a_folder_in_the_place_of_the_file_is_a_clear_error_and_no_litter(path: Path) -> None:
     path.mkdir()
-
     assert message_of(path) == f"can't write the status file {path}: Is a directory"
     assert names_in(path.parent) == ["status.json"]
 

@@ -74,14 +74,12 @@ def names_in(folder: Path) -> list[str]:
 )
 def test_what_is_written_comes_back(saved: Saved, path: Path, clock: FakeClock) -> None:
     write(path, saved_facts(saved, clock))
-
     assert read_saved(path, clock) == {"default": saved}
 
 
 def test_moments_come_back_on_the_clock_of_the_new_process(path: Path, clock: FakeClock) -> None:
     write(path, saved_facts(EVERYTHING, clock))
     later = FakeClock(now=50.0, unix=START + 100)
-
     saved = read_saved(path, later)["default"]
     assert saved.out_of_sync_since == pytest.approx(50.0 - 160)
     assert saved.logins is not None
@@ -93,7 +91,6 @@ def test_a_time_that_lies_ahead_because_the_clock_was_set_back_is_now(
 ) -> None:
     write(path, saved_facts(EVERYTHING, clock))
     clock.set_wall(START - 86_400)
-
     saved = read_saved(path, clock)["default"]
     assert saved.succeeded_at == saved.out_of_sync_since == saved.port_changed_at == NOW
 
@@ -104,7 +101,6 @@ def test_without_a_file_nothing_comes_back(path: Path, clock: FakeClock) -> None
 
 def test_an_empty_file_is_no_damage_and_no_daemon_writes_it(path: Path, clock: FakeClock) -> None:
     path.write_text(" \n")
-
     assert read_saved(path, clock) == {}
     assert names_in(path.parent) == ["status.json"]
     clock.set_wall(path.stat().st_mtime)
@@ -118,7 +114,6 @@ def test_the_file_of_the_existing_qsticky_is_taken_over(path: Path, clock: FakeC
         '"last_check": "2026-09-21T08:00:00", "last_port_change": null, "last_error": null, '
         '"timestamp": "2026-09-21T08:00:00"}'
     )
-
     assert read_saved(path, clock) == {}
     assert path.exists()
 
@@ -127,7 +122,6 @@ def test_logins_of_an_older_version_lack_their_server(path: Path, clock: FakeClo
     facts = saved_facts(EVERYTHING, clock)
     del facts["login"]["server"]
     write(path, facts)
-
     assert read_saved(path, clock)["default"].logins == replace(LOGINS, server="")
 
 
@@ -136,7 +130,6 @@ def test_numbers_and_texts_have_a_limit(path: Path, clock: FakeClock) -> None:
     facts["login"] |= {"rejections": -5, "fingerprint": "f" * 1000, "server": "s" * 1000}
     facts["vpn_restart"] |= {"restarts": 10**100, "unfinished": 1}
     write(path, facts)
-
     saved = read_saved(path, clock)["default"]
     assert saved.logins == replace(LOGINS, rejections=0, fingerprint="f" * 300, server="s" * 300)
     assert saved.vpn_restart == SavedVpnRestart(NOW - 5.5, 1_000_000, unfinished=False)
@@ -217,10 +210,8 @@ def test_a_damaged_or_foreign_file_is_set_aside_and_never_fatal(
     content: str, path: Path, clock: FakeClock
 ) -> None:
     path.write_text(content)
-
     with pytest.raises(StatusFileError) as raised:
         read_saved(path, clock)
-
     assert raised.value.message == (
         f"the status file {path} can't be understood; it is set aside as status.json.damaged"
     )
@@ -231,7 +222,6 @@ def test_a_damaged_or_foreign_file_is_set_aside_and_never_fatal(
 
 def test_a_fifo_is_set_aside_without_waiting_for_it(path: Path, clock: FakeClock) -> None:
     os.mkfifo(path)
-
     with pytest.raises(StatusFileError, match="set aside"):
         read_saved(path, clock)
 
@@ -241,19 +231,15 @@ def test_a_damaged_file_that_cannot_be_set_aside_is_said_all_the_same(
 ) -> None:
     path.write_text("hello")
     path.with_name("status.json.damaged").mkdir()
-
     with pytest.raises(StatusFileError) as raised:
         read_saved(path, clock)
-
     assert raised.value.message == f"the status file {path} can't be understood"
 
 
 def test_a_file_that_cannot_be_read_is_a_clear_error(path: Path, clock: FakeClock) -> None:
     path.mkdir()
-
     with pytest.raises(StatusFileError) as raised:
         read_saved(path, clock)
-
     assert raised.value.message == f"can't read the status file {path}: Is a directory"
     assert path.is_dir()
 
@@ -278,7 +264,6 @@ def test_a_daemon_is_running_where_it_has_written_the_file_of_late(
     path.touch()
     os.utime(path, (START - age, START - age))
     whole = {"interval_seconds": 30, "state": "in_sync"} | document
-
     assert daemon_is_running(path, whole, clock) is running
 
 

@@ -7,9 +7,6 @@ from dataclasses import replace
 import pytest
 
 from exporter.model import (
-    Event,
-    EventKind,
-    Level,
     Operation,
     OperationResult,
     Outcome,
@@ -39,10 +36,6 @@ def default(tally: Tally) -> TunnelTally:
     return tally.snapshot().tunnels["default"]
 
 
-def happened(*kinds: EventKind) -> Outcome:
-    return replace(IN_SYNC, events=tuple(Event(kind, Level.INFO, "made up") for kind in kinds))
-
-
 def test_before_the_first_check_a_tunnel_is_starting(tally: Tally) -> None:
     assert default(tally).outcome == Outcome("default", SyncState.STARTING, None)
 
@@ -54,13 +47,6 @@ def test_checks_and_those_that_did_not_end_in_sync_count(tally: Tally) -> None:
     assert default(tally).outcome == FAILED
 
 
-def test_events_count_by_their_kind(tally: Tally) -> None:
-    tally.publish(happened(EventKind.DRIFT, EventKind.STATE, EventKind.DRIFT))
-    tally.publish(happened(EventKind.DRIFT))
-    counted = {kind: count for kind, count in default(tally).events.items() if count}
-    assert counted == {EventKind.DRIFT: 3, EventKind.STATE: 1}
-
-
 def test_the_way_to_authenticate_is_kept_while_qbittorrent_does_not_answer(tally: Tally) -> None:
     assert default(tally).qbittorrent_auth == "password"
     reading = IN_SYNC.qbittorrent
@@ -68,21 +54,6 @@ def test_the_way_to_authenticate_is_kept_while_qbittorrent_does_not_answer(tally
     tally.publish(replace(IN_SYNC, qbittorrent=replace(reading, auth="bypass")))
     tally.publish(replace(FAILED, qbittorrent=None))
     assert default(tally).qbittorrent_auth == "bypass"
-
-
-def test_operations_count_by_their_duration_and_by_why_they_failed(tally: Tally) -> None:
-    results = (
-        OperationResult(PORT, 0.025),
-        OperationResult(PORT, 5.0, Reason.TIMEOUT),
-        OperationResult(PORT, 11.0, Reason.TIMEOUT),
-    )
-    tally.publish(replace(FAILED, operations=results))
-    seen = tally.snapshot()
-    assert seen.timings[PORT].buckets == (0, 1, 0, 0, 0, 0, 0, 0, 1, 0, 1)
-    assert seen.timings[PORT].seconds == 16.025
-    assert {pair: count for pair, count in seen.failures.items() if count} == {
-        (PORT, Reason.TIMEOUT): 2
-    }
 
 
 def test_a_reason_that_an_operation_should_not_have_counts_as_other(tally: Tally) -> None:
