@@ -25,6 +25,7 @@ def view_of(board: StatusBoard) -> TunnelView:
 
 def test_a_tunnel_is_starting_until_its_first_outcome() -> None:
     board = board_of("default")
+    assert view_of(board).name == "default"
     assert (view_of(board).state, view_of(board).checked_at) == (SyncState.STARTING, None)
     board.publish(IN_SYNC)
     assert (view_of(board).state, view_of(board).checked_at) == (SyncState.IN_SYNC, NOW)

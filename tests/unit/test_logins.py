@@ -145,10 +145,12 @@ def test_a_good_login_forgets_the_failed_ones(clock: FakeClock) -> None:
     assert logins.saved() is None
 
 
-def test_the_same_credentials_wait_over_a_restart_and_others_do_not(clock: FakeClock) -> None:
+@pytest.mark.parametrize(("credentials", "allowed"), [(WRONG, False), (RIGHT, True)])
+def test_over_a_restart_rejected_credentials_wait_and_others_do_not(
+    credentials: tuple[str, str], allowed: bool, clock: FakeClock
+) -> None:
     registry = LoginRegistry(clock, [rejected_once(clock)], try_at_once=False)
-    assert not registry.for_server("gluetun:8080").begin(WRONG)
-    assert registry.for_server("gluetun:8080").begin(RIGHT)
+    assert registry.for_server("gluetun:8080").begin(credentials) is allowed
 
 
 def test_after_a_start_of_the_daemon_one_try_comes_at_once(clock: FakeClock) -> None:

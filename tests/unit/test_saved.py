@@ -215,6 +215,7 @@ def test_a_damaged_or_foreign_file_is_set_aside_and_never_fatal(
     assert raised.value.message == (
         f"the status file {path} can't be understood; it is set aside as status.json.damaged"
     )
+    assert raised.value.fix == "nothing to do: a new one is written"
     assert names_in(path.parent) == ["status.json.damaged"]
     assert path.with_name("status.json.damaged").read_text() == content
     assert read_saved(path, clock) == {}
