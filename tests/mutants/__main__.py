@@ -45,7 +45,7 @@ TESTS = {
     "report.safe_file": ["tests/unit/test_safe_file.py"],
     "report.saved": ["tests/unit/test_saved.py"],
     "report.status_file": ["tests/unit/test_status_file.py"],
-    "report.tally": ["tests/unit/test_tally.py"],
+    "report.tally": ["tests/unit/test_tally.py", "tests/unit/test_metrics.py"],
     "config.load": ["tests/unit/test_config.py", "tests/unit/test_settings.py"],
     "config.secret": ["tests/unit/test_config.py"],
     "config.kinds": ["tests/unit/test_config.py", "tests/unit/test_values.py"],

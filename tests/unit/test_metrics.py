@@ -231,6 +231,9 @@ def test_operations_count_by_why_they_failed_and_in_every_bucket_that_they_fit_i
     text = [line for line in scraped.lines() if 'operation="gluetun_port"' in line]
     buckets = [line.rsplit(" ", 1)[1] for line in text if "_bucket" in line]
     assert buckets == ["0.0", *["1.0"] * 7, "2.0", "2.0", "3.0"]
+    assert re.findall(r'le="([^"]+)"', "".join(text)) == [
+        *("0.01", "0.025", "0.05", "0.1", "0.25", "0.5", "1.0", "2.5", "5.0", "10.0", "+Inf")
+    ]
     port = {"operation": "gluetun_port"}
     assert scraped.value("qsticky_operation_duration_seconds_count", **port) == 3
     assert scraped.value("qsticky_operation_duration_seconds_sum", **port) == 16.025

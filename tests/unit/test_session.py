@@ -136,5 +136,5 @@ def test_what_is_no_cookie_is_dropped_in_no_time(nonsense: str, server: CookieSe
     started = time.monotonic()
     asker.ask()
     asker.ask()
-    assert time.monotonic() - started < 2.0
+    assert time.monotonic() - started < 5.0
     assert server.cookies_for(PREFERENCES)[-1] == "SID=one"
