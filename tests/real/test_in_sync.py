@@ -5,6 +5,7 @@ many at a time. Every 0.1 s a peer at the other end of the VPN connects to the f
 status.json is read. What is asserted is how long the two differ.
 """
 
+import math
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -27,6 +28,7 @@ from tests.parts.vpn_life import (
     TUN0,
     Binding,
     VpnLife,
+    reopens_socket,
 )
 
 # one worker for all: they live at once anyway
@@ -35,7 +37,8 @@ pytestmark = pytest.mark.xdist_group("in_sync")
 AT_ONCE = 16
 """Tunnels that live at the same time: mostly they wait."""
 
-MARGIN = 0.5
+MARGIN = 0.75
+"""For a busy machine: each sample, each check and each question takes its time."""
 CLAIM_SECONDS = 1.0
 POLL_SECONDS = 1.0
 """How often Gluetun is asked where a reconnect that nobody saw would close the port for good."""
@@ -60,8 +63,8 @@ class Scene:
     """Asking Gluetun every second would not help, or is over after a push."""
     slower: float = 0.0
     """How many seconds longer than usual it takes to find out."""
-    unseen_return: bool = False
-    """Nothing but the connection status tells that the port is open again."""
+    called_closed: float = 1.0
+    """For how many seconds an open port may be called closed."""
 
 
 # the stories
@@ -75,9 +78,8 @@ def two_reconnects(life: VpnLife) -> None:
             life.sleep(CHECK_INTERVAL - SEEN)
             life.reconnect()
             life.wait_until_calm(CHECK_INTERVAL)
-            life.sleep(1)
-        if life.binding is not ALL_OF_KERNEL:
-            assert life.rebinds - before == (0 if life.reopens_sockets else 2)
+            life.sleep(2)
+        assert life.rebinds - before == (0 if life.reopens_socket else 2)
 
 
 def ten_reconnects(life: VpnLife) -> None:
@@ -188,8 +190,8 @@ def qbittorrent_restarts(life: VpnLife) -> None:
         life.wait_for_check()
         life.sleep(CHECK_INTERVAL - SEEN)
         life.reconnect()
+        life.sleep(2)
         life.wait_until_calm(CHECK_INTERVAL)
-        life.wait_for_check()
         rebinds = life.rebinds
         life.qbittorrent.stop()
         life.wait_for_check()
@@ -205,14 +207,15 @@ SCENES = (
         "an interface that is missing when all start",
         interface_missing_at_the_start,
         bindings=(TUN0,),
-        unseen_return=True,
+        called_closed=CHECK_INTERVAL,
     ),
     Scene(
         "the VPN is away for 4 s four times",
         four_seconds_away,
         bindings=(TUN0,),
     ),
-    Scene("ten reconnects 0.7 s apart", ten_reconnects),
+    # the seventh re-bind has to wait, even where the port is open by itself
+    Scene("ten reconnects 0.7 s apart", ten_reconnects, called_closed=math.inf),
     Scene("two reconnects within a minute", two_reconnects),
     Scene("qBittorrent restarts after a reconnect", qbittorrent_restarts, unpolled=True),
     Scene("a reconnect seen only by another key", another_key),
@@ -227,9 +230,14 @@ SCENES = (
         # the others notice nothing themselves
         versions=[version for version, reopens in REOPENS_SOCKETS.items() if reopens],
         slower=DISCONNECTED,
-        unseen_return=True,
+        called_closed=CHECK_INTERVAL,
     ),
-    Scene("bound to the loopback interface alone", loopback_alone, bindings=(LOOPBACK,)),
+    Scene(
+        "bound to the loopback interface alone",
+        loopback_alone,
+        bindings=(LOOPBACK,),
+        called_closed=CHECK_INTERVAL,
+    ),
     Scene("a down command without an up command", down_command, bindings=(TUN0,)),
 )
 
@@ -248,10 +256,10 @@ class Case:
         if lie.what.startswith("port_bound"):
             return MARGIN
         if lie.what.startswith("not_listening"):
-            return MARGIN + (CHECK_INTERVAL if self.scene.unseen_return else CLAIM_SECONDS)
+            return MARGIN + self.scene.called_closed
         if lie.is_claim:
             return MARGIN + CLAIM_SECONDS
-        polled = not REOPENS_SOCKETS[self.version] and not self.scene.unpolled
+        polled = not reopens_socket(self.version, self.binding) and not self.scene.unpolled
         return MARGIN + (POLL_SECONDS if polled else CHECK_INTERVAL) + self.scene.slower
 
 
