@@ -1,23 +1,62 @@
-"""A clock and an executor that tests turn by hand."""
+"""A clock and an executor that tests turn by hand, and an outcome in which all is well."""
 
 from collections.abc import Callable
 from concurrent.futures import Executor, Future
+from dataclasses import replace
+from pathlib import Path
 from typing import Any, ParamSpec, TypeVar
 
 from exporter.clock import Clock
+from exporter.config.load import TunnelConfig, load_config
+from exporter.model import (
+    ConnectionStatus,
+    GluetunReading,
+    Outcome,
+    QbittorrentReading,
+    Saved,
+    SyncState,
+    VpnStatus,
+)
 
 P = ParamSpec("P")
 T = TypeVar("T")
 
 START = 1_790_000_000.0
+"""2026-09-21 14:13:20 UTC."""
+NOW = 1000.0
+"""The same moment on the clock that only moves forward."""
+
+GLUETUN = GluetunReading(45720, VpnStatus.RUNNING, "203.0.113.7")
+QBITTORRENT = QbittorrentReading(
+    45720,
+    connection_status=ConnectionStatus.CONNECTED,
+    version="v5.1.0",
+    webapi_version="2.11.4",
+)
+IN_SYNC = Outcome(
+    "default",
+    SyncState.IN_SYNC,
+    finished_at=NOW,
+    next_check_seconds=30.0,
+    gluetun=GLUETUN,
+    qbittorrent=QBITTORRENT,
+    saved=Saved(forwarded_port=45720, port_changed_at=NOW - 3600, succeeded_at=NOW),
+)
+
+
+def tunnels(*names: str, **variables: str) -> list[TunnelConfig]:
+    """Configured tunnels of these names, else alike."""
+    given = {"GLUETUN_APIKEY": "key", **variables}
+    [made] = load_config(given, Path("/nonexistent")).tunnels
+    return [replace(made, name=name) for name in names]
 
 
 class FakeClock(Clock):
     """Stands still until told; `sleep` moves it on at once."""
 
-    def __init__(self) -> None:
-        self.now = 1000.0
-        self.offset = START - self.now
+    def __init__(self, now: float = NOW, unix: float = START) -> None:
+        self.now = now
+        self.offset = unix - now
         super().__init__()
 
     def monotonic(self) -> float:

@@ -48,7 +48,7 @@ def write(path: Path, content: bytes) -> None:
 
 def read(path: Path) -> bytes:
     """Return the content; raises OSError, or ValueError for what is not a file or too large."""
-    with os.fdopen(os.open(path, _READ), "rb") as file:
+    with open(path, "rb", opener=lambda name, _: os.open(name, _READ)) as file:
         if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
             raise ValueError("not a regular file")
         content = file.read(LARGEST_FILE_BYTES + 1)
@@ -60,8 +60,8 @@ def read(path: Path) -> bytes:
 def remove_left_behind(path: Path) -> None:
     """Remove new files that were never moved into place: their writer was killed."""
     latest = time.time() - _LEFT_BEHIND_AFTER_SECONDS
-    with contextlib.suppress(OSError):
-        for file in path.parent.glob(f".{path.name}.*.new"):
+    for file in path.parent.glob(f".{path.name}.*.new"):
+        with contextlib.suppress(OSError):
             if file.lstat().st_mtime < latest:
                 file.unlink()
 

@@ -25,6 +25,8 @@ from exporter.report import safe_file
 
 _LATEST_UNIX = 4_102_444_800.0
 """The year 2100: no clock of ours shows a later time."""
+_EMPTY = {"healthy": False, "state": "starting", "interval_seconds": 0, "daemon": False}
+"""What an empty file stands for: somebody has just made it for us."""
 _MOST = 1_000_000
 _LONGEST_TEXT = 300
 
@@ -71,7 +73,7 @@ def read_saved(path: Path, clock: Clock) -> dict[str, Saved]:
 def read_status(path: Path) -> dict[str, Any]:
     """Read the file as it is; raises OSError or one of MALFORMED; an empty one is no damage."""
     content = safe_file.read(path)
-    document = json.loads(content) if content.strip() else {"healthy": False, "state": "starting"}
+    document = json.loads(content) if content.strip() else _EMPTY
     document["healthy"]  # in every status file, the older ones too
     return dict(document)
 

@@ -29,6 +29,8 @@ class _Entry:
 
     outcome: Outcome
     interval_seconds: float
+    since: float
+    """When its last check ended, or when we began to wait for the first one."""
     facts: Mapping[str, Any]
     text: str
     """The facts as JSON without the opening brace; making it takes longest."""
@@ -67,12 +69,15 @@ class StatusFile:
             self._interval = tunnel.interval_seconds
             before = known.get(tunnel.name)
             outcome = before.outcome if before else self._starting(tunnel.name)
-            self._entries[tunnel.name] = self._entry(outcome, tunnel.interval_seconds)
+            since = before.since if before else self._clock.monotonic()
+            self._entries[tunnel.name] = self._entry(outcome, tunnel.interval_seconds, since)
 
     def publish(self, outcome: Outcome) -> None:
         """Take in the outcome of a check; one of a tunnel that is gone is dropped."""
         if entry := self._entries.get(outcome.tunnel):
-            self._entries[outcome.tunnel] = self._entry(outcome, entry.interval_seconds)
+            self._entries[outcome.tunnel] = self._entry(
+                outcome, entry.interval_seconds, entry.since
+            )
 
     def saved(self, tunnel: str) -> Saved | None:
         """Return what a tunnel takes back when it is set up again."""
@@ -86,7 +91,7 @@ class StatusFile:
         """
         if entry := self._entries.get(tunnel):
             outcome = replace(entry.outcome, saved=saved)
-            self._entries[tunnel] = self._entry(outcome, entry.interval_seconds)
+            self._entries[tunnel] = self._entry(outcome, entry.interval_seconds, entry.since)
             with contextlib.suppress(StatusFileError):
                 self.write()
 
@@ -101,7 +106,7 @@ class StatusFile:
         `public` leaves out what tells one password from another: not for everybody on the network.
         """
         entries, now = dict(self._entries), self._clock.monotonic()
-        health = {name: entry_is_healthy(entry, now) for name, entry in entries.items()}
+        health = {name: _is_healthy(entry, now) for name, entry in entries.items()}
         top = self._top(entries, all_healthy=bool(health) and all(health.values()), stopped=stopped)
         texts = [
             f"    {json.dumps(name)}: {_flag(health[name])}{_text(entry, public=public)}"
@@ -151,9 +156,11 @@ class StatusFile:
             "version": self._version,
         }
 
-    def _entry(self, outcome: Outcome, interval_seconds: float) -> _Entry:
+    def _entry(self, outcome: Outcome, interval_seconds: float, since: float) -> _Entry:
         facts = self._facts(outcome)
-        return _Entry(outcome, interval_seconds, facts, _body(facts))
+        if outcome.finished_at is not None:
+            since = outcome.finished_at
+        return _Entry(outcome, interval_seconds, since, facts, _body(facts))
 
     def _facts(self, outcome: Outcome) -> dict[str, Any]:
         """Return all but whether it is healthy, which changes with the time."""
@@ -189,9 +196,12 @@ class StatusFile:
         return iso(moment, self._clock)
 
 
-def entry_is_healthy(entry: _Entry, now: float) -> bool:
-    """Whether a tunnel has not been out of sync for longer than its grace."""
-    return entry.outcome.is_healthy(now, entry.interval_seconds)
+def _is_healthy(entry: _Entry, now: float) -> bool:
+    """Whether a tunnel is healthy; a first check that does not end counts like any other."""
+    outcome = entry.outcome
+    if outcome.finished_at is None:
+        outcome = replace(outcome, finished_at=entry.since)
+    return outcome.is_healthy(now, entry.interval_seconds)
 
 
 def _flag(healthy: bool) -> str:

@@ -60,8 +60,8 @@ class BindLog:
             if entry.type == _LOG_CRITICAL and found.address.is_link_local:
                 continue  # still being checked for duplicates, right after its interface came up
             self.sockets[found] = entry.type == _LOG_INFO
-        while len(self.sockets) > _MOST_SOCKETS:
-            del self.sockets[next(iter(self.sockets))]
+        if len(self.sockets) > _MOST_SOCKETS:
+            self.sockets = dict(list(self.sockets.items())[-_MOST_SOCKETS:])
 
     def forget(self, port: int) -> None:
         """Drop what is known of a port that is about to be opened again."""

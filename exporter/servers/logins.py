@@ -236,9 +236,9 @@ class LoginRegistry:
         self._clock = clock
         self._tries_an_hour = tries_an_hour
         self._known: dict[str, Logins] = {}
-        for logins in saved:
-            if logins:
-                self.for_server(logins.server).restore(logins, try_at_once=try_at_once)
+        # of several tunnels at one server, the one that knows of the latest try comes last
+        for logins in sorted(filter(None, saved), key=lambda each: each.attempts_at[-1:]):
+            self.for_server(logins.server).restore(logins, try_at_once=try_at_once)
 
     def for_server(self, address: str) -> Logins:
         """Return those at one address, such as `gluetun:8080`."""

@@ -175,13 +175,18 @@ _CAUSES = {
 }
 
 
+WATCHING = (
+    "qBittorrent may not reopen its socket after a VPN reconnect, so Gluetun is asked for its port "
+    "every second"
+)
+
+
 def watching() -> Event:
     """Say that Gluetun is asked every second, and what makes that unnecessary."""
     return Event(
         EventKind.NOTICE,
         Level.INFO,
-        "qBittorrent may not reopen its socket after a VPN reconnect, so Gluetun is asked for its "
-        "port every second",
+        WATCHING,
         "set Gluetun's VPN_PORT_FORWARDING_UP_COMMAND as in the README, and that is no longer "
         "needed; until then HTTP_CONTROL_SERVER_LOG=off keeps Gluetun's log quiet",
     )

@@ -47,7 +47,7 @@ from exporter.tunnel.decide import (
 )
 from exporter.tunnel.observe import Observer
 from exporter.tunnel.restart import VpnRestart
-from exporter.tunnel.write import PortWriter
+from exporter.tunnel.write import PortWriter, bind_failed
 
 Save = Callable[[str, Saved], None]
 """Writes what must not be forgotten of a tunnel to the disk, at once."""
@@ -237,7 +237,7 @@ class Tunnel:
                 did.put_first(reading)
         if state is SyncState.NOT_LISTENING and not isinstance(observation.qbittorrent, Failure):
             reading = observation.qbittorrent
-            error = self._writer.bind_failed(reading.listening_port, reading)
+            error = bind_failed(self._qbittorrent.where, reading.listening_port, reading)
             did.put_first(did.fail(Operation.QBITTORRENT_LOG, error))
 
     # state and saved

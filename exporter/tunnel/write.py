@@ -48,32 +48,14 @@ class PortWriter:
             reading = self._with_proof(port, reading, did)
             if _is_refuted(reading):
                 did.count_as_failed(Operation.QBITTORRENT_LOG, Reason.BIND_FAILED)
-                raise self.bind_failed(port, reading)
+                raise bind_failed(self._qbittorrent.where, port, reading)
         except ServerError as error:
-            bind_failed = isinstance(error, BindFailed)
-            operation = Operation.QBITTORRENT_LOG if bind_failed else Operation.QBITTORRENT_SET_PORT
+            in_log = isinstance(error, BindFailed)
+            operation = Operation.QBITTORRENT_LOG if in_log else Operation.QBITTORRENT_SET_PORT
             failure = did.fail(operation, error)
             did.put_first(failure)
             return state_of(failure), reading
         return SyncState.IN_SYNC, reading
-
-    def bind_failed(self, port: int, reading: QbittorrentReading) -> BindFailed:
-        """Return the error for a port on which no peer gets in."""
-        where = self._qbittorrent.where
-        if reading.bind_result is BindResult.LOOPBACK:
-            return BindFailed(
-                f"{where} listens on port {port} of the loopback interface alone, where no peer "
-                "gets in",
-                "choose the VPN's network interface, or any, under Options, Advanced; Gluetun's "
-                "down command may have set it to lo, and its up command has to set it back",
-            )
-        if reading.is_closed or reading.bind_result is BindResult.UNKNOWN:
-            return BindFailed(f"{where} can't listen on its port {port}")
-        return BindFailed(
-            f"{where} may sit on a dead socket on port {port}: the VPN reconnected, and the port "
-            f"was reopened {MOST_REBINDS} times in {REBINDS_WITHIN / 60:.0f} minutes already",
-            "see Gluetun's log for why the VPN reconnects so often",
-        )
 
     def _with_proof(
         self, port: int, reading: QbittorrentReading, did: Operations
@@ -97,3 +79,21 @@ def _is_refuted(reading: QbittorrentReading) -> bool:
     if reading.bind_result is BindResult.UNKNOWN:
         return reading.connection_status is ConnectionStatus.DISCONNECTED
     return reading.bind_result is not BindResult.BOUND
+
+
+def bind_failed(where: str, port: int, reading: QbittorrentReading) -> BindFailed:
+    """Return the error for a port on which no peer gets in; `where` names the qBittorrent."""
+    if reading.bind_result is BindResult.LOOPBACK:
+        return BindFailed(
+            f"{where} listens on port {port} of the loopback interface alone, where no peer "
+            "gets in",
+            "choose the VPN's network interface, or any, under Options, Advanced; Gluetun's "
+            "down command may have set it to lo, and its up command has to set it back",
+        )
+    if reading.is_closed or reading.bind_result is BindResult.UNKNOWN:
+        return BindFailed(f"{where} can't listen on its port {port}")
+    return BindFailed(
+        f"{where} may sit on a dead socket on port {port}: the VPN reconnected, and the port "
+        f"was reopened {MOST_REBINDS} times in {REBINDS_WITHIN / 60:.0f} minutes already",
+        "see Gluetun's log for why the VPN reconnects so often",
+    )

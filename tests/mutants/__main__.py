@@ -24,9 +24,29 @@ ROOT = Path(__file__).parent.parent.parent
 PAGE = ROOT / "docs" / "mutants.md"
 _KINDS = ("kinds", "settings", "sources", "tunnels_file")
 TESTS = {
+    "clock": ["tests/unit/test_clock.py"],
+    "model": ["tests/unit/test_model.py", "tests/unit/test_metrics.py"],
     "tunnel.decide": ["tests/unit/test_decide.py"],
-    "servers.decide_login": ["tests/unit/test_decide_login.py"],
-    "tunnel.decide_restart": ["tests/unit/test_decide_restart.py"],
+    "tunnel.history": ["tests/unit/test_history.py"],
+    "tunnel.events": ["tests/unit/test_events.py"],
+    "tunnel.restart": ["tests/unit/test_restart.py", "tests/simulated/test_restart*.py"],
+    "tunnel.tunnel": [
+        "tests/simulated/test_check*.py",
+        "tests/simulated/test_faults*.py",
+        "tests/simulated/test_tunnel*.py",
+    ],
+    "servers.bind_log": ["tests/unit/test_bind_log.py"],
+    "servers.logins": ["tests/unit/test_logins.py"],
+    "servers.operations": ["tests/unit/test_operations.py"],
+    "servers.session": ["tests/unit/test_session.py", "tests/simulated/test_logins*.py"],
+    "daemon.loop": ["tests/simulated/test_daemon*.py", "tests/simulated/test_push*.py"],
+    "daemon.publisher": ["tests/unit/test_publisher.py"],
+    "daemon.scheduler": ["tests/unit/test_scheduler.py"],
+    "report.board": ["tests/unit/test_board.py"],
+    "report.safe_file": ["tests/unit/test_safe_file.py"],
+    "report.saved": ["tests/unit/test_saved.py"],
+    "report.status_file": ["tests/unit/test_status_file.py"],
+    "report.tally": ["tests/unit/test_tally.py", "tests/unit/test_metrics.py"],
     "config.load": ["tests/unit/test_load.py"],
     "config.sources": ["tests/unit/test_sources.py"],
     "config.secret": ["tests/unit/test_secret.py"],
@@ -34,9 +54,9 @@ TESTS = {
     "config.given": ["tests/unit/test_kinds.py", "tests/unit/test_secret.py"],
     "config.tunnels_file": ["tests/unit/test_tunnels_file.py", "tests/unit/test_sources.py"],
     "config.strict_yaml": ["tests/unit/test_tunnels_file.py"],
-    "report.status_file": ["tests/unit/test_health.py"],
     "healthcheck": ["tests/unit/test_healthcheck.py"],
 }
+"""The tests that guard a module; a pattern stands for every file that it finds."""
 SLOW = "test_never_sets_a_port_that_gluetun_does_not_report_now"
 """It takes longer than all others together, so it runs where they notice nothing."""
 CPU_LIMIT_SECONDS = 60
@@ -66,6 +86,11 @@ def source_of(name: str) -> Path:
     return ROOT / "exporter" / f"{name.replace('.', '/')}.py"
 
 
+def tests_of(name: str) -> list[str]:
+    """The files of tests that guard a module."""
+    return sorted(str(file) for pattern in TESTS[name] for file in ROOT.glob(pattern))
+
+
 def survives(name: str, mutant: Mutant) -> bool:
     """Whether all tests pass although the module has a mistake; in a process of its own."""
     child = os.fork()
@@ -77,7 +102,7 @@ def survives(name: str, mutant: Mutant) -> bool:
         os.dup2(silence, 2)
         path = source_of(name)
         sys.meta_path.insert(0, Planted(f"exporter.{name}", path, mutant.tree))
-        run = ["-x", "-q", "-p", "no:cacheprovider", *TESTS[name]]
+        run = ["-x", "-q", "-p", "no:cacheprovider", *tests_of(name)]
         passed = pytest.main([*run, "-k", f"not {SLOW}"]) == pytest.ExitCode.OK
         if passed:
             ended = pytest.main([*run, "-k", SLOW])
@@ -104,8 +129,8 @@ def main() -> int:
     unexplained = 0
     for name in options.modules:
         source = source_of(name).read_text(encoding="utf-8")
-        if not survives(name, Mutant("none", ast.parse(source))):
-            say(f"{name}: its tests fail without any mutant")
+        if not tests_of(name) or not survives(name, Mutant("none", ast.parse(source))):
+            say(f"{name}: its tests are missing, or fail without any mutant")
             return 1
         tried = list(mutants(source))[:: options.every]
         survivors = [mutant.change for mutant in tried if survives(name, mutant)]

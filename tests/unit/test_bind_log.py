@@ -1,9 +1,12 @@
 """What qBittorrent's log proves about a port."""
 
+import pytest
+
 from exporter.model import BindResult
 from exporter.servers.bind_log import BindLog, LogEntry
 
 OK, BAD = 2, 8
+BOUND, FAILED, UNKNOWN = BindResult.BOUND, BindResult.FAILED, BindResult.UNKNOWN
 
 
 def log_of(*entries: tuple[int, str]) -> BindLog:
@@ -12,68 +15,66 @@ def log_of(*entries: tuple[int, str]) -> BindLog:
     return log
 
 
-def entry(kind: int, address: str, socket: str) -> tuple[int, str]:
+def entry(kind: int, address: str, socket: str = "TCP/45720") -> tuple[int, str]:
     """As 4.5.2 writes it, in English."""
     if kind == OK:
         return kind, f'Successfully listening on IP. IP: "{address}". Port: "{socket}"'
     return kind, f'Failed to listen on IP. IP: "{address}". Port: "{socket}". Reason: "in use"'
 
 
-def test_a_tcp_socket_on_an_address_of_the_vpn_is_the_proof() -> None:
-    assert log_of(entry(OK, "10.2.0.2", "TCP/45720")).result(45720) is BindResult.BOUND
+VPN, VPN_FAILED = entry(OK, "10.2.0.2"), entry(BAD, "10.2.0.2")
+IPV6, IPV6_FAILED = entry(OK, "fd7d:76ee::2"), entry(BAD, "fd7d:76ee::2")
+LOOPBACK = entry(OK, "127.0.0.1")
 
 
-def test_a_socket_on_another_port_proves_nothing() -> None:
-    log = log_of(entry(OK, "10.2.0.2", "TCP/45721"), entry(OK, "10.2.0.2", "UTP/45720"))
-    assert log.result(45720) is BindResult.UNKNOWN
+@pytest.mark.parametrize(
+    ("entries", "result"),
+    [
+        pytest.param([VPN], BOUND, id="a TCP socket on an address of the VPN is the proof"),
+        pytest.param(
+            [(OK, "Lausche erfolgreich auf folgender IP: „10.2.0.2“ Port: „TCP/45720“")],
+            BOUND,
+            id="the language of the log does not matter",
+        ),
+        pytest.param(
+            [entry(OK, "10.2.0.2", "TCP/45721"), entry(OK, "10.2.0.2", "UTP/45720")],
+            UNKNOWN,
+            id="another port, or UDP alone, proves nothing",
+        ),
+        pytest.param(
+            [(1, "Trying to listen on 10.2.0.2 TCP/45720")],
+            UNKNOWN,
+            id="other kinds of entries are no proof",
+        ),
+        pytest.param([VPN, VPN_FAILED], FAILED, id="the last word on a socket counts: failed"),
+        pytest.param([VPN_FAILED, VPN], BOUND, id="the last word on a socket counts: bound"),
+        pytest.param([LOOPBACK], BOUND, id="loopback alone, where there is nothing else"),
+        pytest.param([entry(OK, "::1")], BOUND, id="loopback alone, IPv6"),
+        pytest.param([LOOPBACK, VPN_FAILED], FAILED, id="loopback does not outweigh a failure"),
+        pytest.param([IPV6], BOUND, id="IPv6 where there is nothing else"),
+        pytest.param([VPN_FAILED, IPV6], FAILED, id="a forwarded port is IPv4: IPv6 is not enough"),
+        pytest.param([VPN, IPV6_FAILED], BOUND, id="IPv6 that fails does no harm"),
+        pytest.param(
+            [entry(BAD, "fe80::1")],
+            UNKNOWN,
+            id="a link-local address still being checked is no failure",
+        ),
+        pytest.param([entry(BAD, "10.2.0.2", "UTP/45720")], FAILED, id="a taken UTP port"),
+        pytest.param([entry(BAD, "10.2.0.2", "UDP/45720")], FAILED, id="a taken UDP port"),
+    ],
+)
+def test_what_the_log_proves(entries: list[tuple[int, str]], result: BindResult) -> None:
+    assert log_of(*entries).result(45720) is result
 
 
-def test_the_language_of_the_log_does_not_matter() -> None:
-    log = log_of((OK, "Lausche erfolgreich auf folgender IP: „10.2.0.2“ Port: „TCP/45720“"))
-    assert log.result(45720) is BindResult.BOUND
-
-
-def test_loopback_alone_counts_only_where_there_is_nothing_else() -> None:
-    loopback = entry(OK, "127.0.0.1", "TCP/45720")
-    assert log_of(loopback).result(45720) is BindResult.BOUND
-    assert log_of(entry(OK, "::1", "TCP/45720")).result(45720) is BindResult.BOUND
-    failed = entry(BAD, "10.2.0.2", "TCP/45720")
-    assert log_of(loopback, failed).result(45720) is BindResult.FAILED
-
-
-def test_a_forwarded_port_is_ipv4_so_ipv6_alone_is_a_failure() -> None:
-    ipv6 = entry(OK, "fd7d:76ee::2", "TCP/45720")
-    assert log_of(ipv6).result(45720) is BindResult.BOUND
-    taken = entry(BAD, "10.2.0.2", "TCP/45720")
-    assert log_of(taken, ipv6).result(45720) is BindResult.FAILED
-
-
-def test_ipv6_that_fails_does_no_harm() -> None:
-    log = log_of(entry(OK, "10.2.0.2", "TCP/45720"), entry(BAD, "fd7d:76ee::2", "TCP/45720"))
-    assert log.result(45720) is BindResult.BOUND
-
-
-def test_a_link_local_address_that_is_still_being_checked_is_no_failure() -> None:
-    log = log_of(entry(BAD, "fe80::1", "TCP/45720"))
-    assert log.result(45720) is BindResult.UNKNOWN
-
-
-def test_a_taken_udp_port_alone_is_a_failure() -> None:
-    assert log_of(entry(BAD, "10.2.0.2", "UTP/45720")).result(45720) is BindResult.FAILED
-    assert log_of(entry(BAD, "10.2.0.2", "UDP/45720")).result(45720) is BindResult.FAILED
-
-
-def test_the_last_word_on_a_socket_counts() -> None:
-    bound, failed = entry(OK, "10.2.0.2", "TCP/45720"), entry(BAD, "10.2.0.2", "TCP/45720")
-    assert log_of(bound, failed).result(45720) is BindResult.FAILED
-    assert log_of(failed, bound).result(45720) is BindResult.BOUND
-
-
-def test_other_kinds_of_entries_are_no_proof() -> None:
-    assert log_of((1, "Trying to listen on 10.2.0.2 TCP/45720")).result(45720) is BindResult.UNKNOWN
+def test_a_port_that_is_about_to_be_opened_again_has_to_be_proved_again() -> None:
+    log = log_of(VPN, entry(OK, "10.2.0.2", "TCP/38201"))
+    log.forget(45720)
+    assert log.result(45720) is UNKNOWN
+    assert log.result(38201) is BOUND
 
 
 def test_a_session_of_years_does_not_fill_the_memory() -> None:
     log = log_of(*(entry(OK, "10.2.0.2", f"TCP/{port}") for port in range(1024, 65536)))
     assert len(log.sockets) == 256
-    assert log.result(65535) is BindResult.BOUND
+    assert log.result(65535) is BOUND

@@ -1,4 +1,4 @@
-"""The log: the form of its lines, and what a cycle makes it say."""
+"""The log: the form of its lines, and what a check makes it say."""
 
 import io
 import json
@@ -9,25 +9,12 @@ from dataclasses import replace
 
 import pytest
 
-from exporter.model import Event, EventKind, Level, Outcome, SyncState
+from exporter.model import Event, EventKind, Level, Outcome
 from exporter.report.log import LogReader, logger, set_up
+from tests.fakes import IN_SYNC, tunnels
 
-IN_SYNC = Outcome(
-    tunnel="default",
-    state=SyncState.IN_SYNC,
-    finished_at=1_800_000_000.0,
-    interval_seconds=30,
-    next_check_seconds=30,
-    forwarded_port=45720,
-    listening_port=45720,
-)
 UPDATED = Event(EventKind.PORT_UPDATE, Level.INFO, "Successfully updated port to 45720")
-TIMED_OUT = Event(
-    EventKind.STATE,
-    Level.WARNING,
-    "Gluetun at gluetun:8000 did not answer within 5 s",
-    "check that the container runs",
-)
+TIMED_OUT = Event(EventKind.STATE, Level.WARNING, "Gluetun timed out", "look at Gluetun")
 BANNED = Event(EventKind.STATE, Level.ERROR, "qBittorrent refuses our address", "wait an hour")
 
 
@@ -39,13 +26,13 @@ def untouched_logger() -> Iterator[None]:
 
 
 def lines_of(
-    *outcomes: Outcome, level: str = "INFO", form: str = "text", several: bool = False
+    outcome: Outcome, *, level: str = "INFO", form: str = "text", several: bool = False
 ) -> list[str]:
     stream = io.StringIO()
     set_up(level, form, stream)
-    reader = LogReader(several_tunnels=several)
-    for outcome in outcomes:
-        reader.publish(outcome)
+    reader = LogReader()
+    reader.set_tunnels(tunnels("default", "other") if several else tunnels("default"))
+    reader.publish(outcome)
     return stream.getvalue().splitlines()
 
 
@@ -55,49 +42,35 @@ def without_time(lines: list[str]) -> list[str]:
 
 def test_a_line_has_time_name_level_and_message_as_before() -> None:
     [line] = lines_of(replace(IN_SYNC, events=(UPDATED,)))
-
     time, _, rest = line.partition(" - ")
     assert re.fullmatch(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d,\d{3}", time)
     assert rest == "qsticky - INFO - Successfully updated port to 45720"
 
 
-def test_each_event_is_a_line_with_its_level_and_what_to_do() -> None:
-    lines = lines_of(replace(IN_SYNC, events=(UPDATED, TIMED_OUT, BANNED)))
-
+@pytest.mark.parametrize("level", ["INFO", "DEBUG"])
+def test_each_event_is_a_line_with_its_level_and_what_to_do(level: str) -> None:
+    lines = lines_of(replace(IN_SYNC, events=(UPDATED, TIMED_OUT, BANNED)), level=level)
     assert without_time(lines) == [
         "qsticky - INFO - Successfully updated port to 45720",
-        "qsticky - WARNING - Gluetun at gluetun:8000 did not answer within 5 s - "
-        "check that the container runs",
+        "qsticky - WARNING - Gluetun timed out - look at Gluetun",
         "qsticky - ERROR - qBittorrent refuses our address - wait an hour",
     ]
 
 
 def test_the_tunnel_is_named_where_there_are_several() -> None:
-    lines = lines_of(replace(IN_SYNC, tunnel="seedbox-2", events=(UPDATED,)), several=True)
-
-    assert without_time(lines) == ["qsticky - INFO - seedbox-2: Successfully updated port to 45720"]
-
-
-def test_a_cycle_in_which_nothing_happens_is_silent() -> None:
-    assert lines_of(IN_SYNC, IN_SYNC) == []
+    lines = lines_of(replace(IN_SYNC, tunnel="other", events=(UPDATED,)), several=True)
+    assert without_time(lines) == ["qsticky - INFO - other: Successfully updated port to 45720"]
 
 
-def test_a_cycle_in_which_nothing_happens_is_a_line_at_debug() -> None:
+def test_a_check_in_which_nothing_happens_is_a_line_at_debug_only() -> None:
+    assert lines_of(IN_SYNC) == []
     assert without_time(lines_of(IN_SYNC, level="DEBUG")) == [
-        "qsticky - DEBUG - still in_sync: Gluetun 45720, qBittorrent 45720, next look in 30.0 s"
+        "qsticky - DEBUG - still in_sync: Gluetun 45720, qBittorrent 45720, next check in 30.0 s"
     ]
 
 
-def test_a_cycle_that_is_told_about_is_not_told_about_again_at_debug() -> None:
-    lines = lines_of(replace(IN_SYNC, events=(UPDATED,)), level="DEBUG")
-
-    assert without_time(lines) == ["qsticky - INFO - Successfully updated port to 45720"]
-
-
 def test_what_is_below_the_level_is_not_said() -> None:
-    lines = lines_of(replace(IN_SYNC, events=(UPDATED, TIMED_OUT)), level="ERROR")
-
-    assert lines == []
+    assert lines_of(replace(IN_SYNC, events=(UPDATED, TIMED_OUT)), level="ERROR") == []
 
 
 def test_a_json_line_has_the_same_message_and_what_it_is_about() -> None:
@@ -108,51 +81,27 @@ def test_a_json_line_has_the_same_message_and_what_it_is_about() -> None:
     assert document == {
         "level": "WARNING",
         "logger": "qsticky",
-        "message": "Gluetun at gluetun:8000 did not answer within 5 s - "
-        "check that the container runs",
+        "message": "Gluetun timed out - look at Gluetun",
         "tunnel": "default",
         "event": "state",
     }
 
 
-def test_a_line_that_is_about_no_tunnel_names_none() -> None:
+def test_a_json_line_about_no_tunnel_names_none_and_a_traceback_stays_in_its_line() -> None:
     stream = io.StringIO()
     set_up("INFO", "json", stream)
-
     logger.info("Starting qSticky port manager ✓")
-
-    document = json.loads(stream.getvalue())
-    assert sorted(document) == ["level", "logger", "message", "time"]
+    logger.error("Unexpected", exc_info=ValueError("two\nlines"))
+    plain, traceback = (json.loads(line) for line in stream.getvalue().splitlines())
+    assert sorted(plain) == ["level", "logger", "message", "time"]
     assert "✓" in stream.getvalue()
+    assert traceback["traceback"].endswith("ValueError: two\nlines")
 
 
-def test_a_json_line_stays_one_line_with_a_traceback() -> None:
+def test_setting_it_up_again_does_not_say_things_twice_and_others_are_not_in_our_log() -> None:
     stream = io.StringIO()
-    set_up("INFO", "json", stream)
-
-    try:
-        int("unforeseen")
-    except ValueError as error:
-        logger.error("An unexpected error", exc_info=error)
-
-    [line] = stream.getvalue().splitlines()
-    assert json.loads(line)["traceback"].endswith(": 'unforeseen'")
-
-
-def test_setting_it_up_again_does_not_say_things_twice() -> None:
-    stream = io.StringIO()
-    set_up("INFO", "text", io.StringIO())
-    set_up("INFO", "text", stream)
-
-    logger.info("once")
-
-    assert len(stream.getvalue().splitlines()) == 1
-
-
-def test_other_libraries_do_not_write_into_our_log() -> None:
-    stream = io.StringIO()
+    set_up("DEBUG", "text", io.StringIO())
     set_up("DEBUG", "text", stream)
-
+    logger.info("once")
     logging.getLogger("urllib3.connectionpool").debug("Starting new HTTP connection")
-
-    assert stream.getvalue() == ""
+    assert without_time(stream.getvalue().splitlines()) == ["qsticky - INFO - once"]

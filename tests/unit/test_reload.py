@@ -1,4 +1,4 @@
-"""What a reload changes: told from the old and the new configuration alone."""
+"""What a reload changes: seen from the old and the new configuration alone."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -28,9 +28,7 @@ def changes(file: Path, before: str, after: str) -> Changes:
 def test_names_tell_which_tunnel_is_which(file: Path) -> None:
     before = "tunnels: [{name: a}, {name: b}, {name: c, rebind: never}]"
     after = "tunnels: [{name: d}, {name: c, rebind: always}, {name: b}]"
-
     found = changes(file, before, after)
-
     assert found == Changes(added=("d",), removed=("a",), changed=("c",), kept=("b",))
     assert str(found) == "1 added, 1 removed, 1 changed, 1 unchanged"
 
@@ -55,7 +53,6 @@ def test_a_secret_file_with_another_content_is_no_change(file: Path, tmp_path: P
     secret.write_text("old")
     before = configured(file, text).tunnels
     secret.write_text("new")
-
     assert compare(before, configured(file, text).tunnels).kept == ("default",)
 
 
@@ -64,15 +61,13 @@ def test_an_api_key_file_that_was_filled_is_a_change(file: Path, tmp_path: Path)
     secret.write_text("")
     before = configured(file, text).tunnels
     secret.write_text("key")
-
     assert compare(before, configured(file, text).tunnels).changed == ("default",)
 
 
-def test_tells_what_needs_a_restart(file: Path) -> None:
+def test_names_what_needs_a_restart(file: Path) -> None:
     text = "tunnels: [{}]"
     before = configured(file, text)
     after = configured(file, text, WEB_LISTEN_ADDRESS=":9000", LOG_LEVEL="DEBUG")
-
     assert needing_restart(before, before) == ()
     assert needing_restart(before, after) == ("LOG_LEVEL", "WEB_LISTEN_ADDRESS")
     assert needing_restart(before, replace(before, health_file=Path("/x"))) == ("HEALTH_FILE",)

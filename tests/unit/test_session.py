@@ -1,0 +1,140 @@
+"""The session's cookies: any that qBittorrent sets, and never much of them."""
+
+import time
+from collections.abc import Iterator
+
+import pytest
+
+from exporter.model import Operation
+from exporter.servers.logins import Logins
+from exporter.servers.operations import Operations
+from exporter.servers.session import Request, Session
+from exporter.simulator.server import Answer, SimulatedServer
+from exporter.simulator.server import Request as Asked
+from tests.fakes import FakeClock, tunnels
+
+LOGIN, PREFERENCES = "/api/v2/auth/login", "/api/v2/app/preferences"
+
+
+class CookieServer(SimulatedServer):
+    """Accepts every login, and sets the cookies that a test wants."""
+
+    def __init__(self, on_login: list[str]) -> None:
+        super().__init__()
+        self.on_login = on_login
+        self.on_others: list[str] = []
+        self.sessions = 0
+
+    def answer(self, request: Asked) -> Answer:
+        if request.path == LOGIN:
+            self.sessions += 1
+            return Answer(200, b"Ok.", {"set-cookie": "\n".join(self.on_login)})
+        if request.path == PREFERENCES and self.sessions:
+            return Answer(200, b"{}", {"set-cookie": "\n".join(self.on_others)})
+        return Answer(403, b"Forbidden")
+
+    def head(self, answer: Answer) -> bytes:
+        cookies = [line for line in answer.headers.get("set-cookie", "").split("\n") if line]
+        lines = [f"HTTP/1.1 {answer.status} OK", f"Content-Length: {len(answer.body)}"]
+        lines += [f"Set-Cookie: {cookie}" for cookie in cookies]
+        return "\r\n".join([*lines, "\r\n"]).encode("latin-1")
+
+    def malformed(self, method: str | None) -> Answer:
+        return Answer(400)
+
+    def cookies_for(self, path: str) -> list[str | None]:
+        """The cookies that came with each request for a path."""
+        return [headers.get("cookie") for _, at, headers in self.requests if at == path]
+
+
+@pytest.fixture
+def server() -> Iterator[CookieServer]:
+    with CookieServer(["SID=one"]) as made:
+        yield made
+
+
+class Asker:
+    """A session with that server."""
+
+    def __init__(self, server: CookieServer) -> None:
+        port = str(server.port)
+        [tunnel] = tunnels("default", QBITTORRENT_HOST=server.host, QBITTORRENT_PORT=port)
+        clock = FakeClock()
+        logins = Logins("here", clock)
+        self._did = Operations(clock)
+        self._session = Session(tunnel.qbittorrent, 5.0, logins, lambda saved: None)
+
+    def ask(self) -> None:
+        operation, request = Operation.QBITTORRENT_PREFERENCES, Request(PREFERENCES)
+        self._session.ask(self._did, operation, request, lambda response: None)
+
+
+@pytest.mark.parametrize(
+    ("cookie", "sent"),
+    [
+        ("SID=a/b+c==; path=/; HttpOnly; SameSite=Strict", "SID=a/b+c=="),
+        ("QBT_SID_8080=one; path=/", "QBT_SID_8080=one"),
+        ("SID=one; secure", "SID=one"),
+        ("SID=one; expires=Thu, 01 Jan 1970 00:00:00 GMT; domain=elsewhere", "SID=one"),
+    ],
+    ids=["attributes", "another name", "secure over http", "old and for somebody else"],
+)
+def test_the_cookie_of_the_session_is_sent_whatever_is_said_of_it(
+    cookie: str, sent: str, server: CookieServer
+) -> None:
+    server.on_login = [cookie]
+    asker = Asker(server)
+    asker.ask()
+    asker.ask()
+    assert server.cookies_for(PREFERENCES) == [sent, sent]
+
+
+def test_several_cookies_are_sent_each_as_it_was_set_last(server: CookieServer) -> None:
+    server.on_login = ["SID=one", "proxy=two"]
+    server.on_others = ["SID=three"]
+    asker = Asker(server)
+    asker.ask()
+    asker.ask()
+    assert server.cookies_for(PREFERENCES) == ["SID=one; proxy=two", "SID=three; proxy=two"]
+
+
+def test_a_login_comes_without_the_cookies_of_the_session_before(server: CookieServer) -> None:
+    asker = Asker(server)
+    asker.ask()
+    server.sessions = 0
+    server.on_login = ["SID=two"]
+    asker.ask()
+    assert server.cookies_for(LOGIN) == [None, None]
+    assert server.cookies_for(PREFERENCES) == ["SID=one", "SID=one", "SID=two"]
+
+
+@pytest.mark.parametrize(
+    "more",
+    [
+        [f"big{number}={'x' * 60_000}" for number in range(80)],
+        [f"middle{number}={'x' * 1000}" for number in range(80)],
+    ],
+    ids=["80 of 60 kB", "80 of 1 kB"],
+)
+def test_at_most_8_kilobytes_of_cookies_are_kept(more: list[str], server: CookieServer) -> None:
+    server.on_others = more
+    asker = Asker(server)
+    for _ in range(3):
+        asker.ask()
+    last = server.cookies_for(PREFERENCES)[-1]
+    assert last is not None
+    assert last.startswith("SID=one")
+    assert len(last) <= 8192
+
+
+@pytest.mark.parametrize(
+    "nonsense", ["", "SID", "=", "a b=c", "SID=\xe9", "=" * 60_000 + "\xe9"], ids=lambda c: c[:9]
+)
+def test_what_is_no_cookie_is_dropped_in_no_time(nonsense: str, server: CookieServer) -> None:
+    server.on_others = [nonsense]
+    asker = Asker(server)
+    started = time.monotonic()
+    asker.ask()
+    asker.ask()
+    assert time.monotonic() - started < 5.0
+    assert server.cookies_for(PREFERENCES)[-1] == "SID=one"

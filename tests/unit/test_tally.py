@@ -1,0 +1,134 @@
+"""What is counted since the start."""
+
+import logging
+import threading
+from dataclasses import replace
+
+import pytest
+
+from exporter.model import (
+    Operation,
+    OperationResult,
+    Outcome,
+    Reason,
+    SyncState,
+)
+from exporter.report.tally import REASONS, Tally, TunnelTally
+from tests.fakes import IN_SYNC, NOW, FakeClock, tunnels
+
+FAILED = replace(IN_SYNC, state=SyncState.GLUETUN_UNREACHABLE)
+PORT, FILE = Operation.GLUETUN_PORT, Operation.STATUS_FILE
+
+
+@pytest.fixture
+def clock() -> FakeClock:
+    return FakeClock()
+
+
+@pytest.fixture
+def tally(clock: FakeClock) -> Tally:
+    made = Tally("1.2.3", "abcdef", clock)
+    made.set_tunnels(tunnels("default"))
+    return made
+
+
+def default(tally: Tally) -> TunnelTally:
+    return tally.snapshot().tunnels["default"]
+
+
+def test_before_the_first_check_a_tunnel_is_starting(tally: Tally) -> None:
+    assert default(tally).outcome == Outcome("default", SyncState.STARTING, None)
+
+
+def test_checks_and_those_that_did_not_end_in_sync_count(tally: Tally) -> None:
+    for outcome in (IN_SYNC, FAILED, FAILED):
+        tally.publish(outcome)
+    assert (default(tally).checks, default(tally).failed_checks) == (3, 2)
+    assert default(tally).outcome == FAILED
+
+
+def test_the_way_to_authenticate_is_kept_while_qbittorrent_does_not_answer(tally: Tally) -> None:
+    assert default(tally).qbittorrent_auth == "password"
+    reading = IN_SYNC.qbittorrent
+    assert reading is not None
+    tally.publish(replace(IN_SYNC, qbittorrent=replace(reading, auth="bypass")))
+    tally.publish(replace(FAILED, qbittorrent=None))
+    assert default(tally).qbittorrent_auth == "bypass"
+
+
+def test_a_reason_that_an_operation_should_not_have_counts_as_other(tally: Tally) -> None:
+    tally.count_file_write(OperationResult(FILE, 0.01, Reason.BANNED))
+    assert tally.snapshot().failures[FILE, Reason.OTHER] == 1
+    assert all(Reason.OTHER in REASONS[operation] for operation in Operation)
+
+
+def test_only_a_write_that_succeeded_gives_the_file_a_new_time(
+    tally: Tally, clock: FakeClock
+) -> None:
+    tally.count_file_write(OperationResult(FILE, 0.01))
+    clock.now += 60
+    tally.count_file_write(OperationResult(FILE, 0.01, Reason.IO))
+    assert tally.snapshot().file_written_at == NOW
+
+
+def test_a_push_counts_for_its_tunnel_or_for_all(tally: Tally) -> None:
+    tally.set_tunnels(tunnels("a", "b"))
+    for name in ("a", None, "nobody"):
+        tally.count_push(name)
+    counted = {name: tunnel.pushes for name, tunnel in tally.snapshot().tunnels.items()}
+    assert counted == {"a": 2, "b": 1}
+
+
+def test_log_lines_count_by_the_level_that_they_reach(tally: Tally) -> None:
+    for level in (logging.INFO, 29, 30, 39, logging.ERROR, logging.CRITICAL, 99):
+        tally.count_log_line(level)
+    assert tally.snapshot().log_lines == {"warning": 2, "error": 1, "critical": 2}
+
+
+def test_a_rejected_reload_keeps_the_time_of_the_last_accepted_one(
+    tally: Tally, clock: FakeClock
+) -> None:
+    assert (tally.snapshot().load_accepted, tally.snapshot().loaded_at) == (True, NOW)
+    clock.now += 60
+    tally.count_reload(success=True)
+    clock.now += 60
+    tally.count_reload(success=False)
+    seen = tally.snapshot()
+    assert (seen.load_accepted, seen.loaded_at) == (False, NOW + 60)
+    assert (seen.reloads, seen.failed_reloads) == (2, 1)
+
+
+def test_a_reload_keeps_the_counts_of_tunnels_that_stay_and_starts_new_ones_at_zero(
+    tally: Tally,
+) -> None:
+    tally.publish(IN_SYNC)
+    changed = tunnels("default", "new", CHECK_INTERVAL="60")
+    tally.set_tunnels(changed)
+    seen = tally.snapshot().tunnels
+    assert {name: tunnel.checks for name, tunnel in seen.items()} == {"default": 1, "new": 0}
+    assert [tunnel.config for tunnel in seen.values()] == changed
+
+
+def test_of_a_tunnel_that_is_gone_only_the_operations_count(tally: Tally) -> None:
+    late = replace(IN_SYNC, tunnel="gone", operations=(OperationResult(PORT, 0.1),))
+    tally.publish(late)
+    assert list(tally.snapshot().tunnels) == ["default"]
+    assert sum(tally.snapshot().timings[PORT].buckets) == 1
+
+
+def test_a_snapshot_is_of_one_moment_while_checks_end_in_other_threads(tally: Tally) -> None:
+    enough = threading.Event()
+
+    def publish() -> None:
+        while not enough.is_set():
+            tally.publish(replace(IN_SYNC, operations=(OperationResult(PORT, 0.1),)))
+
+    thread = threading.Thread(target=publish)
+    thread.start()
+    seen = [tally.snapshot() for _ in range(2000)]
+    enough.set()
+    thread.join()
+    assert [s.tunnels["default"].checks for s in seen] == [
+        sum(s.timings[PORT].buckets) for s in seen
+    ]
+    assert seen[0].tunnels["default"].checks < seen[-1].tunnels["default"].checks
