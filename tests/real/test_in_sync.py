@@ -39,6 +39,7 @@ AT_ONCE = 16
 
 MARGIN = 0.75
 """For a busy machine: each sample, each check and each question takes its time."""
+CALM_WITHIN = CHECK_INTERVAL + 2 * MARGIN
 CLAIM_SECONDS = 1.0
 POLL_SECONDS = 1.0
 """How often Gluetun is asked where a reconnect that nobody saw would close the port for good."""
@@ -77,7 +78,7 @@ def two_reconnects(life: VpnLife) -> None:
             life.wait_for_check()
             life.sleep(CHECK_INTERVAL - SEEN)
             life.reconnect()
-            life.wait_until_calm(CHECK_INTERVAL)
+            life.wait_until_calm(CALM_WITHIN)
             life.sleep(2)
         assert life.rebinds - before == (0 if life.reopens_socket else 2)
 
@@ -96,7 +97,7 @@ def an_unseen_reconnect(life: VpnLife) -> None:
     with life.running():
         life.wait_for_check()
         life.reconnect()
-        life.wait_until_calm(CHECK_INTERVAL)
+        life.wait_until_calm(CALM_WITHIN)
         life.sleep(CHECK_INTERVAL + 1)
         assert life.is_calm
 
@@ -108,14 +109,14 @@ def another_key(life: VpnLife) -> None:
         life.reconnect()
         life.sleep(CHECK_INTERVAL)
         life.gluetun.heal()
-        life.wait_until_calm(2 * CHECK_INTERVAL)
+        life.wait_until_calm(CHECK_INTERVAL + CALM_WITHIN)
         life.sleep(1)
 
 
 def a_start_of_qsticky(life: VpnLife) -> None:
     with life.running():
         life.update_qsticky(life.reconnect)
-        life.wait_until_calm(CHECK_INTERVAL)
+        life.wait_until_calm(CALM_WITHIN)
         life.sleep(CHECK_INTERVAL + 1)
         assert life.is_calm
 
@@ -126,13 +127,13 @@ def a_push(life: VpnLife) -> None:
             life.wait_for_check()
             life.reconnect(push=True)
             life.wait_until(lambda: life.peer.last.open, 1.0 + MARGIN, "the port is open")
-            life.wait_until_calm(CHECK_INTERVAL)
+            life.wait_until_calm(CALM_WITHIN)
 
 
 def gluetun_restarts(life: VpnLife) -> None:
     with life.running():
         life.restart_gluetun(CHECK_INTERVAL + 2)
-        life.wait_until_calm(CHECK_INTERVAL)
+        life.wait_until_calm(CALM_WITHIN)
         life.sleep(1)
 
 
@@ -142,7 +143,7 @@ def four_seconds_away(life: VpnLife) -> None:
             life.wait_for_check()
             life.sleep(CHECK_INTERVAL - 1.5)
             life.reconnect(4.0 + number / 4)
-            life.wait_until_calm(CHECK_INTERVAL)
+            life.wait_until_calm(CALM_WITHIN)
 
 
 def interface_gone(life: VpnLife) -> None:
@@ -152,7 +153,7 @@ def interface_gone(life: VpnLife) -> None:
         assert life.peer.last.state == "not_listening"
         life.sleep(2)
         life.make_vpn()
-        life.wait_until_calm(CHECK_INTERVAL)
+        life.wait_until_calm(CALM_WITHIN)
         life.sleep(1)
 
 
@@ -164,7 +165,7 @@ def interface_missing_at_the_start(life: VpnLife) -> None:
         assert life.qsticky.status["tunnels"]["default"]["last_success"] is None
         assert once == 3
         life.make_vpn()
-        life.wait_until_calm(CHECK_INTERVAL)
+        life.wait_until_calm(CALM_WITHIN)
 
 
 def loopback_alone(life: VpnLife) -> None:
@@ -172,7 +173,7 @@ def loopback_alone(life: VpnLife) -> None:
         life.sleep(2 * CHECK_INTERVAL)
         assert life.peer.last.state == "not_listening"
         life.set_by_hand(current_network_interface="tun0")
-        life.wait_until_calm(CHECK_INTERVAL)
+        life.wait_until_calm(CALM_WITHIN)
 
 
 def down_command(life: VpnLife) -> None:
@@ -191,12 +192,12 @@ def qbittorrent_restarts(life: VpnLife) -> None:
         life.sleep(CHECK_INTERVAL - SEEN)
         life.reconnect()
         life.sleep(2)
-        life.wait_until_calm(CHECK_INTERVAL)
+        life.wait_until_calm(CALM_WITHIN)
         rebinds = life.rebinds
         life.qbittorrent.stop()
         life.wait_for_check()
         life.qbittorrent.start()
-        life.wait_until_calm(CHECK_INTERVAL)
+        life.wait_until_calm(CALM_WITHIN)
         life.wait_for_check()
         assert life.rebinds == rebinds
 
