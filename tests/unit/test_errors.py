@@ -61,6 +61,7 @@ def test_the_reasons_are_those_of_the_metrics() -> None:
         "LoginSuspended": "auth",
         "Banned": "banned",
         "ForbiddenHost": "forbidden_host",
+        "Unexpected": "other",
         "HttpError": "other",
         "InvalidResponse": "invalid_response",
         "VerifyMismatch": "verify_mismatch",
@@ -76,6 +77,14 @@ def test_the_reasons_are_those_of_the_metrics() -> None:
 def test_an_error_says_what_to_do_in_a_line(kind: type[QstickyError]) -> None:
     assert kind.default_fix
     assert not re.search(r"\n|\.$|[a-z]Error|Exception", kind.default_fix)
+
+
+def test_an_unexpected_error_is_named_with_its_place_and_without_what_it_quotes() -> None:
+    try:
+        int(SECRET)
+    except ValueError as error:
+        said = errors.unexpected(error).message
+    assert re.fullmatch(r"an unexpected ValueError at test_errors\.py:\d+", said)
 
 
 def test_the_tree_in_the_docstring_holds_every_error() -> None:

@@ -9,6 +9,8 @@ from exporter.model import (
     BindResult,
     ConnectionStatus,
     EventKind,
+    Failure,
+    GluetunReading,
     Operation,
     Outcome,
     QbittorrentReading,
@@ -97,15 +99,43 @@ def test_a_port_is_bound_where_the_log_proves_it_and_nothing_newer_speaks_agains
 
 
 @pytest.mark.parametrize(
+    ("gluetun", "reason", "bound"),
+    [
+        (GluetunReading(45720, VpnStatus.UNKNOWN), None, True),
+        (GluetunReading(0, VpnStatus.RUNNING), None, False),
+        (GluetunReading(45720, VpnStatus.STOPPED), None, False),
+        (None, Reason.TIMEOUT, True),
+        (None, Reason.CONNECTION, False),
+        (None, Reason.AUTH, False),
+    ],
+)
+def test_no_port_is_bound_while_the_vpn_is_known_to_be_away(
+    gluetun: GluetunReading | None, reason: Reason | None, bound: bool
+) -> None:
+    failures = (Failure(Operation.GLUETUN_PORT, reason, "", ""),) if reason else ()
+    reading = QbittorrentReading(45720, bind_result=BindResult.BOUND)
+    outcome = replace(
+        IN_SYNC,
+        state=SyncState.OUT_OF_SYNC,
+        gluetun=gluetun,
+        qbittorrent=reading,
+        failures=failures,
+    )
+    assert outcome.port_bound is bound
+
+
+@pytest.mark.parametrize(
     ("bind", "status", "closed"),
     [
         (BindResult.FAILED, ConnectionStatus.CONNECTED, True),
-        (BindResult.BOUND, ConnectionStatus.DISCONNECTED, False),
+        (BindResult.LOOPBACK, ConnectionStatus.FIREWALLED, True),
+        (BindResult.BOUND, ConnectionStatus.DISCONNECTED, True),
+        (BindResult.BOUND, ConnectionStatus.FIREWALLED, False),
         (BindResult.UNKNOWN, ConnectionStatus.DISCONNECTED, True),
         (BindResult.UNKNOWN, ConnectionStatus.FIREWALLED, False),
     ],
 )
-def test_a_port_is_closed_by_the_log_or_where_that_says_nothing_by_the_status(
+def test_a_port_is_closed_by_the_log_or_by_a_status_that_is_newer(
     bind: BindResult, status: ConnectionStatus, closed: bool
 ) -> None:
     reading = QbittorrentReading(45720, connection_status=status, bind_result=bind)

@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 
 from exporter.errors import StatusFileError
+from exporter.healthcheck import MALFORMED
 from exporter.model import Reason, Saved, SavedLogins, SavedVpnRestart
 from exporter.report.saved import (
-    MALFORMED,
     daemon_is_running,
     iso,
     read_saved,
