@@ -80,10 +80,9 @@ def test_an_error_says_what_to_do_in_a_line(kind: type[QstickyError]) -> None:
 
 
 def test_an_unexpected_error_is_named_with_its_place_and_without_what_it_quotes() -> None:
-    try:
+    with pytest.raises(ValueError, match=SECRET) as caught:
         int(SECRET)
-    except ValueError as error:
-        said = errors.unexpected(error).message
+    said = errors.unexpected(caught.value).message
     assert re.fullmatch(r"an unexpected ValueError at test_errors\.py:\d+", said)
 
 
