@@ -12,7 +12,7 @@ DOCKER ?= $(notdir $(firstword $(foreach tool,docker podman buildah,$(shell comm
 IMAGE  ?= qsticky
 BASE   ?=
 # Only Docker's own format knows health checks; docker has no other and no such flag.
-IMAGE_FLAGS ?= $(if $(filter docker,$(firstword $(DOCKER))),,--format docker)
+IMAGE_FLAGS ?= $(if $(filter docker,$(notdir $(firstword $(DOCKER)))),,--format docker)
 # All that the image says of its making comes from the last commit, so that it can be made again.
 SOURCE_DATE_EPOCH ?= $(shell git log -1 --format=%ct 2>/dev/null)
 REVISION ?= $(shell git rev-parse --verify --quiet HEAD 2>/dev/null)
@@ -75,7 +75,7 @@ define dated
 --build-arg SOURCE_DATE_EPOCH=$(SOURCE_DATE_EPOCH) \
   --build-arg CREATED=$$(date -u -d @$(SOURCE_DATE_EPOCH) $(RFC3339) 2>/dev/null \
     || date -u -r $(SOURCE_DATE_EPOCH) $(RFC3339)) \
-  $(if $(filter docker,$(firstword $(DOCKER))),,--timestamp $(SOURCE_DATE_EPOCH))
+  $(if $(filter docker,$(notdir $(firstword $(DOCKER)))),,--timestamp $(SOURCE_DATE_EPOCH))
 endef
 
 dist: $(VENV)/dev.stamp ## build what goes to PyPI, and check it
