@@ -9,25 +9,37 @@ LEAST_STEP_SECONDS = 1.0
 
 
 class Clock:
-    """The machine's clocks."""
+    """The machine's clocks: one that only moves forward, one that shows the time of day."""
+
+    def __init__(self) -> None:
+        self._offset = self.wall() - self.monotonic()
 
     def monotonic(self) -> float:
-        """Seconds of a clock that only moves forward, for every wait and decision."""
+        """Return the moment: seconds of a clock that only moves forward; its zero means nothing."""
         return time.monotonic()
 
     def wall(self) -> float:
-        """Unix seconds, for people and files only: this clock can be set."""
+        """Return Unix seconds, for people and files only: this clock can be set."""
         return time.time()
 
-    def difference(self) -> float:
-        """How far the two clocks are apart; to be kept for `step_since`."""
-        return self.wall() - self.monotonic()
+    def unix(self, moment: float) -> float:
+        """Return a moment in Unix seconds, as the system clock counts them now.
 
-    def step_since(self, difference: float) -> float:
-        """By how many seconds the system clock was set since that `difference`."""
-        step = self.difference() - difference
-        return step if abs(step) >= LEAST_STEP_SECONDS else 0.0
+        The same moment gives the same time until the system clock is set: neither rounding nor
+        its steady correction shows as a change.
+        """
+        return moment + self._followed_offset()
+
+    def moment(self, unix: float) -> float:
+        """Return the moment of a Unix time; the reverse of `unix`."""
+        return unix - self._followed_offset()
 
     def sleep(self, seconds: float) -> None:
         """Wait."""
         time.sleep(seconds)
+
+    def _followed_offset(self) -> float:
+        offset = self.wall() - self.monotonic()
+        if abs(offset - self._offset) >= LEAST_STEP_SECONDS:
+            self._offset = offset
+        return self._offset

@@ -6,11 +6,11 @@ QstickyError
 └── ServerError          one exchange with Gluetun or qBittorrent failed
     ├── Unreachable      nobody answers
     │   ├── TimedOut     … in time
-    │   └── TlsFailed    … with a certificate that we trust
+    │   └── TlsFailed    … with a trusted certificate
     ├── Unauthorized     the credentials or the role don't suffice
     │   ├── SessionExpired   qBittorrent no longer knows our session
     │   ├── LoginRejected    wrong user name or password
-    │   └── LoginSuspended   we wait, so as not to be banned
+    │   └── LoginSuspended   the next attempt waits, to avoid a ban
     ├── Banned           qBittorrent refuses our address
     ├── ForbiddenHost    qBittorrent refuses the Host header
     ├── HttpError        any other status than the one expected
@@ -68,7 +68,7 @@ class Unreachable(ServerError):
     """No connection, or one that broke before an answer came."""
 
     reason = Reason.CONNECTION
-    default_fix = "check that the container runs, and the host and port settings"
+    default_fix = "check that the container is running, and the host and port settings"
 
 
 class TimedOut(Unreachable):
@@ -82,11 +82,11 @@ class TlsFailed(Unreachable):
     """The TLS handshake failed, mostly for an untrusted or expired certificate."""
 
     reason = Reason.TLS
-    default_fix = "name the certificate authority in …_CA_FILE, or switch …_VERIFY_SSL off"
+    default_fix = "set …_CA_FILE to the certificate authority, or switch …_VERIFY_SSL off"
 
 
 class Unauthorized(ServerError):
-    """The server knows us not, or does not let us do this."""
+    """The server does not know us, or does not let us do this."""
 
     reason = Reason.AUTH
     default_fix = "check the user name, password or API key"
@@ -102,7 +102,7 @@ class LoginRejected(Unauthorized):
     """qBittorrent does not accept the user name or password."""
 
     default_fix = (
-        "correct QBITTORRENT_USER and QBITTORRENT_PASS; qBittorrent 4.6.1 and later make up a new "
+        "correct QBITTORRENT_USER and QBITTORRENT_PASS; qBittorrent 4.6.1 and later generate a new "
         "password at each start unless one is set under Options, Web UI"
     )
 
@@ -124,7 +124,7 @@ class Banned(ServerError):
 
 
 class ForbiddenHost(ServerError):
-    """qBittorrent answers 401 to everything: it does not like the Host header."""
+    """qBittorrent answers 401 to everything: it rejects the Host header."""
 
     reason = Reason.FORBIDDEN_HOST
     default_fix = (

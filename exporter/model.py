@@ -1,6 +1,7 @@
 """What passes between the parts: frozen records and closed sets, standard library only.
 
-Times are Unix seconds; ports are 0 where there is none or it is not known.
+Moments are seconds of the clock that only moves forward (`Clock.monotonic`); readers turn them
+into Unix times with `Clock.unix`. Ports are 0 where there is none or it is not known.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ LOWEST_PORT, HIGHEST_PORT = 1024, 65535
 
 
 class SyncState(StrEnum):
-    """Where a tunnel stands after a cycle; exactly one at a time."""
+    """Where a tunnel stands after a check; exactly one at a time."""
 
     IN_SYNC = "in_sync"
     OUT_OF_SYNC = "out_of_sync"
@@ -32,8 +33,6 @@ WAITING_STATES = (SyncState.NO_PORT, SyncState.VPN_DOWN)
 """States that heal by themselves, as a rule within minutes."""
 WAITING_GRACE_SECONDS = 600.0
 LEAST_GRACE_SECONDS = 90.0
-FEW_TUNNELS = 10
-"""Up to here, status.json is written after every cycle and connections stay open."""
 
 
 class VpnStatus(StrEnum):
@@ -48,8 +47,8 @@ class VpnStatus(StrEnum):
     UNKNOWN = "unknown"
 
     @property
-    def may_run(self) -> bool:
-        """Whether the VPN runs, as far as we may ask."""
+    def is_up_or_unknown(self) -> bool:
+        """Whether the VPN is up, as far as we may ask."""
         return self in (VpnStatus.RUNNING, VpnStatus.UNKNOWN)
 
 
@@ -163,109 +162,166 @@ class OperationResult:
 
 
 @dataclass(frozen=True, slots=True)
-class Outcome:
-    """The result of one cycle of one tunnel: all that the log, metrics, file and page know."""
+class GluetunReading:
+    """What Gluetun answered."""
 
-    tunnel: str
-    state: SyncState
-    finished_at: float
-    interval_seconds: float
-    next_look_seconds: float = 0.0
-    forwarded_port: int = NO_PORT
-    last_forwarded_port: int = NO_PORT
-    """The same, but kept through gaps and restarts."""
-    listening_port: int = NO_PORT
-    port_bound: bool = False
-    rebinds: bool = True
-    """Whether `REBIND` lets us open a dead socket anew."""
-    gluetun_up: bool = False
-    qbittorrent_up: bool = False
+    forwarded_port: int
     vpn_status: VpnStatus = VpnStatus.UNKNOWN
-    connection_status: ConnectionStatus = ConnectionStatus.UNKNOWN
-    has_torrents: bool | None = None
-    """None = not known: asked only while qBittorrent is firewalled."""
-    gluetun_auth: str = "none"
-    """How we authenticate: none, basic or apikey."""
-    qbittorrent_auth: str = "password"
-    """How we authenticate: password, apikey or bypass."""
-    qbittorrent_version: str = ""
-    webapi_version: str = ""
-    login_suspended_until: float = 0.0
-    """0 = logins are not suspended."""
-    last_success_at: float = 0.0
-    """End of the last cycle that was in sync; 0 = never."""
-    last_port_change_at: float = 0.0
-    """When the forwarded port last changed; 0 = never seen."""
-    out_of_sync_since: float = 0.0
-    """Since when the tunnel has not been in sync, whatever the causes; 0 = it is in sync."""
-    failing_since: float = 0.0
-    """The same for failures alone: `no_port` and `vpn_down`, which heal by themselves, end it."""
-    waiting_since: float = 0.0
-    """The same for `no_port` and `vpn_down` alone, whatever was wrong before them."""
-    failures: tuple[Failure, ...] = ()
-    events: tuple[Event, ...] = ()
-    operations: tuple[OperationResult, ...] = ()
-    login_note: LoginNote | None = None
-    vpn_note: VpnNote | None = None
-
-    @property
-    def in_sync(self) -> bool:
-        """Whether the listening port was verified equal to the forwarded port."""
-        return self.state is SyncState.IN_SYNC
-
-    def is_healthy(self, now: float) -> bool:
-        """Whether the tunnel has not been out of sync for longer than its grace.
-
-        That is 3 intervals (at least 90 s) for failures, 10 minutes where the VPN is down or has
-        no port, which heals by itself, and for both in turn. A cycle that does not end is a
-        failure too.
-        """
-        grace = max(3 * self.interval_seconds, LEAST_GRACE_SECONDS)
-        if now - self.finished_at > grace + self.next_look_seconds:
-            return False
-        if self.failing_since and now - self.failing_since > grace:
-            return False
-        longest = max(grace, WAITING_GRACE_SECONDS) if self.failing_since else WAITING_GRACE_SECONDS
-        return not self.out_of_sync_since or now - self.out_of_sync_since <= longest
+    public_ip: str = ""
 
 
 @dataclass(frozen=True, slots=True)
-class LoginNote:
-    """What status.json keeps of rejected logins, so that a restart does not spend new tries."""
+class QbittorrentReading:
+    """What qBittorrent answered."""
+
+    listening_port: int
+    random_port: bool = False
+    """Whether it picks a port of its own at each start, whatever `listening_port` says."""
+    connection_status: ConnectionStatus = ConnectionStatus.UNKNOWN
+    bind_result: BindResult = BindResult.UNKNOWN
+    reopens_sockets: bool | None = None
+    """Whether its libtorrent reopens sockets when an interface is back; None = not known yet."""
+    has_torrents: bool | None = None
+    """None = not known: asked only while qBittorrent is firewalled."""
+    auth: str = "password"
+    """How we authenticate: password, apikey or bypass."""
+    version: str = ""
+    webapi_version: str = ""
+
+    @property
+    def is_closed(self) -> bool:
+        """Whether the log says so, or the connection status where the log says nothing."""
+        if self.bind_result is BindResult.UNKNOWN:
+            return self.connection_status is ConnectionStatus.DISCONNECTED
+        return self.bind_result is BindResult.FAILED
+
+
+@dataclass(frozen=True, slots=True)
+class SavedLogins:
+    """Logins that did not lead to a session, so that a restart does not spend new tries."""
 
     attempts_at: tuple[float, ...]
-    """Unix times of the tries of the last hour that did not lead to a session."""
+    """Moments of the tries of the last hour."""
     rejections: int
     """How many tries in a row were rejected."""
-    suspended_until: float
+    suspended_until: float | None
+    """None = the next try may come at any time."""
     reason: Reason
     fingerprint: str
-    """Tells whether the rejected credentials changed; far too short to guess them from."""
+    """Shows whether the rejected credentials changed; far too short to guess them from."""
     server: str = ""
     """Where they were tried, such as `gluetun:8080`."""
 
 
 @dataclass(frozen=True, slots=True)
-class VpnNote:
-    """What status.json keeps of restarts of the VPN (`RESTART_VPN_AFTER`)."""
+class SavedVpnRestart:
+    """Restarts of the VPN (`RESTART_VPN_AFTER`)."""
 
     restarted_at: float
-    """Unix time of the last one."""
+    """Moment of the last one."""
     restarts: int
     """How many there were since a port was seen last."""
     unfinished: bool
-    """Whether the VPN may still have to be told to start again."""
+    """Whether the VPN may still have to be started again."""
 
 
 @dataclass(frozen=True, slots=True)
-class Remembered:
-    """What survives a restart of ours, read from status.json."""
+class Saved:
+    """What status.json keeps of a tunnel over a restart; None = never, or not now."""
 
     forwarded_port: int = NO_PORT
-    last_port_change_at: float = 0.0
-    last_success_at: float = 0.0
-    out_of_sync_since: float = 0.0
-    failing_since: float = 0.0
-    waiting_since: float = 0.0
-    login_note: LoginNote | None = None
-    vpn_note: VpnNote | None = None
+    """The last one, kept through gaps."""
+    port_changed_at: float | None = None
+    succeeded_at: float | None = None
+    """End of the last check that was in sync."""
+    out_of_sync_since: float | None = None
+    """Since when the tunnel has not been in sync, for all causes together."""
+    failing_since: float | None = None
+    """The same for failures alone: `no_port` and `vpn_down`, which heal by themselves, end it."""
+    waiting_since: float | None = None
+    """The same for `no_port` and `vpn_down` alone."""
+    logins: SavedLogins | None = None
+    vpn_restart: SavedVpnRestart | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """The result of one check of one tunnel: all that the log, metrics, file and page know."""
+
+    tunnel: str
+    state: SyncState
+    finished_at: float | None
+    """None before the first check has ended."""
+    next_check_seconds: float = 0.0
+    gluetun: GluetunReading | None = None
+    """None = no valid answer."""
+    qbittorrent: QbittorrentReading | None = None
+    """As it was at the end of the check; None = no valid answer."""
+    saved: Saved = Saved()
+    failures: tuple[Failure, ...] = ()
+    """The one that explains the state stands first."""
+    events: tuple[Event, ...] = ()
+    operations: tuple[OperationResult, ...] = ()
+
+    @property
+    def in_sync(self) -> bool:
+        """Whether qBittorrent has the forwarded port and nothing speaks against its socket."""
+        return self.state is SyncState.IN_SYNC
+
+    @property
+    def forwarded_port(self) -> int:
+        """Return the port that Gluetun forwards; 0 = none, or not known."""
+        return self.gluetun.forwarded_port if self.gluetun else NO_PORT
+
+    @property
+    def listening_port(self) -> int:
+        """Return the port set in qBittorrent; 0 = a random one, or not known."""
+        reading = self.qbittorrent
+        return NO_PORT if reading is None or reading.random_port else reading.listening_port
+
+    @property
+    def vpn_status(self) -> VpnStatus:
+        """Return the VPN's status in Gluetun."""
+        return self.gluetun.vpn_status if self.gluetun else VpnStatus.UNKNOWN
+
+    @property
+    def connection_status(self) -> ConnectionStatus:
+        """Return the connection status in qBittorrent."""
+        return self.qbittorrent.connection_status if self.qbittorrent else ConnectionStatus.UNKNOWN
+
+    @property
+    def port_bound(self) -> bool:
+        """Whether the log shows an open socket and nothing newer speaks against it.
+
+        A socket that dies with its interface leaves no entry, but `disconnected`; right after a
+        change that may be a stale reading.
+        """
+        reading = self.qbittorrent
+        if reading is None or reading.bind_result is not BindResult.BOUND:
+            return False
+        return self.in_sync or reading.connection_status is not ConnectionStatus.DISCONNECTED
+
+    @property
+    def login_suspended_until(self) -> float | None:
+        """Return until when logins wait; None where they don't."""
+        logins = self.saved.logins
+        return logins.suspended_until if logins and self.qbittorrent is None else None
+
+    def is_healthy(self, now: float, interval_seconds: float) -> bool:
+        """Whether the tunnel has not been out of sync for longer than its grace.
+
+        That is 3 intervals (at least 90 s) for failures, 10 minutes where the VPN is down or has
+        no port, which heals by itself, and for both in turn. A check that does not end is a
+        failure too.
+        """
+        grace = max(3 * interval_seconds, LEAST_GRACE_SECONDS)
+        saved = self.saved
+        if self.finished_at is not None and (
+            now - self.finished_at > grace + self.next_check_seconds
+        ):
+            return False
+        if saved.failing_since is not None and now - saved.failing_since > grace:
+            return False
+        failing = saved.failing_since is not None
+        longest = max(grace, WAITING_GRACE_SECONDS) if failing else WAITING_GRACE_SECONDS
+        return saved.out_of_sync_since is None or now - saved.out_of_sync_since <= longest

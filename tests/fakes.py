@@ -18,6 +18,7 @@ class FakeClock(Clock):
     def __init__(self) -> None:
         self.now = 1000.0
         self.offset = START - self.now
+        super().__init__()
 
     def monotonic(self) -> float:
         return self.now

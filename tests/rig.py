@@ -1,33 +1,24 @@
-"""The whole daemon with all its readers on simulated servers, its time turned by hand."""
+"""The service itself on simulated servers, its time turned by hand."""
 
 import contextlib
 import io
 import json
 import logging
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Iterable, Mapping
 from concurrent.futures import Executor
 from pathlib import Path
 from typing import Any, Self
 
-from exporter.config.load import load_config
-from exporter.daemon.loop import Daemon
-from exporter.daemon.publisher import Publisher
-from exporter.errors import StatusFileError
+from exporter.config.load import TunnelConfig, load_config
+from exporter.daemon.service import Service
 from exporter.model import Outcome, SyncState
-from exporter.report.board import StatusBoard
-from exporter.report.log import LogReader, logger, set_up
-from exporter.report.metrics import LogCounter, Metrics
-from exporter.report.status_file import StatusFile, remembered
+from exporter.report.log import logger, set_up
 from exporter.simulator.world import Role, SimulatedGluetun, SimulatedQbittorrent
-from exporter.tunnel.tunnel import Tunnel
-from exporter.web.app import WebApp
 from tests.fakes import FakeClock, InlineExecutor
 
 FIRST_PORT = 45720
 GLUETUN_KEY = "simulated-key"
-
-Ask = Callable[[str], tuple[int, str]]
 
 
 class Recorder:
@@ -35,6 +26,9 @@ class Recorder:
 
     def __init__(self) -> None:
         self.outcomes: list[Outcome] = []
+
+    def set_tunnels(self, tunnels: Iterable[TunnelConfig]) -> None:
+        """Nothing: it keeps what it is told, of any tunnel."""
 
     def publish(self, outcome: Outcome) -> None:
         self.outcomes.append(outcome)
@@ -83,73 +77,45 @@ class Rig:
         self._leave.enter_context(self.gluetun)
         self._leave.enter_context(self.qbittorrent)
         self.start_daemon()
-        self._leave.callback(self._close_tunnel)
+        self._leave.callback(lambda: self.service.close())
         return self
 
     def __exit__(self, *_: object) -> None:
         self._leave.close()
 
-    def _close_tunnel(self) -> None:
-        self.tunnel.close()
-
     def start_daemon(self) -> None:
         """Start qSticky, for the first time or after it was killed."""
         if self.recorder.outcomes:
-            self._close_tunnel()
+            self.service.close()
         settings = load_config(self.environ)
         set_up(settings.log_level, settings.log_format, self.log)
-        for warning in settings.warnings:
-            logger.warning("%s", warning)
-        try:
-            memory = remembered(settings.health_file)
-        except StatusFileError as error:
-            logger.warning("%s - %s", error.message, error.fix)
-            memory = {}
-        interval = settings.interval_seconds
-        self.tunnel = Tunnel(settings.tunnels[0], self.clock, memory.get("default"))
-        self.status_file = StatusFile(
-            settings.health_file, "2.0.0", self.clock.wall(), interval, self.clock
+        self.service = Service(
+            settings, self.clock, executor=self._executor, readers=[self.recorder]
         )
-        self.status_file.publish(self.tunnel.starting())
-        self.metrics = Metrics("2.0.0", "", interval, ["default"], self.clock.wall)
-        logger.addHandler(LogCounter(self.metrics))
-        self.board = StatusBoard(["default"], self.clock)
-        log_reader = LogReader(several_tunnels=False)
-        self.publisher = Publisher(self.status_file, [log_reader, self.metrics], self.clock)
-        self.publisher.add_readers(self.board, self.recorder)
-        self.publisher.on_write = self.metrics.file_written
-        self.daemon = Daemon([self.tunnel], interval, self.publisher, self.clock, self._executor)
-        self.app = WebApp(
-            self.board,
-            self.metrics.registry,
-            lambda: json.dumps(self.status_file.public_document(self.clock.wall())).encode(),
-            lambda tunnel, pushed: self.daemon.request_look(tunnel, pushed=pushed),
-            "2.0.0",
-            clock=self.clock.wall,
-        )
+        self.loop = self.service.loop
 
     # time
 
     def turn(self) -> None:
         """Let the loop do what is due now."""
-        self.daemon.step(0)
-        self.daemon.step(0)
+        self.loop.step(0)
+        self.loop.step(0)
 
     def run_for(self, seconds: float) -> None:
         """Let time pass, from one thing that is due to the next."""
         end = self.clock.now + seconds
         self.turn()
-        while self.clock.now + self.daemon.idle() < end:
-            self.clock.now += self.daemon.idle() + 1e-3  # the job's own times are rounded
+        while self.clock.now + self.loop.idle() < end:
+            self.clock.now += self.loop.idle() + 1e-3  # the job's own times are rounded
             self.turn()
         self.clock.now = end
 
-    def next_cycle(self) -> Outcome:
-        """Let time pass until a cycle has ended."""
+    def next_check(self) -> Outcome:
+        """Let time pass until a check has ended."""
         known = len(self.recorder.outcomes)
         self.turn()
         while len(self.recorder.outcomes) == known:
-            self.clock.now += self.daemon.idle() + 1e-3
+            self.clock.now += self.loop.idle() + 1e-3
             self.turn()
         return self.last
 
@@ -176,7 +142,7 @@ class Rig:
 
     def metric(self, name: str, **labels: str) -> float:
         """One sample, as a scrape would see it."""
-        value = self.metrics.registry.get_sample_value(name, labels)
+        value = self.service.metrics.registry.get_sample_value(name, labels)
         assert value is not None, f"nobody exports {name}{labels}"
         return value
 
@@ -194,7 +160,7 @@ class Rig:
         given["HTTP_HOST"] = "localhost:9809"
         answered: list[str] = []
         body = b"".join(
-            self.app(
+            self.service.app(
                 given | {"wsgi.input": io.BytesIO()},
                 lambda status, *_: answered.append(status) or _ignore,  # type: ignore[func-returns-value]
             )

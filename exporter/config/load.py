@@ -64,6 +64,11 @@ class GluetunConfig:
             return "GLUETUN_APIKEY"
         return "GLUETUN_USERNAME" if self.auth == "basic" and not self.username else ""
 
+    @property
+    def auth_in_use(self) -> str:
+        """How Gluetun is asked: none, basic or apikey; none where the credential is missing."""
+        return "none" if self.missing_credential else self.auth
+
 
 @dataclass(frozen=True, slots=True)
 class QbittorrentConfig:

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
-from types import MappingProxyType
+from dataclasses import dataclass
 
-from exporter.clock import Clock
+from exporter.config.load import TunnelConfig
 from exporter.model import Event, Failure, Outcome, SyncState
 
 EVENTS_KEPT = 20
@@ -17,7 +16,7 @@ _GRACE_SECONDS = 30
 
 @dataclass(frozen=True, slots=True)
 class TimedEvent:
-    """An event and the Unix time of the cycle that reported it."""
+    """An event and the moment of the check that reported it."""
 
     at: float
     event: Event
@@ -25,7 +24,7 @@ class TimedEvent:
 
 @dataclass(frozen=True, slots=True)
 class TimedFailure:
-    """A failure and the Unix time of the last cycle that met it."""
+    """A failure and the moment of the last check that met it."""
 
     at: float
     failure: Failure
@@ -33,35 +32,45 @@ class TimedFailure:
 
 @dataclass(frozen=True, slots=True)
 class TunnelView:
-    """What is known of one tunnel; `outcome` is None until its first cycle has finished."""
+    """What is known of one tunnel; `outcome` is None until its first check has finished."""
 
-    name: str
+    config: TunnelConfig
     outcome: Outcome | None = None
     state_since: float = 0.0
-    """When we first saw the present state; 0 = not yet."""
+    """The moment when we first saw the present state; means nothing without an outcome."""
     events: tuple[TimedEvent, ...] = ()
     """The last events, newest first."""
     last_failure: TimedFailure | None = None
 
     @property
+    def name(self) -> str:
+        """Return the tunnel's name."""
+        return self.config.name
+
+    @property
     def state(self) -> SyncState:
-        """The state after the last cycle; `starting` before the first."""
+        """Return the state after the last check; `starting` before the first."""
         return SyncState.STARTING if self.outcome is None else self.outcome.state
 
+    @property
+    def checked_at(self) -> float | None:
+        """Return the moment when the last check ended; None before the first."""
+        return self.outcome.finished_at if self.outcome else None
+
     def is_stale(self, now: float) -> bool:
-        """Whether the next cycle is long overdue: qSticky itself is stuck."""
-        if self.outcome is None:
+        """Whether the next check is long overdue: qSticky itself is stuck."""
+        if self.outcome is None or self.checked_at is None:
             return False
-        wait = max(self.outcome.interval_seconds, self.outcome.next_look_seconds)
-        return now - self.outcome.finished_at > _INTERVALS_UNTIL_STALE * wait + _GRACE_SECONDS
+        wait = max(self.config.interval_seconds, self.outcome.next_check_seconds)
+        return now - self.checked_at > _INTERVALS_UNTIL_STALE * wait + _GRACE_SECONDS
 
     def after(self, outcome: Outcome) -> TunnelView:
-        """The view once `outcome` is known too."""
-        at = outcome.finished_at
+        """Return the view with one more outcome."""
+        at = outcome.finished_at or 0.0
         same_state = self.outcome is not None and self.outcome.state is outcome.state
         newest_first = tuple(TimedEvent(at, event) for event in reversed(outcome.events))
         return TunnelView(
-            name=self.name,
+            config=self.config,
             outcome=outcome,
             state_since=self.state_since if same_state else at,
             events=(newest_first + self.events)[:EVENTS_KEPT] if newest_first else self.events,
@@ -70,65 +79,43 @@ class TunnelView:
             ),
         )
 
-    def moved(self, step: float) -> TunnelView:
-        """The view with all that it dates `step` seconds later: the ages after a clock was set."""
-        outcome, last = self.outcome, self.last_failure
-        if outcome is None:
-            return self
-        return replace(
-            self,
-            outcome=replace(outcome, finished_at=outcome.finished_at + step),
-            state_since=self.state_since + step,
-            events=tuple(TimedEvent(timed.at + step, timed.event) for timed in self.events),
-            last_failure=last and TimedFailure(last.at + step, last.failure),
-        )
-
 
 class StatusBoard:
-    """Keeps, for each configured tunnel, its last outcome and its last events.
+    """Keeps, for each configured tunnel, its last outcome and its last events."""
 
-    Writers swap in a new mapping: a reader keeps one consistent snapshot as long as it likes.
-    """
-
-    def __init__(self, tunnels: Iterable[str], clock: Clock | None = None) -> None:
-        """`clock` tells when the system clock is set, so that it changes no age."""
-        self._clock = clock or Clock()
-        self._offset = self._clock.difference()
+    def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._views: Mapping[str, TunnelView] = {}
+        self._views: dict[str, TunnelView] = {}
         self._ready = False
-        self.set_tunnels(tunnels)
+
+    def set_tunnels(self, tunnels: Iterable[TunnelConfig]) -> None:
+        """Show exactly these; those known already keep their history."""
+        with self._lock:
+            before, self._views = self._views, {}
+            for tunnel in tunnels:
+                old = before.get(tunnel.name, TunnelView(tunnel))
+                self._views[tunnel.name] = TunnelView(
+                    tunnel, old.outcome, old.state_since, old.events, old.last_failure
+                )
 
     def publish(self, outcome: Outcome) -> None:
-        """Take in the result of a cycle; one of a tunnel that is gone is dropped."""
-        self._follow_clock()
+        """Take in the outcome of a check; one of a tunnel that is gone is dropped."""
         with self._lock:
-            view = self._views.get(outcome.tunnel)
-            if view is not None:
-                self._views = {**self._views, outcome.tunnel: view.after(outcome)}
-
-    def set_tunnels(self, names: Iterable[str]) -> None:
-        """Name the tunnels there are from now on; those known already keep their history."""
-        with self._lock:
-            self._views = {name: self._views.get(name, TunnelView(name)) for name in names}
+            if view := self._views.get(outcome.tunnel):
+                self._views[outcome.tunnel] = view.after(outcome)
 
     def views(self) -> Mapping[str, TunnelView]:
-        """The present snapshot, by tunnel name, in configured order."""
-        self._follow_clock()
-        return MappingProxyType(self._views)
-
-    def _follow_clock(self) -> None:
-        """Where the system clock was set, let the moments of the past move along with it."""
-        if not self._clock.step_since(self._offset):
-            return
+        """Return the present views, by tunnel name, in configured order."""
         with self._lock:
-            step = self._clock.step_since(self._offset)
-            self._offset += step
-            self._views = {name: view.moved(step) for name, view in self._views.items()}
+            return dict(self._views)
+
+    def has(self, tunnel: str) -> bool:
+        """Whether a tunnel of that name is configured."""
+        return tunnel in self._views
 
     def is_ready(self) -> bool:
-        """Whether every tunnel has had its first cycle; stays true once it was."""
+        """Whether every tunnel has had its first check; stays true once it was."""
         if not self._ready:
-            views = self._views.values()
+            views = self.views().values()
             self._ready = bool(views) and all(view.outcome is not None for view in views)
         return self._ready

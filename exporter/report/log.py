@@ -1,6 +1,6 @@
 """The log: a reader of outcomes, as text or as JSON lines.
 
-What happened is said once, at its level; a cycle like the one before is a line at DEBUG.
+What happened is logged once, at its level; a check like the one before is a line at DEBUG.
 """
 
 from __future__ import annotations
@@ -8,9 +8,11 @@ from __future__ import annotations
 import json
 import logging
 import sys
+from collections.abc import Iterable
 from datetime import UTC, datetime
 from typing import TextIO
 
+from exporter.config.load import TunnelConfig
 from exporter.model import Event, Level, Outcome
 
 logger = logging.getLogger("qsticky")
@@ -32,23 +34,27 @@ def set_up(level: str, form: str, stream: TextIO | None = None) -> None:
 
 
 class LogReader:
-    """Says what the outcomes tell; names the tunnel only where there are several."""
+    """Logs what the outcomes say; names the tunnel only where there are several."""
 
-    def __init__(self, *, several_tunnels: bool) -> None:
-        self.several_tunnels = several_tunnels
+    def __init__(self) -> None:
+        self._several_tunnels = False
+
+    def set_tunnels(self, tunnels: Iterable[TunnelConfig]) -> None:
+        """Learn how many there are."""
+        self._several_tunnels = len(tuple(tunnels)) > 1
 
     def publish(self, outcome: Outcome) -> None:
-        """Say what happened in this cycle."""
+        """Say what happened in this check."""
         for event in outcome.events:
             self.say(outcome.tunnel, event)
         if not outcome.events and logger.isEnabledFor(logging.DEBUG):
             logger.debug(
-                "%sstill %s: Gluetun %d, qBittorrent %d, next look in %.1f s",
+                "%sstill %s: Gluetun %d, qBittorrent %d, next check in %.1f s",
                 self._prefix(outcome.tunnel),
                 outcome.state,
                 outcome.forwarded_port,
                 outcome.listening_port,
-                outcome.next_look_seconds,
+                outcome.next_check_seconds,
                 extra={"tunnel": outcome.tunnel},
             )
 
@@ -64,7 +70,7 @@ class LogReader:
         )
 
     def _prefix(self, tunnel: str) -> str:
-        return f"{tunnel}: " if self.several_tunnels else ""
+        return f"{tunnel}: " if self._several_tunnels else ""
 
 
 class _JsonFormatter(logging.Formatter):

@@ -1,17 +1,15 @@
-"""Reader of outcomes: every metric is one row of one table, all read from one frozen tally.
+"""Every metric is one row of one table; a scrape reads all of one moment.
 
 The client library's own counters are not used: their `_created` series can be switched off for
-the whole process only, and a scrape could fall between two increments of the same cycle.
+the whole process only, and a scrape could fall between two increments of the same check.
 """
 
 from __future__ import annotations
 
 import logging
-import time
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from enum import StrEnum
-from threading import Lock
 
 from prometheus_client.metrics_core import Metric
 from prometheus_client.platform_collector import PlatformCollector
@@ -22,12 +20,12 @@ from prometheus_client.samples import Sample
 from exporter.model import (
     ConnectionStatus,
     EventKind,
-    OperationResult,
     Outcome,
+    QbittorrentReading,
     SyncState,
     VpnStatus,
 )
-from exporter.report.tally import BUCKETS, Tally, TunnelTally
+from exporter.report.tally import BUCKETS, Snapshot, Tally, TunnelTally
 
 Labels = dict[str, str]
 Value = tuple[Labels, float]
@@ -41,25 +39,25 @@ class Row:
     kind: str
     help: str
     labels: tuple[str, ...]
-    read: Callable[[Tally], Iterable[Value]]
+    read: Callable[[Snapshot], Iterable[Value]]
 
     def family(self) -> Metric:
-        """The metric without a sample; the client library wants the name without `_total`."""
+        """Return it without a sample; the client library wants the name without `_total`."""
         return Metric(self.name.removesuffix("_total"), self.help, self.kind)
 
-    def collect(self, tally: Tally) -> Metric:
-        """The metric with the samples of one moment."""
+    def collect(self, seen: Snapshot) -> Metric:
+        """Return it with the samples of one moment."""
         metric, name = self.family(), self.name
         if self.kind == "histogram":
-            metric.samples = list(_duration_samples(name, tally))
+            metric.samples = list(_duration_samples(name, seen))
         else:
-            metric.samples = [Sample(name, labels, value) for labels, value in self.read(tally)]
+            metric.samples = [Sample(name, labels, value) for labels, value in self.read(seen)]
         return metric
 
 
-def _duration_samples(name: str, tally: Tally) -> Iterator[Sample]:
+def _duration_samples(name: str, seen: Snapshot) -> Iterator[Sample]:
     bounds = (*map(str, BUCKETS), "+Inf")
-    for operation, timing in tally.timings.items():
+    for operation, timing in seen.timings.items():
         labels, total = {"operation": operation.value}, 0
         for bound, count in zip(bounds, timing.buckets, strict=True):
             total += count
@@ -68,16 +66,16 @@ def _duration_samples(name: str, tally: Tally) -> Iterator[Sample]:
         yield Sample(f"{name}_sum", labels, timing.seconds)
 
 
-def _process(name: str, kind: str, read: Callable[[Tally], float], text: str) -> Row:
+def _process(name: str, kind: str, read: Callable[[Snapshot], float], text: str) -> Row:
     """One value for the whole process."""
-    return Row(name, kind, text, (), lambda tally: [({}, read(tally))])
+    return Row(name, kind, text, (), lambda seen: [({}, read(seen))])
 
 
 def _tunnel(name: str, kind: str, read: Callable[[TunnelTally], float], text: str) -> Row:
     """One value for each tunnel."""
 
-    def values(tally: Tally) -> Iterator[Value]:
-        return (({"tunnel": tunnel}, read(t)) for tunnel, t in tally.tunnels.items())
+    def values(seen: Snapshot) -> Iterator[Value]:
+        return (({"tunnel": tunnel}, read(t)) for tunnel, t in seen.tunnels.items())
 
     return Row(name, kind, text, ("tunnel",), values)
 
@@ -85,6 +83,15 @@ def _tunnel(name: str, kind: str, read: Callable[[TunnelTally], float], text: st
 def _gauge(name: str, read: Callable[[Outcome], float], text: str) -> Row:
     """A fact of each tunnel's last outcome."""
     return _tunnel(name, "gauge", lambda t: read(t.outcome), text)
+
+
+def _moment(name: str, read: Callable[[Outcome], float | None], text: str) -> Row:
+    """A moment of each tunnel's last outcome, in Unix seconds; 0 where there was none."""
+
+    def values(seen: Snapshot) -> Iterator[Value]:
+        return (({"tunnel": n}, seen.unix(read(t.outcome))) for n, t in seen.tunnels.items())
+
+    return Row(name, "gauge", text, ("tunnel",), values)
 
 
 def _counter(name: str, read: Callable[[TunnelTally], int], text: str) -> Row:
@@ -97,8 +104,8 @@ def _states(name: str, states: type[StrEnum], read: Callable[[Outcome], StrEnum]
 
     names = [state.value for state in states]
 
-    def values(tally: Tally) -> Iterator[Value]:
-        for tunnel, t in tally.tunnels.items():
+    def values(seen: Snapshot) -> Iterator[Value]:
+        for tunnel, t in seen.tunnels.items():
             current = read(t.outcome)
             for state in names:
                 yield {"tunnel": tunnel, "state": state}, state == current
@@ -107,13 +114,13 @@ def _states(name: str, states: type[StrEnum], read: Callable[[Outcome], StrEnum]
 
 
 def _info(
-    name: str, labels: tuple[str, ...], read: Callable[[Outcome], Labels | None], text: str
+    name: str, labels: tuple[str, ...], read: Callable[[TunnelTally], Labels | None], text: str
 ) -> Row:
     """The constant 1 with facts as labels; no series while the facts are not known."""
 
-    def values(tally: Tally) -> Iterator[Value]:
-        for tunnel, t in tally.tunnels.items():
-            if (facts := read(t.outcome)) is not None:
+    def values(seen: Snapshot) -> Iterator[Value]:
+        for tunnel, t in seen.tunnels.items():
+            if (facts := read(t)) is not None:
                 yield {"tunnel": tunnel, **facts}, 1
 
     return Row(name, "gauge", text, ("tunnel", *labels), values)
@@ -121,62 +128,63 @@ def _info(
 
 # fmt: off
 ROWS: tuple[Row, ...] = (
-    # each tunnel, as of its last finished cycle
+    # each tunnel, as of its last finished check
     _states("qsticky_sync_state", SyncState, lambda o: o.state,
         "Where the tunnel stands: 1 for the state that it is in, 0 for every other."),
     _gauge("qsticky_port_in_sync", lambda o: o.in_sync,
-        "1 if qBittorrent had the forwarded port in the last cycle and nothing told of a closed "
+        "1 if qBittorrent had the forwarded port in the last check and nothing told of a closed "
         "socket, else 0."),
     _gauge("qsticky_forwarded_port", lambda o: o.forwarded_port,
-        "Port that Gluetun forwards, as of the last cycle; 0 = none, or not known."),
+        "Port that Gluetun forwards, as of the last check; 0 = none, or not known."),
     _gauge("qsticky_qbittorrent_listen_port", lambda o: o.listening_port,
-        "Listening port set in qBittorrent, as of the last cycle; 0 = not known."),
+        "Listening port set in qBittorrent, as of the last check; 0 = not known."),
     _gauge("qsticky_qbittorrent_port_bound", lambda o: o.port_bound,
         "1 if qBittorrent's log proved that a socket is open on its listening port, else 0."),
-    _gauge("qsticky_gluetun_up", lambda o: o.gluetun_up,
-        "1 if Gluetun gave a valid answer in the last cycle, else 0."),
-    _gauge("qsticky_qbittorrent_up", lambda o: o.qbittorrent_up,
-        "1 if qBittorrent let us in and gave a valid answer in the last cycle, else 0."),
+    _gauge("qsticky_gluetun_up", lambda o: o.gluetun is not None,
+        "1 if Gluetun gave a valid answer in the last check, else 0."),
+    _gauge("qsticky_qbittorrent_up", lambda o: o.qbittorrent is not None,
+        "1 if qBittorrent let us in and gave a valid answer in the last check, else 0."),
     _states("qsticky_vpn_status", VpnStatus, lambda o: o.vpn_status,
         "VPN status in Gluetun: 1 for the current one; unknown where it may not be asked."),
     _states("qsticky_qbittorrent_connection_status",
         ConnectionStatus, lambda o: o.connection_status,
         "Connection status in qBittorrent: 1 for the current one; firewalled = no peer yet."),
-    _gauge("qsticky_qbittorrent_has_torrents", lambda o: bool(o.has_torrents),
+    _gauge("qsticky_qbittorrent_has_torrents",
+        lambda o: o.qbittorrent is not None and bool(o.qbittorrent.has_torrents),
         "1 if qBittorrent has torrents, else 0; asked only while it is firewalled."),
     _gauge("qsticky_qbittorrent_login_suspended",
-        lambda o: o.login_suspended_until > o.finished_at,
+        lambda o: o.login_suspended_until is not None,
         "1 while logins wait after a rejection, so that qBittorrent does not ban us, else 0."),
     _info("qsticky_qbittorrent_info", ("version", "webapi_version"),
-        lambda o: {"version": o.qbittorrent_version, "webapi_version": o.webapi_version}
-        if o.qbittorrent_up and o.qbittorrent_version else None,
+        lambda t: _versions(t.outcome.qbittorrent),
         "Version of the connected qBittorrent, always 1; no series while it is not known."),
     _info("qsticky_config_info", ("gluetun_auth", "qbittorrent_auth"),
-        lambda o: {"gluetun_auth": o.gluetun_auth, "qbittorrent_auth": o.qbittorrent_auth}
-        if o.finished_at else None,
-        "How we authenticate, always 1; no series before the first cycle."),
-    _gauge("qsticky_sync_interval_seconds", lambda o: o.interval_seconds,
-        "Configured time between two cycles."),
-    _gauge("qsticky_sync_last_attempt_timestamp_seconds", lambda o: o.finished_at,
-        "Unix time when the last cycle ended, whatever its result; 0 = none yet."),
-    _gauge("qsticky_sync_last_success_timestamp_seconds", lambda o: o.last_success_at,
-        "Unix time when a cycle last ended in sync, kept over restarts; 0 = never."),
-    _gauge("qsticky_port_last_change_timestamp_seconds", lambda o: o.last_port_change_at,
+        lambda t: {"gluetun_auth": t.config.gluetun.auth_in_use,
+                   "qbittorrent_auth": t.qbittorrent_auth}
+        if t.outcome.finished_at is not None else None,
+        "How we authenticate, always 1; no series before the first check."),
+    _tunnel("qsticky_sync_interval_seconds", "gauge", lambda t: t.config.interval_seconds,
+        "Configured time between two checks."),
+    _moment("qsticky_sync_last_attempt_timestamp_seconds", lambda o: o.finished_at,
+        "Unix time when the last check ended, whatever its result; 0 = none yet."),
+    _moment("qsticky_sync_last_success_timestamp_seconds", lambda o: o.saved.succeeded_at,
+        "Unix time when a check last ended in sync, kept over restarts; 0 = never."),
+    _moment("qsticky_port_last_change_timestamp_seconds", lambda o: o.saved.port_changed_at,
         "Unix time when the forwarded port last changed, kept over restarts; 0 = never seen."),
-    _counter("qsticky_syncs_total", lambda t: t.cycles,
-        "Finished cycles."),
-    _counter("qsticky_sync_failures_total", lambda t: t.failed_cycles,
-        "Finished cycles that did not end in sync."),
+    _counter("qsticky_syncs_total", lambda t: t.checks,
+        "Finished checks."),
+    _counter("qsticky_sync_failures_total", lambda t: t.failed_checks,
+        "Finished checks that did not end in sync."),
     _counter("qsticky_port_changes_total", lambda t: t.events[EventKind.PORT_CHANGE],
         "Times that Gluetun forwarded another port than before; not the first one after a start."),
     _counter("qsticky_port_updates_total", lambda t: t.events[EventKind.PORT_UPDATE],
         "Times that the port was written to qBittorrent and the socket did not fail to open."),
     _counter("qsticky_port_drifts_total", lambda t: t.events[EventKind.DRIFT],
-        "Times that qBittorrent left the right port although the forwarded port did not change."),
+        "Times something other than qSticky changed qBittorrent's port."),
     _counter("qsticky_port_rebinds_total", lambda t: t.events[EventKind.REBIND],
         "Times that another port, then the right one was set, to open a dead socket again."),
     _counter("qsticky_push_triggers_total", lambda t: t.pushes,
-        "Requests for a cycle at once, such as those of Gluetun's up command."),
+        "Requests for a check at once, such as those of Gluetun's up command."),
     # the process
     Row("qsticky_operations_total", "counter",
         "Finished exchanges with a server or the disk.", ("operation",),
@@ -188,12 +196,12 @@ ROWS: tuple[Row, ...] = (
     Row("qsticky_operation_duration_seconds", "histogram",
         "How long the exchanges took, those that failed too.", ("operation",), lambda s: ()),
     _process("qsticky_status_file_last_write_timestamp_seconds", "gauge",
-        lambda s: s.file_written_at,
+        lambda s: s.unix(s.file_written_at),
         "Unix time when status.json was last written; 0 = not since the start."),
     _process("qsticky_config_last_reload_successful", "gauge", lambda s: s.load_accepted,
         "1 if the configuration was accepted when it was last loaded, else 0."),
     _process("qsticky_config_last_reload_success_timestamp_seconds", "gauge",
-        lambda s: s.loaded_at,
+        lambda s: s.unix(s.loaded_at),
         "Unix time when a configuration was last accepted."),
     _process("qsticky_config_reloads_total", "counter", lambda s: s.reloads,
         "Tries to load the configuration again."),
@@ -209,77 +217,39 @@ ROWS: tuple[Row, ...] = (
 # fmt: on
 
 
+def _versions(reading: QbittorrentReading | None) -> Labels | None:
+    if reading is None or not reading.version:
+        return None
+    return {"version": reading.version, "webapi_version": reading.webapi_version}
+
+
 class Metrics(Collector):
-    """Takes outcomes in, gives scrapes out; writers wait for each other, scrapes for nobody."""
+    """What Prometheus scrapes: the rows above, of one moment."""
 
-    def __init__(
-        self,
-        version: str,
-        revision: str,
-        interval_seconds: float,
-        tunnels: Iterable[str],
-        clock: Callable[[], float] = time.time,
-    ) -> None:
-        self._writing = Lock()
-        self._tally = Tally(version, revision, clock()).with_tunnels(tunnels, interval_seconds)
-        self._registry = CollectorRegistry()
-        self._registry.register(self)
-        ProcessCollector(registry=self._registry)
-        PlatformCollector(registry=self._registry)
-
-    @property
-    def registry(self) -> CollectorRegistry:
-        """What a scrape renders."""
-        return self._registry
+    def __init__(self, tally: Tally) -> None:
+        self._tally = tally
+        self.registry = CollectorRegistry()
+        self.registry.register(self)
+        ProcessCollector(registry=self.registry)
+        PlatformCollector(registry=self.registry)
 
     def describe(self) -> list[Metric]:
-        """The names, so that a scrape can ask for some of them."""
+        """Return the names, so that a scrape can ask for some of them."""
         return [row.family() for row in ROWS]
 
     def collect(self) -> Iterator[Metric]:
-        """Every metric, all of the same moment."""
-        tally = self._tally
-        return (row.collect(tally) for row in ROWS)
-
-    def publish(self, outcome: Outcome) -> None:
-        """Show a finished cycle. A tunnel that was removed meanwhile does not come back."""
-        with self._writing:
-            self._tally = self._tally.after_cycle(outcome)
-
-    def set_tunnels(self, tunnels: Iterable[str], interval_seconds: float) -> None:
-        """Show exactly these: those that stay keep their counts, the others vanish or begin."""
-        with self._writing:
-            self._tally = self._tally.with_tunnels(tunnels, interval_seconds)
-
-    def count_push(self, tunnel: str) -> None:
-        """Count a request for a cycle at once."""
-        with self._writing:
-            self._tally = self._tally.after_push(tunnel)
-
-    def file_written(self, result: OperationResult, at: float) -> None:
-        """Show a write of status.json, and when it ended where it succeeded."""
-        with self._writing:
-            tally = self._tally.after_operations([result])
-            self._tally = tally if result.reason else tally.after_file_write(at)
-
-    def count_log(self, levelno: int) -> None:
-        """Count a log line by logging's level number; below warning there is no series."""
-        with self._writing:
-            self._tally = self._tally.after_log_line(levelno)
-
-    def config_reloaded(self, success: bool, at: float) -> None:
-        """Show how a reload of the configuration ended."""
-        with self._writing:
-            self._tally = self._tally.after_reload(success=success, at=at)
+        """Return every metric, all of the same moment."""
+        seen = self._tally.snapshot()
+        return (row.collect(seen) for row in ROWS)
 
 
 class LogCounter(logging.Handler):
     """A log handler that writes nothing and counts the lines."""
 
-    def __init__(self, metrics: Metrics) -> None:
+    def __init__(self, tally: Tally) -> None:
         super().__init__(logging.WARNING)
-        self._metrics = metrics
+        self._tally = tally
 
     def emit(self, record: logging.LogRecord) -> None:
         """Count one line."""
-        self._metrics.count_log(record.levelno)
+        self._tally.count_log_line(record.levelno)

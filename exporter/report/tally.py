@@ -1,14 +1,14 @@
-"""What has happened so far, as one frozen record: pure, standard library only.
-
-Every change gives a new record, so whoever holds one sees a single moment, whatever goes on.
-"""
+"""What has happened so far: the last outcome of each tunnel, and counts since the start."""
 
 from __future__ import annotations
 
 from bisect import bisect_left
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
+from threading import Lock
 
+from exporter.clock import Clock
+from exporter.config.load import TunnelConfig
 from exporter.model import EventKind, Operation, OperationResult, Outcome, Reason, SyncState
 
 BUCKETS = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
@@ -50,7 +50,7 @@ class Timing:
     seconds: float = 0.0
 
     def plus(self, seconds: float) -> Timing:
-        """One more operation; a bucket's bound belongs to it."""
+        """Return the timing with one more operation; a bucket's bound belongs to it."""
         slot = bisect_left(BUCKETS, seconds)
         counts = (count + (i == slot) for i, count in enumerate(self.buckets))
         return Timing(tuple(counts), self.seconds + seconds)
@@ -60,99 +60,132 @@ class Timing:
 class TunnelTally:
     """One tunnel: its last outcome, and its counts since the start."""
 
+    config: TunnelConfig
     outcome: Outcome
-    cycles: int = 0
-    failed_cycles: int = 0
+    qbittorrent_auth: str
+    """How we authenticate: password, apikey or bypass; kept while there is no answer."""
+    checks: int = 0
+    failed_checks: int = 0
     pushes: int = 0
     events: Mapping[EventKind, int] = field(default_factory=lambda: dict.fromkeys(EventKind, 0))
 
     def plus(self, outcome: Outcome) -> TunnelTally:
-        """One more finished cycle."""
-        events = dict(self.events)
-        for event in outcome.events:
-            events[event.kind] += 1
+        """Return the tally with one more finished check."""
+        events = self.events
+        if outcome.events:
+            events = dict(events)
+            for event in outcome.events:
+                events[event.kind] += 1
+        reading = outcome.qbittorrent
         return replace(
             self,
             outcome=outcome,
-            cycles=self.cycles + 1,
-            failed_cycles=self.failed_cycles + (not outcome.in_sync),
+            qbittorrent_auth=reading.auth if reading else self.qbittorrent_auth,
+            checks=self.checks + 1,
+            failed_checks=self.failed_checks + (not outcome.in_sync),
             events=events,
         )
 
 
 @dataclass(frozen=True, slots=True)
-class Tally:
+class Snapshot:
     """All that a scrape shows, of one moment."""
 
     version: str
     revision: str
+    clock: Clock
+    tunnels: Mapping[str, TunnelTally]
+    timings: Mapping[Operation, Timing]
+    failures: Mapping[tuple[Operation, Reason], int]
+    log_lines: Mapping[str, int]
     loaded_at: float
-    """When a configuration was last accepted."""
+    """The moment when a configuration was last accepted."""
     load_accepted: bool = True
     reloads: int = 0
     failed_reloads: int = 0
-    file_written_at: float = 0.0
-    tunnels: Mapping[str, TunnelTally] = field(default_factory=dict)
-    timings: Mapping[Operation, Timing] = field(
-        default_factory=lambda: dict.fromkeys(Operation, Timing())
-    )
-    failures: Mapping[tuple[Operation, Reason], int] = field(
-        default_factory=lambda: {(o, r): 0 for o, reasons in REASONS.items() for r in reasons}
-    )
-    log_lines: Mapping[str, int] = field(default_factory=lambda: dict.fromkeys(LOG_LEVELS, 0))
+    file_written_at: float | None = None
 
-    def after_cycle(self, outcome: Outcome) -> Tally:
-        """A cycle ended. Of a tunnel that was removed meanwhile, only the operations count."""
-        tally = self.after_operations(outcome.operations)
-        known = self.tunnels.get(outcome.tunnel)
-        if known is None:
-            return tally
-        return replace(tally, tunnels={**self.tunnels, outcome.tunnel: known.plus(outcome)})
+    def unix(self, moment: float | None) -> float:
+        """Return a moment in Unix seconds; None becomes 0."""
+        return 0.0 if moment is None else self.clock.unix(moment)
 
-    def after_operations(self, results: Iterable[OperationResult]) -> Tally:
-        """Operations ended."""
-        timings, failures = dict(self.timings), dict(self.failures)
+
+class Tally:
+    """What has happened so far; for any thread. A scrape gets all of one moment."""
+
+    def __init__(self, version: str, revision: str, clock: Clock) -> None:
+        self._lock = Lock()
+        self._clock = clock
+        self._tunnels: dict[str, TunnelTally] = {}
+        self._timings = dict.fromkeys(Operation, Timing())
+        self._failures = {(o, r): 0 for o, reasons in REASONS.items() for r in reasons}
+        self._log_lines = dict.fromkeys(LOG_LEVELS, 0)
+        self._rest = Snapshot(version, revision, clock, {}, {}, {}, {}, clock.monotonic())
+
+    def snapshot(self) -> Snapshot:
+        """Return all that has happened until now."""
+        with self._lock:
+            return replace(
+                self._rest,
+                tunnels=dict(self._tunnels),
+                timings=dict(self._timings),
+                failures=dict(self._failures),
+                log_lines=dict(self._log_lines),
+            )
+
+    def set_tunnels(self, tunnels: Iterable[TunnelConfig]) -> None:
+        """Show exactly these: those that stay keep their counts, new ones start at zero."""
+        with self._lock:
+            before, self._tunnels = self._tunnels, {}
+            for config in tunnels:
+                starting = Outcome(config.name, SyncState.STARTING, None)
+                fresh = TunnelTally(config, starting, config.qbittorrent.auth)
+                self._tunnels[config.name] = replace(before.get(config.name, fresh), config=config)
+
+    def publish(self, outcome: Outcome) -> None:
+        """Count a finished check. Of a tunnel that is gone, only the operations count."""
+        with self._lock:
+            self._count_operations(outcome.operations)
+            if known := self._tunnels.get(outcome.tunnel):
+                self._tunnels[outcome.tunnel] = known.plus(outcome)
+
+    def count_push(self, tunnel: str | None) -> None:
+        """Count a request for a check now, of one tunnel or of all."""
+        with self._lock:
+            for name in [tunnel] if tunnel else list(self._tunnels):
+                if known := self._tunnels.get(name):
+                    self._tunnels[name] = replace(known, pushes=known.pushes + 1)
+
+    def count_file_write(self, result: OperationResult) -> None:
+        """Count a write of status.json."""
+        with self._lock:
+            self._count_operations([result])
+            if result.reason is None:
+                self._rest = replace(self._rest, file_written_at=self._clock.monotonic())
+
+    def count_log_line(self, levelno: int) -> None:
+        """Count a log line by logging's level number; below warning there is no series."""
+        names = [name for name, lowest in LOG_LEVELS.items() if levelno >= lowest]
+        if names:
+            with self._lock:
+                self._log_lines[names[-1]] += 1
+
+    def count_reload(self, *, success: bool) -> None:
+        """Count a reload of the configuration."""
+        with self._lock:
+            rest = self._rest
+            self._rest = replace(
+                rest,
+                load_accepted=success,
+                loaded_at=self._clock.monotonic() if success else rest.loaded_at,
+                reloads=rest.reloads + 1,
+                failed_reloads=rest.failed_reloads + (not success),
+            )
+
+    def _count_operations(self, results: Iterable[OperationResult]) -> None:
         for done in results:
-            timings[done.operation] = timings[done.operation].plus(done.seconds)
+            self._timings[done.operation] = self._timings[done.operation].plus(done.seconds)
             if done.reason is not None:
                 pair = (done.operation, done.reason)
-                failures[pair if pair in failures else (done.operation, Reason.OTHER)] += 1
-        return replace(self, timings=timings, failures=failures)
-
-    def with_tunnels(self, names: Iterable[str], interval_seconds: float) -> Tally:
-        """Exactly these tunnels: those that stay keep their counts, new ones start at zero."""
-        tunnels = {
-            name: self.tunnels.get(name)
-            or TunnelTally(Outcome(name, SyncState.STARTING, 0.0, interval_seconds))
-            for name in names
-        }
-        return replace(self, tunnels=tunnels)
-
-    def after_push(self, tunnel: str) -> Tally:
-        """Someone asked for a cycle now."""
-        known = self.tunnels.get(tunnel)
-        if known is None:
-            return self
-        pushed = replace(known, pushes=known.pushes + 1)
-        return replace(self, tunnels={**self.tunnels, tunnel: pushed})
-
-    def after_log_line(self, levelno: int) -> Tally:
-        """A line was logged; below warning it does not count."""
-        names = [name for name, lowest in LOG_LEVELS.items() if levelno >= lowest]
-        if not names:
-            return self
-        return replace(self, log_lines={**self.log_lines, names[-1]: self.log_lines[names[-1]] + 1})
-
-    def after_reload(self, *, success: bool, at: float) -> Tally:
-        """The configuration was loaded again, or the new one was rejected."""
-        return replace(
-            self,
-            load_accepted=success,
-            loaded_at=at if success else self.loaded_at,
-            reloads=self.reloads + 1,
-            failed_reloads=self.failed_reloads + (not success),
-        )
-
-    def after_file_write(self, at: float) -> Tally:
-        """status.json was written."""
-        return replace(self, file_written_at=at)
+                known = pair if pair in self._failures else (done.operation, Reason.OTHER)
+                self._failures[known] += 1

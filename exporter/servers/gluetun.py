@@ -13,8 +13,9 @@ from typing import Any
 from exporter.config.load import GluetunConfig
 from exporter.config.secret import Secret
 from exporter.errors import HttpError, InvalidResponse, ServerError, Unauthorized
-from exporter.model import HIGHEST_PORT, LOWEST_PORT, NO_PORT, VpnStatus
+from exporter.model import HIGHEST_PORT, LOWEST_PORT, NO_PORT, Operation, VpnStatus
 from exporter.servers.http import Response, Transport
+from exporter.servers.operations import Operations
 
 PORT_ROUTE = "/v1/portforward"
 """Since v3.41.0."""
@@ -26,6 +27,7 @@ OPENVPN_STATUS_ROUTE = "/v1/openvpn/status"
 PUBLIC_IP_ROUTE = "/v1/publicip/ip"
 
 VERSION_ROUTE = "/v1/version"
+_LONGEST_ADDRESS = 64
 _ANY_ROUTE = (STATUS_ROUTE, OPENVPN_STATUS_ROUTE, PUBLIC_IP_ROUTE, VERSION_ROUTE)
 
 _OLD_VERSION = re.compile(r"v?([0-2]\.|3\.([0-9]|[123][0-9]|40)\b)")
@@ -46,50 +48,43 @@ class Gluetun:
         self._public_ip_allowed = True
         self._transport = Transport("Gluetun", config.server, timeout_seconds)
 
-    @property
-    def auth(self) -> str:
-        """How we authenticate: none, basic or apikey."""
-        return "none" if self._config.missing_credential else self._config.auth
-
-    def forwarded_port(self) -> int:
+    def forwarded_port(self, did: Operations) -> int:
         """Ask for the forwarded port; 0 = none.
 
         Raises Unreachable, Unauthorized (with the role that is missing), HttpError,
         InvalidResponse (also for a port outside 1024 to 65535).
         """
-        where = self._transport.where
-        try:
-            ports = _ports(self._port_answer().json(where), where)
-        except ServerError:
-            self.forget_routes()
-            raise
-        if not ports:
-            return NO_PORT
-        if self._config.port_index >= len(ports):
-            raise InvalidResponse(
-                f"{self._transport.where} forwards {len(ports)} port(s), so there is none with "
-                f"index {self._config.port_index}",
-                "lower GLUETUN_PORT_INDEX (port_index in YAML); the first port has index 0",
-            )
-        return ports[self._config.port_index]
+        with did.measured(Operation.GLUETUN_PORT):
+            try:
+                return self._forwarded_port()
+            except ServerError:
+                self.forget_routes()
+                raise
 
-    def vpn_status(self, *, forwarded_port: int) -> VpnStatus:
+    def vpn_status(self, did: Operations, *, forwarded_port: int) -> VpnStatus:
         """Ask for the VPN status; `unknown` where our role lets us ask neither route."""
-        where = self._transport.where
-        for route in self._status_routes:
-            response = self._get(route)
-            if response.status in _REFUSED:
-                continue
-            self._status_routes = (route,)
-            status = _status(self._expect_ok(response).json(where), where)
-            if route == OPENVPN_STATUS_ROUTE and status is VpnStatus.STOPPED and forwarded_port:
-                return VpnStatus.UNKNOWN
-            return status
-        self._status_routes = ()
-        return VpnStatus.UNKNOWN
+        if not self._status_routes:
+            return VpnStatus.UNKNOWN
+        try:
+            with did.measured(Operation.GLUETUN_STATUS):
+                return self._vpn_status(forwarded_port)
+        except Unauthorized:
+            self._status_routes = ()
+            return VpnStatus.UNKNOWN
+
+    def public_ip(self, did: Operations) -> str:
+        """Ask for the VPN's public address; empty where it is not known or not ours to ask."""
+        if not self._public_ip_allowed:
+            return ""
+        try:
+            with did.measured(Operation.GLUETUN_PUBLIC_IP):
+                return self._public_ip()
+        except Unauthorized:
+            self._public_ip_allowed = False
+            return ""
 
     def routes_to_add(self) -> str:
-        """What the role has to get after a refusal: exact where Gluetun tells its version."""
+        """Return what the role lacks after a refusal: exact where Gluetun shows its version."""
         answer = self._get(VERSION_ROUTE)
         if answer.status != 200:
             return self._missing_routes
@@ -107,32 +102,20 @@ class Gluetun:
         """Whether our role lacks the route of the VPN status."""
         return STATUS_ROUTE not in self._status_routes
 
-    def stop_vpn(self) -> None:
-        """Tell the VPN to stop; Unauthorized where our role may not."""
-        self._order(VpnStatus.STOPPED)
+    def stop_vpn(self, did: Operations) -> None:
+        """Stop the VPN; Unauthorized where our role may not."""
+        self._order(did, VpnStatus.STOPPED)
 
-    def start_vpn(self) -> None:
-        """Tell the VPN to start; Unauthorized where our role may not."""
-        self._order(VpnStatus.RUNNING)
+    def start_vpn(self, did: Operations) -> None:
+        """Start the VPN; Unauthorized where our role may not."""
+        self._order(did, VpnStatus.RUNNING)
 
     def may_restart_vpn(self) -> bool:
         """Ask whether our role may, by an order that Gluetun does not understand."""
         return self._put(STATUS_ROUTE, {"status": "nothing"}).status == 400
 
-    def public_ip(self) -> str:
-        """Ask for the VPN's public address; empty where it is not known or not ours to ask."""
-        if not self._public_ip_allowed:
-            return ""
-        response = self._get(PUBLIC_IP_ROUTE)
-        if response.status in _REFUSED:
-            self._public_ip_allowed = False
-            return ""
-        document = self._expect_ok(response).json(self._transport.where)
-        address = document.get("public_ip", "") if isinstance(document, dict) else ""
-        return address if isinstance(address, str) else ""
-
     def forget_routes(self) -> None:
-        """Find out anew what we may ask: a restarted Gluetun can have other routes and roles."""
+        """Find out again what we may ask: a restarted Gluetun can have other routes and roles."""
         self._port_route = ""
         self._status_routes = (STATUS_ROUTE, OPENVPN_STATUS_ROUTE)
         self._public_ip_allowed = True
@@ -140,6 +123,40 @@ class Gluetun:
     def close(self) -> None:
         """Close the connection."""
         self._transport.close()
+
+    def _forwarded_port(self) -> int:
+        where = self._transport.where
+        ports = _ports(self._port_answer().json(where), where)
+        if not ports:
+            return NO_PORT
+        if self._config.port_index >= len(ports):
+            raise InvalidResponse(
+                f"{where} forwards {len(ports)} port(s), so there is none with index "
+                f"{self._config.port_index}",
+                "lower GLUETUN_PORT_INDEX (port_index in YAML); the first port has index 0",
+            )
+        return ports[self._config.port_index]
+
+    def _vpn_status(self, forwarded_port: int) -> VpnStatus:
+        where = self._transport.where
+        for route in self._status_routes:
+            response = self._get(route)
+            if response.status in _REFUSED:
+                continue
+            self._status_routes = (route,)
+            status = _status(self._expect_ok(response).json(where), where)
+            if route == OPENVPN_STATUS_ROUTE and status is VpnStatus.STOPPED and forwarded_port:
+                return VpnStatus.UNKNOWN
+            return status
+        raise Unauthorized(f"{where} denied access to the VPN status")
+
+    def _public_ip(self) -> str:
+        response = self._get(PUBLIC_IP_ROUTE)
+        if response.status in _REFUSED:
+            raise Unauthorized(f"{self._transport.where} denied access to the public address")
+        document = self._expect_ok(response).json(self._transport.where)
+        address = document.get("public_ip", "") if isinstance(document, dict) else ""
+        return address[:_LONGEST_ADDRESS] if isinstance(address, str) else ""
 
     def _port_answer(self) -> Response:
         if self._port_route == OLD_PORT_ROUTE:
@@ -157,7 +174,7 @@ class Gluetun:
         raise self._refusal(new.status, old.status)
 
     def _refusal(self, new_status: int, old_status: int) -> ServerError:
-        """What to tell where neither route answers: each Gluetun says 401 on one, or on both."""
+        """Return the error where neither route answers: Gluetun says 401 on one, or on both."""
         if 401 not in (new_status, old_status):
             return HttpError(
                 f"{self._transport.where} answered with status {new_status}; is that a Gluetun?",
@@ -172,17 +189,18 @@ class Gluetun:
             f'"GET {OLD_PORT_ROUTE}" (up to 3.40, which does not start with the other one)'
         )
 
-    def _order(self, wanted: VpnStatus) -> None:
-        response = self._put(STATUS_ROUTE, {"status": wanted.value})
-        if response.status in _REFUSED:
-            raise self.restart_refused()
-        self._expect_ok(response)
+    def _order(self, did: Operations, wanted: VpnStatus) -> None:
+        with did.measured(Operation.GLUETUN_STATUS):
+            response = self._put(STATUS_ROUTE, {"status": wanted.value})
+            if response.status in _REFUSED:
+                raise self.restart_refused()
+            self._expect_ok(response)
 
     def restart_refused(self) -> Unauthorized:
-        """What to tell where the role lacks what a restart needs."""
+        """Return the error for a role that lacks what a restart needs."""
         return Unauthorized(
-            f"{self._transport.where} does not let us restart the VPN",
-            f'add "GET {STATUS_ROUTE}" and "PUT {STATUS_ROUTE}" to the routes of its role for us '
+            f"{self._transport.where} denied a restart of the VPN",
+            f'add "GET {STATUS_ROUTE}" and "PUT {STATUS_ROUTE}" to the routes of qSticky\'s role '
             "in /gluetun/auth/config.toml, then restart Gluetun; or unset RESTART_VPN_AFTER",
         )
 
@@ -191,11 +209,11 @@ class Gluetun:
         credentials = {
             "apikey": "check GLUETUN_APIKEY against the apikey in",
             "basic": "check GLUETUN_USERNAME and GLUETUN_PASSWORD against the role in",
-        }.get(self.auth, "set GLUETUN_AUTH_TYPE and its credentials as in")
+        }.get(self._config.auth_in_use, "set GLUETUN_AUTH_TYPE and its credentials as in")
         secrets = {"apikey": self._config.apikey, "basic": self._config.password}
-        to_mend = secrets.get(self.auth, Secret()).current().to_mend
+        to_mend = secrets.get(self._config.auth_in_use, Secret()).current().to_mend
         return Unauthorized(
-            f"{self._transport.where} refuses to tell the forwarded port",
+            f"{self._transport.where} denied access to the forwarded port",
             f"{to_mend}{credentials} /gluetun/auth/config.toml, and {role_fix}; "
             "then restart Gluetun",
         )
@@ -209,9 +227,9 @@ class Gluetun:
         return self._transport.put(route, document)
 
     def _authenticate(self) -> None:
-        if self.auth == "apikey":
+        if self._config.auth_in_use == "apikey":
             self._transport.set_header("X-API-Key", self._config.apikey.current().value.encode())
-        elif self.auth == "basic":
+        elif self._config.auth_in_use == "basic":
             pair = f"{self._config.username}:{self._config.password.current().value}"
             self._transport.set_header(
                 "Authorization", f"Basic {b64encode(pair.encode()).decode()}"

@@ -1,32 +1,37 @@
-"""HTTP with the limits that requests leaves open, and its errors turned into ours.
+"""HTTP with the limits that requests leaves open.
 
-Connecting to an address and the whole answer each keep to the timeout (requests' own limit starts
-anew with each byte); looking up the name and trying its further addresses come on top. A request
-never reads more than its size limit, never follows a redirect, and takes no proxy, password or
-certificate from the environment.
+Connecting to an address and the whole response each keep to the timeout (requests' own limit starts
+again with each byte); resolving the name and trying its further addresses come on top. A request
+never reads more than its size limit, never follows a redirect, keeps no cookie, and takes no proxy,
+password or certificate from the environment.
 """
 
 from __future__ import annotations
 
+import http.client
+import io
 import json
 import re
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from socket import socket
+from typing import Any, cast
 from urllib.parse import urlencode
 
 import urllib3
+from urllib3 import HTTPHeaderDict
+from urllib3.connection import HTTPConnection, HTTPSConnection
+from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
 from urllib3.response import BaseHTTPResponse
 
 from exporter.config.load import Server
 from exporter.errors import InvalidResponse, Unauthorized
-from exporter.servers.deadline import DeadlineAdapter
-from exporter.servers.http_errors import ConnectionClosed, translate
+from exporter.servers.http_errors import ConnectionClosed, from_exception
 from exporter.servers.http_library import requests
 
 LARGEST_BODY_BYTES = 1_000_000
 _CHUNK_BYTES = 65_536
-_ENCODING = "Content-Encoding"
 _HEADER = re.compile(rb"[^\x00-\x20\x7f]([^\x00-\x1f\x7f]*[^\x00-\x20\x7f])?")
 _MOST_PREPARED = 16
 """A tunnel asks for less than ten things; each new position in a log makes one more."""
@@ -34,25 +39,29 @@ _MOST_PREPARED = 16
 
 @dataclass(frozen=True, slots=True)
 class Response:
-    """A whole answer, read within the limits."""
+    """A whole response, read within the limits."""
 
     status: int
-    headers: Mapping[str, str]
+    headers: HTTPHeaderDict
     body: bytes
 
-    def json(self, what: str) -> Any:
-        """Parse the body; InvalidResponse, naming `what` was asked, where it is not JSON."""
+    def set_cookies(self) -> list[str]:
+        """Return the values of all `Set-Cookie` headers."""
+        return self.headers.getlist("Set-Cookie")
+
+    def json(self, where: str) -> Any:
+        """Parse the body; InvalidResponse, naming who answered, where it is not JSON."""
         try:
             return json.loads(self.body)
         except (ValueError, RecursionError):
-            raise InvalidResponse(f"{what} answered {self.describe_body()}") from None
+            raise InvalidResponse(f"{where} answered {self.describe_body()}") from None
 
     def describe_body(self) -> str:
         """Say what kind of body this is without showing it."""
         start = self.body[:200].lstrip().lower()
         if not start:
             return "with an empty body"
-        if start.startswith((b"<!doctype", b"<html", b"<?xml", b"<")):
+        if start.startswith(b"<"):
             return "with an HTML page; is that a proxy's login page?"
         return "with something that is not JSON"
 
@@ -64,23 +73,22 @@ class Transport:
         self.name = name
         self.server = server
         self.timeout_seconds = timeout_seconds
-        self._session = requests.Session()
-        self._session.trust_env = False
-        self._session.cookies = self.cookies = _Cookies()
-        self._session.headers["User-Agent"] = "qsticky"
         if server.https and not server.verify:
-            # the user has chosen so; a warning of Python's would say it in the log, unformatted
+            # the user has chosen so; Python's warning would be a stray line in the log
             urllib3.disable_warnings(urllib3.exceptions.InsecureRequestWarning)
-        self._adapter = DeadlineAdapter()
-        self._session.mount("http://", self._adapter)
-        self._session.mount("https://", self._adapter)
+        self._adapter = _DeadlineAdapter()
         self._timeout = urllib3.Timeout(connect=timeout_seconds, read=timeout_seconds)
+        self._headers: dict[str, str | bytes] = {
+            "User-Agent": "qsticky",
+            "Accept": "*/*",
+            "Accept-Encoding": "gzip, deflate",
+            "Connection": "keep-alive",
+        }
         self._prepared: dict[str, requests.PreparedRequest] = {}
-        self._prepared_at = 0
 
     @property
     def where(self) -> str:
-        """The server in words for messages, such as `Gluetun at gluetun:8000`."""
+        """Return the server in words for messages, such as `Gluetun at gluetun:8000`."""
         return f"{self.name} at {self.server.address}"
 
     def set_header(self, name: str, value: str | bytes | None) -> None:
@@ -88,101 +96,80 @@ class Transport:
 
         Raises Unauthorized for what no header can hold: requests would show it in its own error.
         """
-        headers = self._session.headers
-        if headers.get(name) == value:
+        if self._headers.get(name) == value:
             return
         raw = value.encode() if isinstance(value, str) else value
         if raw is not None and not _HEADER.fullmatch(raw):
             raise Unauthorized(
-                f"{self.where} can't be sent the key: it begins or ends with a blank, or has a "
+                f"{self.where} was not asked: the API key has leading or trailing whitespace or a "
                 "line break",
                 "write the key alone, on one line",
             )
         self._prepared.clear()
         if value is None:
-            del headers[name]
+            del self._headers[name]
         else:
-            headers[name] = value
+            self._headers[name] = value
 
     def get(
         self, path: str, *, params: Mapping[str, str] | None = None, limit: int = LARGEST_BODY_BYTES
     ) -> Response:
         """GET; asks once more where the server closed the connection that was kept open."""
+        request = self._get_request(f"{path}?{urlencode(params)}" if params else path)
         try:
-            return self._send("GET", path, params=params, limit=limit)
+            return self._send(request, limit)
         except ConnectionClosed:
-            return self._send("GET", path, params=params, limit=limit)
+            return self._send(request, limit)
 
     def post(self, path: str, form: Mapping[str, str]) -> Response:
-        """POST a form, once: the server may have acted on it even where no answer comes."""
-        return self._send("POST", path, body=form)
+        """POST a form, once: the server may have acted on it even where no response comes."""
+        return self._send(self._prepare("POST", path, form), LARGEST_BODY_BYTES)
 
     def put(self, path: str, document: Mapping[str, str]) -> Response:
         """PUT JSON, once."""
-        return self._send("PUT", path, body=json.dumps(document))
+        return self._send(self._prepare("PUT", path, json.dumps(document)), LARGEST_BODY_BYTES)
 
     def close(self) -> None:
         """Close the connection that is kept open."""
-        self._session.close()
+        self._adapter.close()
 
-    def _send(
-        self,
-        method: str,
-        path: str,
-        *,
-        params: Mapping[str, str] | None = None,
-        body: Mapping[str, str] | str | None = None,
-        limit: int = LARGEST_BODY_BYTES,
-    ) -> Response:
-        try:
-            request = self._request(method, path, params, body)
-            # past the session, which would look for proxies, redirects and hooks of no use to us
-            answer = self._adapter.exchange(request, self._timeout, self.server.verify)
-            try:
-                if "Set-Cookie" in answer.headers:
-                    self._keep_cookies(request, answer)
-                return Response(answer.status, answer.headers, self._read(answer, limit))
-            finally:
-                answer.close()
-                answer.release_conn()
-        except (requests.RequestException, urllib3.exceptions.HTTPError, OSError) as error:
-            raise translate(error, self.where, self.timeout_seconds) from error
-
-    def _request(
-        self,
-        method: str,
-        path: str,
-        params: Mapping[str, str] | None,
-        body: Mapping[str, str] | str | None,
-    ) -> requests.PreparedRequest:
-        """Make the request, or take the one made before: that costs more than the exchange."""
-        target = f"{path}?{urlencode(params)}" if params else path
-        if method != "GET":
-            return self._prepare(method, target, body)
-        if self._prepared_at != self.cookies.changes or len(self._prepared) == _MOST_PREPARED:
-            self._prepared_at = self.cookies.changes
+    def _get_request(self, target: str) -> requests.PreparedRequest:
+        """Return the request as prepared before: that costs more than the exchange."""
+        if len(self._prepared) == _MOST_PREPARED:
             self._prepared.clear()
-        prepared = self._prepared.get(target)
-        if prepared is None:
-            prepared = self._prepared[target] = self._prepare(method, target, body)
-        return prepared
+        if target not in self._prepared:
+            self._prepared[target] = self._prepare("GET", target, None)
+        return self._prepared[target]
 
     def _prepare(
         self, method: str, target: str, body: Mapping[str, str] | str | None
     ) -> requests.PreparedRequest:
-        made = requests.Request(method, self.server.url + target, data=body)
-        prepared = self._session.prepare_request(made)
+        headers = cast("dict[str, str]", self._headers)  # the published types leave bytes out
+        made = requests.Request(method, self.server.url + target, headers, data=body)
+        prepared = made.prepare()
         # urllib3 copies them each time, and a plain dict faster than requests' own
         prepared.headers = dict(prepared.headers)  # type: ignore[assignment]
         return prepared
 
-    def _keep_cookies(self, request: requests.PreparedRequest, answer: BaseHTTPResponse) -> None:
-        extract: Any = requests.cookies.extract_cookies_to_jar
-        extract(self.cookies, request, answer)
+    def _send(self, request: requests.PreparedRequest, limit: int) -> Response:
+        try:
+            # past requests' session, which would look for proxies, redirects, cookies and hooks
+            answer = self._adapter.exchange(request, self._timeout, self.server.verify)
+            try:
+                return Response(answer.status, answer.headers, self._read(answer, limit))
+            finally:
+                answer.close()
+                answer.release_conn()
+        except _FOREIGN_ERRORS as error:
+            raise from_exception(error, self.where, self.timeout_seconds) from error
 
     def _read(self, answer: BaseHTTPResponse, limit: int) -> bytes:
         announced = answer.length_remaining
-        if announced is not None and announced <= limit and not answer.headers.get(_ENCODING):
+        if (
+            announced is not None
+            and announced <= limit
+            and "Content-Encoding" not in answer.headers
+        ):
             return answer.read()
         body = bytearray()
         while chunk := answer.read(_CHUNK_BYTES, decode_content=True):
@@ -192,17 +179,98 @@ class Transport:
         return bytes(body)
 
 
-class _Cookies(requests.cookies.RequestsCookieJar):
-    """Cookies that count their changes."""
+# ValueError: http.client reads a chunk's size of -5 as a number
+_FOREIGN_ERRORS = (
+    requests.RequestException,
+    urllib3.exceptions.HTTPError,
+    http.client.HTTPException,
+    OSError,
+    ValueError,
+)
 
-    changes = 0
 
-    def set_cookie(self, *args: Any, **kwargs: Any) -> Any:
-        """Keep a cookie, or another value of one."""
-        self.changes += 1
-        return super().set_cookie(*args, **kwargs)
+class _DeadlineReader(io.RawIOBase):
+    """Reads from a socket until a fixed time, however slowly the bytes drip."""
 
-    def clear(self, *args: Any, **kwargs: Any) -> None:
-        """Drop all cookies, or one."""
-        self.changes += 1
-        super().clear(*args, **kwargs)
+    def __init__(self, sock: socket, raw: io.RawIOBase) -> None:
+        self._sock, self._raw = sock, raw
+        timeout = sock.gettimeout()
+        self._deadline = None if timeout is None else time.monotonic() + timeout
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int | None:
+        if self._deadline is not None:
+            left = self._deadline - time.monotonic()
+            if left <= 0:
+                raise TimeoutError("the response took too long")
+            self._sock.settimeout(left)
+        return self._raw.readinto(buffer)
+
+    def close(self) -> None:
+        self._raw.close()
+        super().close()
+
+
+class _DeadlineResponse(http.client.HTTPResponse):
+    """A response whose head and body together keep to the read timeout."""
+
+    def __init__(self, sock: socket, *args: Any, **kwargs: Any) -> None:
+        super().__init__(sock, *args, **kwargs)
+        self.fp = io.BufferedReader(_DeadlineReader(sock, self.fp.detach()))
+
+
+class _HTTPConnection(HTTPConnection):
+    response_class = _DeadlineResponse
+
+
+class _HTTPSConnection(HTTPSConnection):
+    response_class = _DeadlineResponse
+
+
+class _HTTPPool(HTTPConnectionPool):
+    ConnectionCls = _HTTPConnection
+
+
+class _HTTPSPool(HTTPSConnectionPool):
+    ConnectionCls = _HTTPSConnection
+
+
+class _DeadlineAdapter(requests.adapters.HTTPAdapter):
+    """requests' adapter, one connection to one server, without retries of its own."""
+
+    def __init__(self) -> None:
+        super().__init__(pool_connections=1, pool_maxsize=1, max_retries=0)
+        self._pool: Any = None
+
+    def init_poolmanager(self, *args: Any, **kwargs: Any) -> None:
+        """Make pools whose responses keep to the deadline."""
+        super().init_poolmanager(*args, **kwargs)
+        self.poolmanager.pool_classes_by_scheme = {"http": _HTTPPool, "https": _HTTPSPool}
+
+    def get_connection_with_tls_context(self, *args: Any, **kwargs: Any) -> Any:
+        """Return the one pool: its server and how that is verified stay the same."""
+        if self._pool is None:
+            self._pool = super().get_connection_with_tls_context(*args, **kwargs)
+        return self._pool
+
+    def request_url(self, request: requests.PreparedRequest, proxies: object) -> str:
+        """Return the path: there is no proxy, which would need the whole URL."""
+        return request.path_url
+
+    def exchange(
+        self, request: requests.PreparedRequest, timeout: urllib3.Timeout, verify: bool | str
+    ) -> BaseHTTPResponse:
+        """Send, and hand out urllib3's response with its body still to be read."""
+        answer: Any = self.send(request, stream=True, timeout=timeout, verify=verify)  # type: ignore[arg-type]  # the published types leave Timeout out
+        return cast("BaseHTTPResponse", answer)
+
+    def build_response(self, _: requests.PreparedRequest, answer: BaseHTTPResponse) -> Any:
+        """Pass urllib3's response on: nobody reads what requests would make of it."""
+        return answer
+
+    def close(self) -> None:
+        """Close the connection."""
+        self._pool = None
+        super().close()

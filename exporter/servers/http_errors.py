@@ -1,4 +1,4 @@
-"""Errors of requests, urllib3 and the operating system become ours here, and nowhere else."""
+"""Turns errors of requests, urllib3 and the operating system into our own; nothing else does."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ class ConnectionClosed(Unreachable):
     default_fix = f"{Unreachable.default_fix}; if it speaks HTTPS only, switch …_HTTPS on"
 
 
-def translate(error: Exception, where: str, timeout_seconds: float) -> ServerError:
+def from_exception(error: Exception, where: str, timeout_seconds: float) -> ServerError:
     """Turn an error of requests, urllib3 or the operating system into one of ours."""
     chain = _chain(error)
-    for kinds, make in _TRANSLATIONS:
+    for kinds, make in _MEANINGS:
         if any(isinstance(link, kinds) for link in chain):
             return make(where, timeout_seconds, chain)
     return Unreachable(f"{where} can't be reached")
@@ -32,7 +32,7 @@ def translate(error: Exception, where: str, timeout_seconds: float) -> ServerErr
 def _unknown_name(where: str, _: float, __: Chain) -> ServerError:
     host = where.rpartition(" at ")[2].rpartition(":")[0]
     return Unreachable(
-        f"{where} can't be reached: the name {host!r} is not known here",
+        f"{where} can't be reached: cannot resolve host {host!r}",
         "check the host setting; containers know each other's names in a common network only",
     )
 
@@ -40,8 +40,8 @@ def _unknown_name(where: str, _: float, __: Chain) -> ServerError:
 _CERTIFICATE_FIXES = {
     9: "check the clocks of both machines, and from when on the certificate is valid",
     10: "renew the certificate, or switch …_VERIFY_SSL off",
-    62: "put the name that the certificate was made for into …_HOST",
-    64: "put the name that the certificate was made for into …_HOST",
+    62: "set …_HOST to the name that the certificate was issued for",
+    64: "set …_HOST to the name that the certificate was issued for",
 }
 """By OpenSSL's X509_V_ERR_…: not yet valid, expired, another host's, another address'."""
 
@@ -51,7 +51,7 @@ def _tls_failed(where: str, _: float, chain: Chain) -> ServerError:
     if verify_errors:
         why = verify_errors[0].verify_message.rstrip(".")
         fix = _CERTIFICATE_FIXES.get(verify_errors[0].verify_code)
-        return TlsFailed(f"{where} has no certificate that we trust: {why}", fix)
+        return TlsFailed(f"{where} presented an untrusted certificate: {why}", fix)
     return TlsFailed(
         f"the TLS handshake with {where} failed",
         "check that it speaks HTTPS on that port, or switch …_HTTPS off",
@@ -67,14 +67,21 @@ def _system_error(where: str, _: float, chain: Chain) -> ServerError:
     return Unreachable(f"{where} can't be reached: {reasons[0] if reasons else 'network error'}")
 
 
-_TRANSLATIONS: tuple[
+_MEANINGS: tuple[
     tuple[tuple[type[BaseException], ...], Callable[[str, float, Chain], ServerError]], ...
 ] = (
-    ((urllib3.exceptions.NameResolutionError,), _unknown_name),
+    (
+        (
+            urllib3.exceptions.NameResolutionError,
+            urllib3.exceptions.LocationParseError,
+            requests.exceptions.InvalidURL,
+        ),
+        _unknown_name,
+    ),
     ((ssl.SSLError, requests.exceptions.SSLError, urllib3.exceptions.SSLError), _tls_failed),
     (
         (ConnectionRefusedError,),
-        lambda where, *_: Unreachable(f"{where} refuses the connection; does it run there?"),
+        lambda where, *_: Unreachable(f"{where} refused the connection; is it running?"),
     ),
     ((TimeoutError,), _timed_out),
     # before its base class, which is a time-out by name only
@@ -82,19 +89,19 @@ _TRANSLATIONS: tuple[
     ((requests.Timeout, urllib3.exceptions.TimeoutError), _timed_out),
     (
         (urllib3.exceptions.DecodeError, requests.exceptions.ContentDecodingError),
-        lambda where, *_: InvalidResponse(f"{where} answered with a body that can't be unpacked"),
+        lambda where, *_: InvalidResponse(f"{where} sent a response that cannot be decompressed"),
     ),
     (
         (urllib3.exceptions.IncompleteRead, http.client.IncompleteRead),
-        lambda where, *_: InvalidResponse(f"{where} broke off in the middle of an answer"),
+        lambda where, *_: InvalidResponse(f"{where} closed the connection mid-response"),
     ),
     (
         (http.client.RemoteDisconnected, ConnectionResetError, BrokenPipeError),
-        lambda where, *_: ConnectionClosed(f"{where} closed the connection without an answer"),
+        lambda where, *_: ConnectionClosed(f"{where} closed the connection without a response"),
     ),
     (
-        (http.client.HTTPException, urllib3.exceptions.ProtocolError),
-        lambda where, *_: InvalidResponse(f"{where} does not speak HTTP as it should"),
+        (http.client.HTTPException, urllib3.exceptions.ProtocolError, ValueError),
+        lambda where, *_: InvalidResponse(f"{where} sent an invalid HTTP response"),
     ),
     ((OSError,), _system_error),
 )
@@ -103,7 +110,7 @@ _TRANSLATIONS: tuple[
 def _chain(error: BaseException) -> Chain:
     """The error and all that it was caused by; urllib3 hides causes in `reason` and `args`.
 
-    It ends at our own errors: what they stand for was translated before.
+    It ends at our own errors: what they stand for has been turned into one before.
     """
     found: list[BaseException] = []
     waiting: list[object] = [error]

@@ -1,53 +1,64 @@
-"""Keeps account of the operations of one cycle: how long each took, and what failed."""
+"""Keeps account of the operations of one check: how long each took, and what failed."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import TypeVar
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 from exporter.clock import Clock
 from exporter.errors import ServerError
 from exporter.model import Failure, Operation, OperationResult, Reason
 
-T = TypeVar("T")
-
 
 class Operations:
-    """The account of one cycle; the failure that explains the state stands first."""
+    """The account of one check; the clients write down what they really sent."""
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
         self.results: list[OperationResult] = []
         self.failures: list[Failure] = []
+        """The one that explains the state stands first."""
 
-    def timed(self, operation: Operation, call: Callable[[], T]) -> T:
-        """Call, and count the operation when it ends."""
+    @contextmanager
+    def measured(self, operation: Operation) -> Iterator[None]:
+        """Count an operation when it ends, with the reason where it fails."""
         started = self._clock.monotonic()
+        reason = None
         try:
-            result = call()
+            yield
         except ServerError as error:
-            self._count(operation, started, error.reason)
+            reason = error.reason
             raise
-        self._count(operation, started, None)
-        return result
+        finally:
+            seconds = self._clock.monotonic() - started
+            self.results.append(OperationResult(operation, seconds, reason))
 
-    def attempt(self, operation: Operation, call: Callable[[], T]) -> T | Failure:
-        """Call, and turn an error into a value."""
+    @contextmanager
+    def may_fail(self, operation: Operation) -> Iterator[None]:
+        """Note an error as a failure and go on after the block."""
         try:
-            return call()
+            yield
         except ServerError as error:
-            return self.fail(operation, error)
+            self.fail(operation, error)
 
-    def fail(self, operation: Operation, error: ServerError, *, first: bool = False) -> Failure:
+    def fail(self, operation: Operation, error: ServerError) -> Failure:
         """Note an error as a value."""
         failure = Failure(operation, error.reason, error.message, error.fix)
-        self.failures.insert(0 if first else len(self.failures), failure)
+        self.failures.append(failure)
         return failure
+
+    def count_as_failed(self, operation: Operation, reason: Reason) -> None:
+        """Count the last operation of that kind as failed, for what its response showed."""
+        for at, result in reversed(list(enumerate(self.results))):
+            if result.operation is operation:
+                self.results[at] = OperationResult(operation, result.seconds, reason)
+                return
 
     def put_first(self, failure: Failure) -> None:
         """Have this failure explain the state."""
         self.failures.sort(key=lambda each: each is not failure)
 
-    def _count(self, operation: Operation, started: float, reason: Reason | None) -> None:
-        seconds = self._clock.monotonic() - started
-        self.results.append(OperationResult(operation, seconds, reason))
+    @property
+    def seconds(self) -> float:
+        """Return how long all operations took together."""
+        return sum(result.seconds for result in self.results)

@@ -1,125 +1,307 @@
-"""Who may log in to qBittorrent, and when: one session, and never a ban through our fault."""
+"""The session with one qBittorrent: logs in where needed, and where that can't lead to a ban.
+
+Facts: qBittorrent 4.2.5, 4.5.2, 5.1.0 and 5.3.0 as measured, others from their source.
+"""
 
 from __future__ import annotations
 
-import functools
+import contextlib
 import math
-from collections.abc import Callable
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from typing import TypeVar
 
 from exporter.config.load import QbittorrentConfig
 from exporter.errors import (
     Banned,
+    ForbiddenHost,
     HttpError,
+    InvalidResponse,
+    LoginRejected,
     LoginSuspended,
     ServerError,
     SessionExpired,
     Unauthorized,
 )
-from exporter.model import LoginNote, Operation, Reason
+from exporter.model import Operation, Reason, SavedLogins
+from exporter.servers.http import LARGEST_BODY_BYTES, Response, Transport
 from exporter.servers.logins import Credentials, Logins
 from exporter.servers.operations import Operations
-from exporter.servers.qbittorrent import Qbittorrent
 
 T = TypeVar("T")
-NoteLogin = Callable[[LoginNote], None]
+SaveLogins = Callable[[SavedLogins], None]
+
+_LARGEST_COOKIES = 8_192
+_COOKIE = re.compile(r"[!-:<-~]+=[!-:<-~]*")
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """A GET, or a POST where there is a form."""
+
+    path: str
+    params: Mapping[str, str] | None = None
+    form: Mapping[str, str] | None = None
+    largest_bytes: int = LARGEST_BODY_BYTES
+
+
+@dataclass(slots=True)
+class _Cookies:
+    """The session's cookie under any name, and what a proxy adds; bounded."""
+
+    pairs: dict[str, str] = field(default_factory=dict)
+
+    def take(self, response: Response) -> None:
+        """Keep what a response sets, whatever it says of expiry and scope.
+
+        A broken HTTPS set-up marks the cookie `secure`, and clocks may disagree: a cookie jar
+        would withhold it, and every login would be useless.
+        """
+        for line in response.set_cookies():
+            pair = line.partition(";")[0].strip()
+            if _COOKIE.fullmatch(pair):
+                name = pair.partition("=")[0]
+                fresh = self.pairs | {name: pair}
+                if sum(map(len, fresh.values())) <= _LARGEST_COOKIES:
+                    self.pairs = fresh
+
+    def header(self) -> str | None:
+        """Return what to send; None where there is none."""
+        return "; ".join(self.pairs.values()) or None
 
 
 class Session:
-    """Calls qBittorrent within a session, and logs in where that can't lead to a ban."""
+    """Asks one qBittorrent, and logs in by itself."""
 
     def __init__(
         self,
-        qbittorrent: Qbittorrent,
         config: QbittorrentConfig,
+        timeout_seconds: float,
         logins: Logins,
-        note_login: NoteLogin = lambda note: None,
+        save_logins: SaveLogins,
     ) -> None:
-        """`note_login` is told of each login before it is tried."""
-        self._qbittorrent = qbittorrent
+        """`save_logins` is called before each login is tried, in the thread of the check."""
         self._config = config
+        self._http = Transport("qBittorrent", config.server, timeout_seconds)
         self._logins = logins
-        self._note_login = note_login
+        self._save_logins = save_logins
+        self._cookies = _Cookies()
         self._unproven: Credentials | None = None
         """The credentials of the last login, until it was seen to lead to a session that works."""
+        self.open = False
+        """Whether a session, an API key or the bypass was seen to work and not to fail since."""
+        self.number = 0
+        """Counts the sessions: with a new one, all that is known of the server may be old."""
+        self.auth = config.auth
+        """How we authenticate: password, apikey or bypass."""
 
-    def call(self, operations: Operations, operation: Operation, call: Callable[[], T]) -> T:
-        """Call; log in before it where needed, or after it where the session has ended."""
-        if self._qbittorrent.ready:
-            try:
-                return self._prove(operations.timed(operation, call))
-            except SessionExpired:
-                pass
-        self._log_in(operations)
+    @property
+    def where(self) -> str:
+        """Return the server in words for messages."""
+        return self._http.where
+
+    def ask(
+        self,
+        did: Operations,
+        operation: Operation,
+        request: Request,
+        parse: Callable[[Response], T],
+    ) -> T:
+        """Ask within a session: log in first where needed, once more where the session ended.
+
+        Raises Unreachable, Unauthorized, Banned, ForbiddenHost, HttpError, InvalidResponse, and
+        what `parse` raises.
+        """
+        if self.open:
+            with contextlib.suppress(SessionExpired):
+                return self._send(did, operation, request, parse)
+        self._log_in(did)
         try:
-            return self._prove(operations.timed(operation, call))
+            return self._send(did, operation, request, parse)
         except SessionExpired as error:
-            raise self._lost() from error
+            raise self._session_lost() from error
 
-    def note(self) -> LoginNote | None:
-        """What has to survive a restart of ours; None where no login failed of late."""
-        return self._logins.note()
-
-    def _prove(self, result: T) -> T:
+    def _send(
+        self,
+        did: Operations,
+        operation: Operation,
+        request: Request,
+        parse: Callable[[Response], T],
+    ) -> T:
+        with did.measured(operation):
+            if request.form is not None:
+                response = self._http.post(request.path, request.form)
+            else:
+                response = self._http.get(
+                    request.path, params=request.params, limit=request.largest_bytes
+                )
+            self._check(response)
+            result = parse(response)
         if self._unproven:
             self._unproven = None
             self._logins.succeed()
         return result
 
-    def _log_in(self, operations: Operations) -> None:
-        if not operations.timed(Operation.QBITTORRENT_LOGIN, self._needs_login):
+    def _check(self, response: Response) -> None:
+        self._refuse_proxy(response)
+        if response.status == 403:
+            self.open = False
+            raise SessionExpired(f"{self.where} no longer knows our session")
+        if response.status == 401:
+            self.open = False
+            raise self._forbidden_host()
+        if not 200 <= response.status < 300:
+            raise HttpError(f"{self.where} answered with status {response.status}", response.status)
+        self._take_cookies(response)
+
+    def _log_in(self, did: Operations) -> None:
+        if not self.needs_login(did):
             return
         credentials = (self._config.user, self._config.password.current().value)
         if not self._logins.begin(credentials):
             raise self._suspended()
-        if note := self.note():
-            self._note_login(note)
+        if saved := self._logins.saved():
+            self._save_logins(saved)
         try:
-            log_in = functools.partial(self._qbittorrent.log_in, credentials[1])
-            operations.timed(Operation.QBITTORRENT_LOGIN, log_in)
+            with did.measured(Operation.QBITTORRENT_LOGIN):
+                self._post_login(credentials)
         except ServerError as error:
             self._logins.fail(error.reason, credentials)
             raise
         self._unproven = credentials
+        self._begin_session()
 
-    def _needs_login(self) -> bool:
-        try:
-            return self._qbittorrent.needs_login()
-        except ServerError as error:
-            if error.reason is Reason.CONNECTION:
-                self._logins.server_is_gone()
-            raise
+    def needs_login(self, did: Operations) -> bool:
+        """Ask without a password what is needed; costs no credit against a ban.
+
+        Raises ForbiddenHost (401 to everything: the Host header), Unauthorized (wrong API key),
+        InvalidResponse (not a qBittorrent), Unreachable.
+        """
+        with did.measured(Operation.QBITTORRENT_LOGIN):
+            try:
+                response = self._get_version_without_session()
+            except ServerError as error:
+                if error.reason is Reason.CONNECTION:
+                    self._logins.server_is_gone()
+                raise
+            return self._reads_as_login_needed(response)
+
+    def _get_version_without_session(self) -> Response:
+        key = self._config.api_key.current().value
+        self._http.set_header("Authorization", f"Bearer {key}".encode() if key else None)
+        self._drop_cookies()
+        return self._http.get("/api/v2/app/version")
+
+    def _reads_as_login_needed(self, response: Response) -> bool:
+        api_key = self._config.api_key.current()
+        if response.status == 200 and response.body[:1] == b"v":
+            self.auth = "apikey" if api_key.value else "bypass"
+            self._take_cookies(response)
+            self._begin_session()
+            return False
+        self._refuse_proxy(response)
+        if response.status == 403 and api_key.value:
+            raise Unauthorized(
+                f"{self.where} does not accept the API key",
+                f"{api_key.to_mend}correct QBITTORRENT_API_KEY (Options, Web UI; qBittorrent 5.2 "
+                "and later), or unset it and use QBITTORRENT_USER and QBITTORRENT_PASS",
+            )
+        if response.status == 401:
+            raise self._forbidden_host()
+        if response.status != 403:
+            raise self._not_qbittorrent(response)
+        self.auth = "password"
+        return True
+
+    def _post_login(self, credentials: Credentials) -> None:
+        """Log in on no cookies: a live session would hide a wrong password."""
+        self._drop_cookies()
+        form = {"username": credentials[0], "password": credentials[1]}
+        response = self._http.post("/api/v2/auth/login", form)
+        self._refuse_proxy(response)
+        if response.status == 403:
+            raise Banned(f"{self.where} has banned our address after too many failed logins")
+        # up to 5.1: 200 and `Ok.` or `Fails.`; from 5.2 on: 204 or 401
+        if response.status == 204 or (response.status == 200 and response.body.strip() == b"Ok."):
+            self._take_cookies(response)
+            return
+        if response.status == 401 or response.body.strip() == b"Fails.":
+            fix = self._config.password.current().to_mend + LoginRejected.default_fix
+            raise LoginRejected(f"{self.where} rejected the user name or password", fix)
+        raise self._not_qbittorrent(response)
+
+    def close(self) -> None:
+        """Close the connection."""
+        self._http.close()
+
+    def saved_logins(self) -> SavedLogins | None:
+        """Return what has to survive a restart; None where no login failed of late."""
+        return self._logins.saved()
+
+    def _begin_session(self) -> None:
+        self.open = True
+        self.number += 1
+
+    def _take_cookies(self, response: Response) -> None:
+        self._cookies.take(response)
+        self._http.set_header("Cookie", self._cookies.header())
+
+    def _drop_cookies(self) -> None:
+        self._cookies = _Cookies()
+        self._http.set_header("Cookie", None)
+
+    # what is wrong
 
     def _suspended(self) -> LoginSuspended:
-        reason = self._logins.memory.reason
+        reason = self._logins.state.reason
         what, fix = why_suspended(reason)
         error = LoginSuspended(
-            f"{self._qbittorrent.where} {what}; so as not to be banned, the next login waits "
-            f"{math.ceil(self._logins.waits_seconds / 60)} min",
+            f"{self.where} {what}; next login attempt in "
+            f"{math.ceil(self._logins.waits_seconds / 60)} min, to avoid a ban",
             fix,
         )
         error.reason = Reason.AUTH if reason is Reason.OTHER else reason
         return error
 
-    def _lost(self) -> Unauthorized:
-        """What to tell where a login was accepted but the session is unknown."""
+    def _session_lost(self) -> Unauthorized:
+        """Return the error for a login that was accepted although the session is unknown."""
         if self._unproven:
             self._logins.fail(Reason.OTHER, self._unproven)
-        where = self._qbittorrent.where
-        if self._qbittorrent.has_secure_cookie_over_http():
-            return Unauthorized(
-                f"{where} marks its cookie as secure although it does not speak HTTPS",
-                "its HTTPS set-up is broken: correct the certificate paths under Options, Web UI, "
-                "or switch HTTPS off there",
-            )
         return Unauthorized(
-            f"{where} accepts our login but refuses the next request",
-            "check that the clocks of both machines agree, and that no proxy removes cookies",
+            f"{self.where} accepted our login but refused the next request",
+            "check that no proxy in between removes cookies",
         )
+
+    def _forbidden_host(self) -> ForbiddenHost:
+        address = self._config.server.address
+        return ForbiddenHost(f"{self.where} rejected the Host header {address!r}")
+
+    def _not_qbittorrent(self, response: Response) -> HttpError | InvalidResponse:
+        if response.status != 200:
+            return HttpError(
+                f"{self.where} answered with status {response.status}", response.status
+            )
+        return InvalidResponse(
+            f"{self.where} is no qBittorrent: it answered {response.describe_body()}"
+        )
+
+    def _refuse_proxy(self, response: Response) -> None:
+        """Raise HttpError for a refusal that is not qBittorrent's: its own are plain text."""
+        if response.status not in (401, 403):
+            return
+        page = response.headers.get("Content-Type", "").startswith("text/html")
+        if page or "WWW-Authenticate" in response.headers:
+            raise HttpError(
+                f"a proxy answers for {self.where}, with status {response.status}",
+                response.status,
+                "let QBITTORRENT_HOST and QBITTORRENT_PORT lead to qBittorrent itself, past the "
+                "proxy; or let the proxy pass /api/ on without a login of its own",
+            )
 
 
 def why_suspended(reason: Reason) -> tuple[str, str]:
-    """What a qBittorrent did with our logins, and what to do about it."""
+    """Return what a qBittorrent did with our logins, and what to do about it."""
     return _SUSPENSIONS.get(reason, _NO_ANSWER)
 
 
@@ -127,12 +309,8 @@ _SUSPENSIONS = {
     Reason.AUTH: ("rejected the user name or password", LoginSuspended.default_fix),
     Reason.BANNED: ("has banned our address", Banned.default_fix),
     Reason.OTHER: (
-        "accepts our logins but refuses what follows them",
-        "check that its HTTPS set-up under Options, Web UI works or is off, that the clocks of "
-        "both machines agree, and that no proxy removes cookies",
+        "accepted our logins but refused what followed them",
+        "check that no proxy in between removes cookies",
     ),
 }
-_NO_ANSWER = (
-    "left several logins without the right answer",
-    HttpError.default_fix,
-)
+_NO_ANSWER = ("did not give a valid answer to several logins", HttpError.default_fix)

@@ -1,7 +1,4 @@
-"""What should happen now? Pure functions of what was read, what is remembered, and the time.
-
-Times are seconds of a clock that only moves forward; its zero means nothing.
-"""
+"""What should happen now? Pure functions of what was read, what is known, and the time."""
 
 from __future__ import annotations
 
@@ -13,10 +10,11 @@ from exporter.model import (
     BindResult,
     ConnectionStatus,
     Failure,
+    GluetunReading,
+    QbittorrentReading,
     Reason,
     RebindPolicy,
     SyncState,
-    VpnStatus,
 )
 
 STATUS_LAG_SECONDS = 3.0
@@ -26,11 +24,11 @@ RECONNECT_MATTERS_FOR = 600.0
 """How long after a VPN reconnect a re-bind for its sake makes sense."""
 REPAIR_AFTER = (60.0, 300.0, 1800.0)
 """Waits before the first, the second and each further re-bind of a port that is not listening."""
-LOOKS_AFTER_PUSH = (0.2, 0.5, 1.0, 2.0)
-"""When to look again after a push that brought no new port, in seconds since the push."""
+CHECKS_AFTER_PUSH = (0.2, 0.5, 1.0, 2.0)
+"""When to check again after a push that brought no new port, in seconds since the push."""
 _ROUNDING = 0.001
-LOOK_OFTEN_FOR = 300.0
-"""How long to look every second for a port or server, before the pauses grow.
+CHECK_OFTEN_FOR = 300.0
+"""How long to check every second for a port or server, before the pauses grow.
 
 In the field, gaps without a port of up to 253 s heal by themselves.
 """
@@ -38,34 +36,13 @@ REANNOUNCE_AT_MOST_EVERY = 300.0
 
 
 @dataclass(frozen=True, slots=True)
-class GluetunReading:
-    """What Gluetun told."""
-
-    forwarded_port: int
-    vpn_status: VpnStatus = VpnStatus.UNKNOWN
-    public_ip: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class QbittorrentReading:
-    """What qBittorrent told."""
-
-    listening_port: int
-    random_port: bool = False
-    connection_status: ConnectionStatus = ConnectionStatus.UNKNOWN
-    bind_result: BindResult = BindResult.UNKNOWN
-    reopens_sockets: bool | None = None
-    """Whether its libtorrent opens sockets again after an interface came back; None = unknown."""
-
-
-@dataclass(frozen=True, slots=True)
 class Observation:
-    """What one cycle read from both sides, or why it could not."""
+    """What one check read from both sides, or why it could not."""
 
     gluetun: GluetunReading | Failure
     qbittorrent: QbittorrentReading | Failure
     pushed: bool = False
-    """Whether Gluetun asked for this cycle, because it has a port."""
+    """Whether Gluetun asked for this check, because it has a port."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,7 +66,7 @@ class SetPort:
 
 @dataclass(frozen=True, slots=True)
 class Rebind:
-    """Set another port, then this one again: opens a dead socket anew."""
+    """Set another port, then this one again: reopens a dead socket."""
 
     port: int
 
@@ -98,8 +75,8 @@ Decision = Nothing | Wait | SetPort | Rebind
 
 
 @dataclass(frozen=True, slots=True)
-class Memory:
-    """What a tunnel remembers from cycle to cycle."""
+class TunnelState:
+    """What is known of a tunnel from check to check."""
 
     forwarded_port: int = NO_PORT
     """The last port that Gluetun forwarded, through gaps."""
@@ -109,7 +86,7 @@ class Memory:
     interrupted: bool = False
     """The VPN was away since its port was seen last."""
     reconnected_at: float = -math.inf
-    """When the VPN came back, unless the socket was opened anew since."""
+    """When the VPN came back, unless the socket was reopened since."""
     disconnected_at: float = math.inf
     """Since when every reading of the connection status is `disconnected`."""
     repairs: int = 0
@@ -121,27 +98,30 @@ class Memory:
     facts: tuple[tuple[object, ...], ...] = ()
     facts_since: float = -math.inf
     announce: bool = False
-    """A port was set since the trackers were told."""
+    """A port was set since the torrents were announced."""
     announced_at: float = -math.inf
 
 
-def notice(observation: Observation, memory: Memory, now: float) -> Memory:
-    """Take note of what was read, before deciding."""
-    memory = _notice_facts(observation, memory, now)
+def after_reading(observation: Observation, known: TunnelState, now: float) -> TunnelState:
+    """Return what is known with the observation, before deciding."""
+    known = _with_facts(observation, known, now)
     if observation.pushed:
-        memory = replace(memory, pushed_at=now, port_at_push=memory.forwarded_port)
-    memory = _notice_reconnect(observation, memory, now)
-    return _notice_socket(observation.qbittorrent, memory, now)
+        known = replace(known, pushed_at=now, port_at_push=known.forwarded_port)
+    known = _with_reconnect(observation, known, now)
+    return _with_socket(observation.qbittorrent, known, now)
 
 
 def decide(  # noqa: PLR0911  # each return is one rule, in their order of precedence
-    observation: Observation, memory: Memory, now: float, policy: RebindPolicy = RebindPolicy.AUTO
+    observation: Observation,
+    known: TunnelState,
+    now: float,
+    policy: RebindPolicy = RebindPolicy.AUTO,
 ) -> Decision:
-    """Choose the next step; `memory` has taken note of the observation already."""
+    """Choose the next step; `known` includes the observation already."""
     gluetun, qbittorrent = observation.gluetun, observation.qbittorrent
     if isinstance(gluetun, Failure):
         return Wait(state_of(gluetun))
-    if not gluetun.vpn_status.may_run:
+    if not gluetun.vpn_status.is_up_or_unknown:
         return Wait(SyncState.VPN_DOWN)
     if gluetun.forwarded_port == NO_PORT:
         return Wait(SyncState.NO_PORT)
@@ -149,35 +129,35 @@ def decide(  # noqa: PLR0911  # each return is one rule, in their order of prece
         return Wait(state_of(qbittorrent))
     if qbittorrent.listening_port != gluetun.forwarded_port or qbittorrent.random_port:
         return SetPort(gluetun.forwarded_port)
-    if is_dead(qbittorrent, memory, now):
-        if now >= repair_due(memory, policy):
+    if is_dead(qbittorrent, known, now):
+        if now >= repair_due(known, policy):
             return Rebind(gluetun.forwarded_port)
         return Wait(SyncState.NOT_LISTENING)
-    if should_rebind(qbittorrent, memory, now, policy):
+    if should_rebind(qbittorrent, known, now, policy):
         return Rebind(gluetun.forwarded_port)
     return Nothing()
 
 
-def is_dead(reading: QbittorrentReading, memory: Memory, now: float) -> bool:
+def is_dead(reading: QbittorrentReading, known: TunnelState, now: float) -> bool:
     """Whether no socket listens on the port; a fresh `disconnected` may be a stale reading."""
     failed = reading.bind_result is BindResult.FAILED
-    return failed or now - memory.disconnected_at >= STATUS_LAG_SECONDS
+    return failed or now - known.disconnected_at >= STATUS_LAG_SECONDS
 
 
-def repair_due(memory: Memory, policy: RebindPolicy) -> float:
-    """When a dead socket is to be opened anew; infinity where it never is."""
+def repair_due(known: TunnelState, policy: RebindPolicy) -> float:
+    """Return when to reopen a dead socket; infinity where it never is."""
     if policy is RebindPolicy.NEVER:
         return math.inf
-    return max(memory.repair_at, memory.last_rebind_at + REBIND_AT_MOST_EVERY)
+    return max(known.repair_at, known.last_rebind_at + REBIND_AT_MOST_EVERY)
 
 
 def should_rebind(
-    reading: QbittorrentReading, memory: Memory, now: float, policy: RebindPolicy
+    reading: QbittorrentReading, known: TunnelState, now: float, policy: RebindPolicy
 ) -> bool:
-    """Whether a VPN reconnect calls for opening the socket anew, though all looks right."""
-    if now >= memory.reconnected_at + RECONNECT_MATTERS_FOR:
+    """Whether a VPN reconnect calls for reopening the socket, though all looks right."""
+    if now >= known.reconnected_at + RECONNECT_MATTERS_FOR:
         return False
-    if now < memory.last_rebind_at + REBIND_AT_MOST_EVERY:
+    if now < known.last_rebind_at + REBIND_AT_MOST_EVERY:
         return False
     match policy:
         case RebindPolicy.NEVER:
@@ -190,7 +170,7 @@ def should_rebind(
 
 
 def state_of(failure: Failure) -> SyncState:
-    """The state that a failed reading leads to."""
+    """Return the state that a failed reading leads to."""
     if failure.operation.startswith("gluetun"):
         refused = failure.reason is Reason.AUTH
         return SyncState.GLUETUN_UNAUTHORIZED if refused else SyncState.GLUETUN_UNREACHABLE
@@ -207,58 +187,58 @@ def state_of(failure: Failure) -> SyncState:
             return SyncState.QBITTORRENT_UNREACHABLE
 
 
-def opened(memory: Memory, now: float, *, rebind: bool) -> Memory:
-    """Take note that a port is being set; until it is verified it does not count as synced."""
+def after_write(known: TunnelState, now: float, *, rebind: bool) -> TunnelState:
+    """Return what is known once a port is being set: it is not synced until it is verified."""
     return replace(
-        memory,
+        known,
         synced_port=NO_PORT,
         reconnected_at=-math.inf,
         disconnected_at=math.inf,
-        repairs=memory.repairs + 1 if rebind else memory.repairs,
+        repairs=known.repairs + 1 if rebind else known.repairs,
         repair_at=math.inf,
-        last_rebind_at=now if rebind else memory.last_rebind_at,
+        last_rebind_at=now if rebind else known.last_rebind_at,
     )
 
 
-def settled(state: SyncState, memory: Memory, now: float) -> Memory:
-    """Take note of how the cycle ended."""
+def after_check(state: SyncState, known: TunnelState, now: float) -> TunnelState:
+    """Return what is known at the end of a check."""
     if state is SyncState.IN_SYNC:
-        return replace(memory, synced_port=memory.forwarded_port)
-    if state is SyncState.NOT_LISTENING and memory.repair_at == math.inf:
-        wait = REPAIR_AFTER[min(memory.repairs, len(REPAIR_AFTER) - 1)]
-        return replace(memory, repair_at=now + wait)
-    return memory
+        return replace(known, synced_port=known.forwarded_port)
+    if state is SyncState.NOT_LISTENING and known.repair_at == math.inf:
+        wait = REPAIR_AFTER[min(known.repairs, len(REPAIR_AFTER) - 1)]
+        return replace(known, repair_at=now + wait)
+    return known
 
 
-def has_drifted(reading: QbittorrentReading, memory: Memory) -> bool:
+def has_drifted(reading: QbittorrentReading, known: TunnelState) -> bool:
     """Whether qBittorrent left the right port although Gluetun's did not change."""
-    synced = memory.synced_port != NO_PORT and memory.synced_port == memory.forwarded_port
-    return synced and (reading.listening_port != memory.forwarded_port or reading.random_port)
+    synced = known.synced_port != NO_PORT and known.synced_port == known.forwarded_port
+    return synced and (reading.listening_port != known.forwarded_port or reading.random_port)
 
 
-def should_announce(memory: Memory, now: float) -> bool:
-    """Whether the trackers are to be told of a new port now."""
-    return memory.announce and now >= memory.announced_at + REANNOUNCE_AT_MOST_EVERY
+def should_announce(known: TunnelState, now: float) -> bool:
+    """Whether to announce a new port to the trackers now."""
+    return known.announce and now >= known.announced_at + REANNOUNCE_AT_MOST_EVERY
 
 
-def next_look(
+def next_check(
     state: SyncState,
-    memory: Memory,
+    known: TunnelState,
     now: float,
     interval: float,
     policy: RebindPolicy = RebindPolicy.AUTO,
 ) -> float:
-    """Seconds until the next cycle: often while something is awaited, then `interval`."""
-    since_push = now - memory.pushed_at
-    looks_left = [at for at in LOOKS_AFTER_PUSH if at > since_push + _ROUNDING]
-    if looks_left and memory.forwarded_port == memory.port_at_push:
-        return looks_left[0] - since_push
+    """Return the seconds until the next check: few while something is awaited, then `interval`."""
+    since_push = now - known.pushed_at
+    checks_left = [at for at in CHECKS_AFTER_PUSH if at > since_push + _ROUNDING]
+    if checks_left and known.forwarded_port == known.port_at_push:
+        return checks_left[0] - since_push
     match state:
         case SyncState.IN_SYNC:
-            doubtful = memory.disconnected_at != math.inf
+            doubtful = known.disconnected_at != math.inf
             return min(STATUS_LAG_SECONDS, interval) if doubtful else interval
         case SyncState.NOT_LISTENING:
-            return min(interval, max(1.0, repair_due(memory, policy) - now))
+            return min(interval, max(1.0, repair_due(known, policy) - now))
         case SyncState.GLUETUN_UNAUTHORIZED | SyncState.QBITTORRENT_UNAUTHORIZED:
             return interval
         case SyncState.QBITTORRENT_BANNED | SyncState.STARTING:
@@ -270,19 +250,19 @@ def next_look(
             | SyncState.GLUETUN_UNREACHABLE
             | SyncState.QBITTORRENT_UNREACHABLE
         ):
-            waited = now - memory.facts_since
-            # a server that hangs keeps a worker busy at each look, so the pauses grow at once
-            hangs = any(Reason.TIMEOUT in fact for fact in memory.facts)
-            return min(interval, max(1.0, waited if hangs else waited / LOOK_OFTEN_FOR))
+            waited = now - known.facts_since
+            # a server that hangs keeps a worker busy in each check, so the pauses grow at once
+            hangs = any(Reason.TIMEOUT in fact for fact in known.facts)
+            return min(interval, max(1.0, waited if hangs else waited / CHECK_OFTEN_FOR))
 
 
-def _notice_facts(observation: Observation, memory: Memory, now: float) -> Memory:
-    """Remember since when everything reads the same: a change makes looking often worthwhile."""
+def _with_facts(observation: Observation, known: TunnelState, now: float) -> TunnelState:
+    """Note since when everything reads the same: a change makes frequent checks worthwhile."""
     facts: tuple[tuple[object, ...], ...] = tuple(
         (side.operation, side.reason) if isinstance(side, Failure) else _facts_of(side)
         for side in (observation.gluetun, observation.qbittorrent)
     )
-    return memory if facts == memory.facts else replace(memory, facts=facts, facts_since=now)
+    return known if facts == known.facts else replace(known, facts=facts, facts_since=now)
 
 
 def _facts_of(reading: GluetunReading | QbittorrentReading) -> tuple[object, ...]:
@@ -291,36 +271,38 @@ def _facts_of(reading: GluetunReading | QbittorrentReading) -> tuple[object, ...
     return (reading.listening_port,)
 
 
-def _notice_reconnect(observation: Observation, memory: Memory, now: float) -> Memory:
+def _with_reconnect(observation: Observation, known: TunnelState, now: float) -> TunnelState:
     gluetun = observation.gluetun
     if isinstance(gluetun, Failure):
-        # a time-out tells nothing about the VPN
-        interrupted = memory.interrupted or gluetun.reason is Reason.CONNECTION
-        return replace(memory, interrupted=interrupted)
-    if not gluetun.vpn_status.may_run or gluetun.forwarded_port == NO_PORT:
-        return replace(memory, interrupted=True)
-    moved = bool(memory.public_ip and gluetun.public_ip and gluetun.public_ip != memory.public_ip)
+        # a time-out says nothing about the VPN
+        interrupted = known.interrupted or gluetun.reason is Reason.CONNECTION
+        return replace(known, interrupted=interrupted)
+    if not gluetun.vpn_status.is_up_or_unknown or gluetun.forwarded_port == NO_PORT:
+        return replace(known, interrupted=True)
+    moved = bool(known.public_ip and gluetun.public_ip and gluetun.public_ip != known.public_ip)
     pushed_same = (
-        gluetun.forwarded_port == memory.port_at_push != NO_PORT
-        and now - memory.pushed_at + _ROUNDING >= LOOKS_AFTER_PUSH[-1]
+        gluetun.forwarded_port == known.port_at_push != NO_PORT
+        and now - known.pushed_at + _ROUNDING >= CHECKS_AFTER_PUSH[-1]
     )
-    came_back = memory.interrupted or moved or pushed_same
+    came_back = known.interrupted or moved or pushed_same
     return replace(
-        memory,
+        known,
         forwarded_port=gluetun.forwarded_port,
-        public_ip=gluetun.public_ip or memory.public_ip,
+        public_ip=gluetun.public_ip or known.public_ip,
         interrupted=False,
-        reconnected_at=now if came_back else memory.reconnected_at,
-        pushed_at=-math.inf if pushed_same else memory.pushed_at,
-        port_at_push=NO_PORT if pushed_same else memory.port_at_push,
+        reconnected_at=now if came_back else known.reconnected_at,
+        pushed_at=-math.inf if pushed_same else known.pushed_at,
+        port_at_push=NO_PORT if pushed_same else known.port_at_push,
     )
 
 
-def _notice_socket(reading: QbittorrentReading | Failure, memory: Memory, now: float) -> Memory:
+def _with_socket(
+    reading: QbittorrentReading | Failure, known: TunnelState, now: float
+) -> TunnelState:
     if isinstance(reading, Failure):
-        return replace(memory, disconnected_at=math.inf)
+        return replace(known, disconnected_at=math.inf)
     if reading.connection_status is ConnectionStatus.DISCONNECTED:
-        return replace(memory, disconnected_at=min(memory.disconnected_at, now))
+        return replace(known, disconnected_at=min(known.disconnected_at, now))
     if reading.bind_result is BindResult.FAILED:
-        return replace(memory, disconnected_at=math.inf)
-    return replace(memory, disconnected_at=math.inf, repairs=0, repair_at=math.inf)
+        return replace(known, disconnected_at=math.inf)
+    return replace(known, disconnected_at=math.inf, repairs=0, repair_at=math.inf)

@@ -1,4 +1,4 @@
-"""What is worth saying about a cycle: compares two outcomes and puts the difference into words."""
+"""What is worth saying about a check: compares two outcomes and puts the difference into words."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ _ERRORS = (
 
 
 def changes(previous: Outcome | None, current: Outcome) -> tuple[Event, ...]:
-    """Say what changed between two cycles, each thing once; `previous` is None for the first."""
+    """Say what changed between two checks, each thing once; `previous` is None for the first."""
     events = [*_state_change(previous, current), *_new_failures(previous, current)]
     if previous is None:
         events.append(_initial_status(current))
-    if _waits_too_long(current) and (previous is None or not _waits_too_long(previous)):
+    if _overdue(current) and (previous is None or not _overdue(previous)):
         events.append(_long_wait(current))
     return tuple(events)
 
@@ -68,21 +68,21 @@ def _key(failure: Failure) -> tuple[str, str]:
 
 
 def _initial_status(current: Outcome) -> Event:
-    def mark(up: bool) -> str:
-        return "✓" if up else "✗"
+    def mark(reading: object) -> str:
+        return "✗" if reading is None else "✓"
 
     port = current.forwarded_port or "none"
     return Event(
         EventKind.NOTICE,
         Level.INFO,
-        f"Initial status - Gluetun: {mark(current.gluetun_up)}, "
-        f"qBit: {mark(current.qbittorrent_up)}, Port: {port}",
+        f"Initial status - Gluetun: {mark(current.gluetun)}, "
+        f"qBit: {mark(current.qbittorrent)}, Port: {port}",
     )
 
 
-def _waits_too_long(outcome: Outcome) -> bool:
-    waited = outcome.finished_at - outcome.waiting_since
-    return outcome.waiting_since > 0 and waited > WAITING_GRACE_SECONDS
+def _overdue(outcome: Outcome) -> bool:
+    since, now = outcome.saved.waiting_since, outcome.finished_at
+    return since is not None and now is not None and now - since > WAITING_GRACE_SECONDS
 
 
 def _long_wait(current: Outcome) -> Event:
@@ -93,7 +93,7 @@ def _long_wait(current: Outcome) -> Event:
             Level.WARNING,
             f"The VPN has not been up with a forwarded port for {minutes} minutes; "
             f"it is {current.vpn_status}",
-            "look into Gluetun's log for the reason; restarting Gluetun often helps",
+            "see Gluetun's log for the reason; restarting Gluetun often helps",
         )
     return Event(
         EventKind.NOTICE,
@@ -129,7 +129,7 @@ def drift(kept: int, wanted: int, *, random_port: bool) -> Event:
     return Event(
         EventKind.DRIFT,
         Level.WARNING,
-        f"qBittorrent left port {wanted} for {kept or 'a random one'}; it is set again",
+        f"qBittorrent left port {wanted} for {kept or 'a random one'}; setting it again",
         f"likely cause: {cause}",
     )
 
@@ -149,7 +149,7 @@ def updated(port: int) -> Event:
 def vpn_restarting(waited_seconds: float) -> Event:
     """Announce that the VPN is about to be restarted."""
     return _notice(
-        f"Restarting the VPN: it runs, but has had no forwarded port for "
+        f"Restarting the VPN: it is up, but has had no forwarded port for "
         f"{waited_seconds / 60:.0f} minutes"
     )
 
@@ -157,17 +157,17 @@ def vpn_restarting(waited_seconds: float) -> Event:
 def vpn_restarted(pause_seconds: float) -> Event:
     """Say that the VPN was restarted."""
     return _notice(
-        f"The VPN was told to start again; the next restart waits at least "
+        f"The VPN is starting again; the next restart waits at least "
         f"{pause_seconds / 60:.0f} minutes"
     )
 
 
 def announced(port: int) -> Event:
-    """Say that the trackers are told of a new port."""
-    return _notice(f"All torrents are announced to their trackers with port {port}")
+    """Say that the torrents are announced with a new port."""
+    return _notice(f"Announced all torrents to their trackers with port {port}")
 
 
 def rebinding(port: int, *, dead: bool) -> Event:
-    """Say that the socket is being opened anew."""
+    """Say that the socket is being reopened, and why."""
     why = "it was not listening" if dead else "the VPN reconnected with the same port"
-    return Event(EventKind.REBIND, Level.INFO, f"Opening port {port} anew, because {why}")
+    return Event(EventKind.REBIND, Level.INFO, f"Reopening port {port}: {why}")

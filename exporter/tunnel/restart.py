@@ -1,148 +1,190 @@
-"""Restarts a VPN that runs without a port (`RESTART_VPN_AFTER`), and sees to it that it starts."""
+"""Restarts a VPN that is up without a port (`RESTART_VPN_AFTER`), and makes sure that it starts.
+
+The rules come first and are pure; `VpnRestart` does what they say.
+"""
 
 from __future__ import annotations
 
 import contextlib
 import math
-from dataclasses import replace
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from enum import Enum, auto
 
 from exporter.clock import Clock
 from exporter.errors import TimedOut, Unauthorized
-from exporter.model import NO_PORT, Event, Failure, Operation, VpnNote, VpnStatus
+from exporter.model import (
+    NO_PORT,
+    Event,
+    Failure,
+    GluetunReading,
+    Operation,
+    Reason,
+    SavedVpnRestart,
+    VpnStatus,
+)
 from exporter.servers.gluetun import Gluetun
 from exporter.servers.operations import Operations
 from exporter.tunnel import events
-from exporter.tunnel.decide import GluetunReading
-from exporter.tunnel.decide_restart import (
-    VPN_STOP_MAY_TAKE,
-    VpnMemory,
-    VpnPhase,
-    VpnStep,
-    notice_vpn,
-    vpn_restart_at,
-    vpn_step,
-)
 
+PAUSES = (3600.0, 7200.0, 14400.0, 28800.0, 57600.0, 86400.0)
+"""The least times after the first, the second and each further restart of the VPN."""
+STOP_MAY_TAKE = 75.0
+"""Gluetun first runs the user's down command, for a minute at most."""
 STOP_PROOF_SECONDS = 5.0
-"""How long to wait for the VPN to stop (measured: 0.1 s) before it is left to the next cycle."""
+"""How long to wait for the VPN to stop (measured: 0.1 s) before it is left to the next check."""
+_STARTED = (VpnStatus.STARTING, VpnStatus.RUNNING)
+
+
+class Step(Enum):
+    """What to do about the VPN now."""
+
+    NOTHING = auto()
+    RESTART = auto()
+    START = auto()
+
+
+@dataclass(frozen=True, slots=True)
+class RestartState:
+    """Since when a VPN that is up has had no port, and what was done about it."""
+
+    portless_since: float = math.inf
+    unfinished: bool = False
+    """Whether the VPN was stopped, or may have been, and has to be started again."""
+    restarts: int = 0
+    """Since a port was seen last."""
+    restarted_at: float = -math.inf
+
+
+def after_reading(
+    reading: GluetunReading | Failure, known: RestartState, now: float
+) -> RestartState:
+    """Take note of whether the VPN is up without a port; a time-out says nothing."""
+    if isinstance(reading, Failure):
+        if reading.reason is Reason.TIMEOUT:
+            return known
+        return replace(known, portless_since=math.inf)
+    if reading.forwarded_port != NO_PORT:
+        return replace(known, portless_since=math.inf, restarts=0)
+    if not reading.vpn_status.is_up_or_unknown:
+        return replace(known, portless_since=math.inf)
+    return replace(known, portless_since=min(known.portless_since, now))
+
+
+def restart_due(known: RestartState, after_seconds: float) -> float:
+    """Return when to restart the VPN; infinity = not at all. At most once an hour, doubling."""
+    if after_seconds == 0:
+        return math.inf
+    pause = PAUSES[min(max(known.restarts, 1), len(PAUSES)) - 1]
+    return max(known.portless_since + after_seconds, known.restarted_at + pause)
+
+
+def choose_step(known: RestartState, status: VpnStatus, now: float, after_seconds: float) -> Step:
+    """Choose what to do; `known` includes the reading already."""
+    if known.unfinished:
+        return Step.START
+    due = status is VpnStatus.RUNNING and now >= restart_due(known, after_seconds)
+    return Step.RESTART if due else Step.NOTHING
 
 
 class VpnRestart:
-    """Takes one step a cycle: plan (noted in status.json), stop and start, start until it runs."""
+    """Restarts one VPN; at most one step in each check."""
 
     def __init__(
-        self, gluetun: Gluetun, clock: Clock, after_seconds: float, note: VpnNote | None
+        self,
+        gluetun: Gluetun,
+        clock: Clock,
+        after_seconds: float,
+        saved: SavedVpnRestart | None,
+        save: Callable[[SavedVpnRestart], None],
     ) -> None:
+        """`save` is called before the VPN is stopped, so that a crash can't hide it."""
         self._gluetun = gluetun
         self._clock = clock
         self._after = after_seconds
+        self._save = save
         self._was_down = False
-        self._vpn = self._restored(note) if note else VpnMemory()
+        self._state = RestartState()
+        if saved:
+            self._state = RestartState(
+                unfinished=saved.unfinished,
+                restarts=saved.restarts,
+                restarted_at=min(saved.restarted_at, clock.monotonic()),
+            )
 
-    def step(self, reading: GluetunReading | Failure, operations: Operations) -> list[Event]:
-        """Do what is due, after Gluetun was read; errors end up in `operations`."""
+    def step(self, reading: GluetunReading | Failure, did: Operations) -> list[Event]:
+        """Do what is due, after Gluetun was read; errors end up in `did`."""
         now = self._clock.monotonic()
-        self._vpn = notice_vpn(reading, self._vpn, now)
+        self._state = after_reading(reading, self._state, now)
         status = VpnStatus.UNKNOWN if isinstance(reading, Failure) else reading.vpn_status
         said: list[Event] = []
-
-        def act() -> None:
-            match vpn_step(self._vpn, status, now, self._after):
-                case VpnStep.NOTHING:
+        with did.may_fail(Operation.GLUETUN_STATUS):
+            match choose_step(self._state, status, now, self._after):
+                case Step.NOTHING:
                     self._check_role(reading, now)
-                case VpnStep.PLAN:
-                    said.append(self._plan(now))
-                case VpnStep.FORGET:
-                    self._vpn = replace(self._vpn, phase=VpnPhase.DONE)
-                case VpnStep.STOP:
-                    self._stop(operations)
-                    said.extend(self._start(operations))
-                case VpnStep.START:
-                    said.extend(self._start(operations))
-
-        operations.attempt(Operation.GLUETUN_STATUS, act)
+                case Step.RESTART:
+                    said.append(events.vpn_restarting(now - self._state.portless_since))
+                    self._stop(did, now)
+                    said.extend(self._start(did))
+                case Step.START:
+                    said.extend(self._start(did))
         return said
 
     @property
-    def next_look_seconds(self) -> float:
-        """How soon the next step is due; infinity where none is."""
-        match self._vpn.phase:
-            case VpnPhase.PLANNED:
-                return 0.0
-            case VpnPhase.STOPPED:
-                return 1.0
-            case VpnPhase.DONE:
-                return math.inf
+    def next_check_seconds(self) -> float:
+        """Return how soon the next step is due; infinity where none is."""
+        return 1.0 if self._state.unfinished else math.inf
 
-    def note(self) -> VpnNote | None:
-        """What has to survive a restart of ours; None where the VPN was never restarted."""
-        if math.isinf(self._vpn.restarted_at):
+    def saved(self) -> SavedVpnRestart | None:
+        """Return what has to survive a restart; None where the VPN was never restarted."""
+        state = self._state
+        if math.isinf(state.restarted_at):
             return None
-        ago = self._clock.monotonic() - self._vpn.restarted_at
-        return VpnNote(
-            restarted_at=self._clock.wall() - ago,
-            restarts=self._vpn.restarts,
-            unfinished=self._vpn.phase is not VpnPhase.DONE,
-        )
-
-    def _restored(self, note: VpnNote) -> VpnMemory:
-        return VpnMemory(
-            phase=VpnPhase.STOPPED if note.unfinished else VpnPhase.DONE,
-            restarts=note.restarts,
-            restarted_at=self._clock.monotonic() - max(0.0, self._clock.wall() - note.restarted_at),
-        )
+        return SavedVpnRestart(state.restarted_at, state.restarts, state.unfinished)
 
     def _check_role(self, reading: GluetunReading | Failure, now: float) -> None:
-        """Say what is missing where a restart would be due if we could tell that the VPN runs."""
-        told = isinstance(reading, GluetunReading)
-        if told and self._gluetun.hides_status and now >= vpn_restart_at(self._vpn, self._after):
+        """Raise what is missing where a restart would be due if we could see that the VPN is up."""
+        answered = isinstance(reading, GluetunReading)
+        due = now >= restart_due(self._state, self._after)
+        if answered and due and self._gluetun.hides_status:
             raise self._gluetun.restart_refused()
 
-    def _plan(self, now: float) -> Event:
-        waited = now - self._vpn.portless_since
-        restarts = self._vpn.restarts + 1
-        self._vpn = replace(self._vpn, phase=VpnPhase.PLANNED, restarts=restarts, restarted_at=now)
-        return events.vpn_restarting(waited)
-
-    def _stop(self, operations: Operations) -> None:
+    def _stop(self, did: Operations, now: float) -> None:
         self._was_down = False
-        self._vpn = replace(self._vpn, phase=VpnPhase.STOPPED)
+        restarts = self._state.restarts + 1
+        self._state = replace(self._state, unfinished=True, restarts=restarts, restarted_at=now)
+        self._save(SavedVpnRestart(now, restarts, unfinished=True))
         try:
             with contextlib.suppress(TimedOut):  # a down command may run first
-                operations.timed(Operation.GLUETUN_STATUS, self._gluetun.stop_vpn)
+                self._gluetun.stop_vpn(did)
         except Unauthorized:
-            self._vpn = replace(self._vpn, phase=VpnPhase.DONE)
+            self._state = replace(self._state, unfinished=False)
             raise
         deadline = self._clock.monotonic() + STOP_PROOF_SECONDS
-        while self._status(operations) is VpnStatus.RUNNING and self._clock.monotonic() < deadline:
+        while self._status(did) is VpnStatus.RUNNING and self._clock.monotonic() < deadline:
             self._clock.sleep(0.05)
 
-    def _start(self, operations: Operations) -> list[Event]:
-        """Tell it to start; once more each cycle until it can no longer be about to stop."""
-        if not self._is_under_way(operations):
+    def _start(self, did: Operations) -> list[Event]:
+        """Start it; once more in each check until it can no longer be about to stop."""
+        if not self._is_started(did):
             with contextlib.suppress(TimedOut):  # Gluetun answers when the tunnel is up
-                operations.timed(Operation.GLUETUN_STATUS, self._gluetun.start_vpn)
-            if not self._is_under_way(operations):
+                self._gluetun.start_vpn(did)
+            if not self._is_started(did):
                 return []
-        self._vpn = replace(self._vpn, phase=VpnPhase.DONE, portless_since=math.inf)
+        self._state = replace(self._state, unfinished=False, portless_since=math.inf)
         return [events.vpn_restarted(self._pause())]
 
-    def _is_under_way(self, operations: Operations) -> bool:
-        status = self._status(operations)
-        ago = self._clock.monotonic() - self._vpn.restarted_at
-        return status in _UNDER_WAY and (self._was_down or ago >= VPN_STOP_MAY_TAKE)
+    def _is_started(self, did: Operations) -> bool:
+        status = self._status(did)
+        ago = self._clock.monotonic() - self._state.restarted_at
+        return status in _STARTED and (self._was_down or ago >= STOP_MAY_TAKE)
 
     def _pause(self) -> float:
-        """The least time until the next restart."""
-        again = replace(self._vpn, portless_since=-math.inf)
-        return vpn_restart_at(again, self._after or 1.0) - self._clock.monotonic()
+        """Return the least time until the next restart."""
+        again = replace(self._state, portless_since=-math.inf)
+        return restart_due(again, self._after or 1.0) - self._clock.monotonic()
 
-    def _status(self, operations: Operations) -> VpnStatus:
-        status = operations.timed(
-            Operation.GLUETUN_STATUS, lambda: self._gluetun.vpn_status(forwarded_port=NO_PORT)
-        )
-        self._was_down = self._was_down or not status.may_run
+    def _status(self, did: Operations) -> VpnStatus:
+        status = self._gluetun.vpn_status(did, forwarded_port=NO_PORT)
+        self._was_down = self._was_down or not status.is_up_or_unknown
         return status
-
-
-_UNDER_WAY = (VpnStatus.STARTING, VpnStatus.RUNNING)

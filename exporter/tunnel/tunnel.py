@@ -1,12 +1,10 @@
-"""One cycle of one tunnel: observe, decide, act, verify, and all of it as one Outcome."""
+"""One check of one tunnel: observe, decide, act, verify, and all of it as one Outcome."""
 
 from __future__ import annotations
 
-import functools
 import math
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
-from typing import TypeVar
+from dataclasses import replace
 
 from exporter.clock import Clock
 from exporter.config.load import TunnelConfig
@@ -14,130 +12,127 @@ from exporter.errors import BindFailed, ServerError
 from exporter.model import (
     HIGHEST_PORT,
     NO_PORT,
-    WAITING_STATES,
     BindResult,
     ConnectionStatus,
     Event,
     Failure,
+    GluetunReading,
     Operation,
     Outcome,
-    RebindPolicy,
-    Remembered,
+    QbittorrentReading,
+    Reason,
+    Saved,
+    SavedLogins,
+    SavedVpnRestart,
     SyncState,
     VpnStatus,
 )
 from exporter.servers.gluetun import Gluetun
-from exporter.servers.logins import Logins, remembered_logins
+from exporter.servers.logins import LoginRegistry, Logins
 from exporter.servers.operations import Operations
 from exporter.servers.qbittorrent import Qbittorrent
-from exporter.servers.session import NoteLogin, Session
-from exporter.tunnel import events
+from exporter.tunnel import events, history
 from exporter.tunnel.decide import (
-    GluetunReading,
-    Memory,
     Nothing,
     Observation,
-    QbittorrentReading,
     Rebind,
     SetPort,
+    TunnelState,
     Wait,
+    after_check,
+    after_reading,
+    after_write,
     decide,
     has_drifted,
     is_dead,
-    next_look,
-    notice,
-    opened,
-    settled,
+    next_check,
     should_announce,
     state_of,
 )
 from exporter.tunnel.restart import VpnRestart
 
-T = TypeVar("T")
+Save = Callable[[str, Saved], None]
+"""Writes what must not be forgotten of a tunnel to the disk, at once."""
 
 BIND_PROOF_SECONDS = 3.0
-"""How long qBittorrent's log may take to tell about a socket (measured: 2 to 3 ms)."""
-
-
-@dataclass(slots=True)
-class _Cycle:
-    """What is found out while a cycle runs."""
-
-    operations: Operations
-    events: list[Event] = field(default_factory=list)
-    forwarded_port: int = NO_PORT
-    listening_port: int = NO_PORT
-    bind_result: BindResult = BindResult.UNKNOWN
-    vpn_status: VpnStatus = VpnStatus.UNKNOWN
-    connection_status: ConnectionStatus = ConnectionStatus.UNKNOWN
-    has_torrents: bool | None = None
-    gluetun_up: bool = False
-    qbittorrent_up: bool = False
+"""How long qBittorrent's log may take to show a socket (measured: 2 to 3 ms)."""
+ASK_ALL_EVERY = 300.0
+"""How long a calm check leaves out what can only confirm what is known."""
 
 
 class Tunnel:
-    """The clients of one tunnel and what it remembers; `cycle()` runs in one thread at a time."""
+    """The clients of one tunnel and its state; `check()` runs in one thread at a time."""
 
     def __init__(
         self,
         config: TunnelConfig,
         clock: Clock,
-        remembered: Remembered | None = None,
+        saved: Saved | None = None,
         logins: Logins | None = None,
-        note_login: NoteLogin = lambda note: None,
+        save: Save = lambda tunnel, saved: None,
     ) -> None:
         """`logins` are those at its qBittorrent, where other tunnels may try some too.
 
-        `note_login` is told of each login before it is tried, in the thread of the cycle.
+        `save` is called before a login is tried and before the VPN is stopped, in the thread of
+        the check.
         """
-        remembered = remembered or Remembered()
-        server = config.qbittorrent.server.address
         self.config = config
         self._clock = clock
-        self._gluetun = Gluetun(config.gluetun, config.request_timeout_seconds)
-        self._qbittorrent = Qbittorrent(config.qbittorrent, config.request_timeout_seconds)
-        self._session = Session(
-            self._qbittorrent,
-            config.qbittorrent,
-            logins or remembered_logins(server, clock, remembered.login_note),
-            note_login,
-        )
+        self._saved = saved or Saved()
+        self._save = save
+        if logins is None:
+            registry = LoginRegistry(clock, [self._saved.logins], try_at_once=True)
+            logins = registry.for_server(config.qbittorrent.server.address)
+        self._logins = logins
+        timeout = config.request_timeout_seconds
+        self._gluetun = Gluetun(config.gluetun, timeout)
+        self._qbittorrent = Qbittorrent(config.qbittorrent, timeout, logins, self._save_logins)
         self._restart = VpnRestart(
-            self._gluetun, clock, config.restart_vpn_after_seconds, remembered.vpn_note
+            self._gluetun,
+            clock,
+            config.restart_vpn_after_seconds,
+            self._saved.vpn_restart,
+            self._save_vpn_restart,
         )
-        self._memory = Memory()
+        self._state = TunnelState()
         self._previous: Outcome | None = None
-        self._now = _Cycle(Operations(clock))
-        self._last_port = remembered.forwarded_port
-        self._last_change = remembered.last_port_change_at
-        self._last_success = remembered.last_success_at
-        self._out_of_sync_at = self._monotonic_time(remembered.out_of_sync_since)
-        self._failing_at = self._monotonic_time(remembered.failing_since)
-        self._waiting_at = self._monotonic_time(remembered.waiting_since)
+        self._asked_all_at = -math.inf
 
     def starting(self) -> Outcome:
-        """The outcome before the first cycle has ended."""
-        return self._outcome(SyncState.STARTING, 0.0)
+        """Return the outcome before the first check has ended."""
+        return Outcome(self.config.name, SyncState.STARTING, None, saved=self._all_saved())
 
-    def cycle(self, *, pushed: bool = False) -> Outcome:
-        """Run one cycle; every error of the two servers ends up in the outcome."""
-        self._now = _Cycle(Operations(self._clock))
-        observation = self._observe(pushed=pushed)
+    def check(self, *, pushed: bool = False) -> Outcome:
+        """Run one check; every error of the two servers ends up in the outcome."""
+        did, said = Operations(self._clock), list[Event]()
+        port = self._read_port(did)
+        calm = not pushed and self._is_calm(port)
+        gluetun = self._read_gluetun(port, did, calm=calm)
+        observation = Observation(gluetun, self._read_qbittorrent(did), pushed=pushed)
         now = self._clock.monotonic()
-        self._note_port_change()
-        self._memory = notice(observation, self._memory, now)
-        state = self._act(observation, now)
-        self._announce(state)
-        self._learn_more()
-        self._now.events += self._restart.step(observation.gluetun, self._now.operations)
+        said += self._note_port(gluetun, now)
+        self._state = after_reading(observation, self._state, now)
+        state, qbittorrent = self._act(observation, now, did, said)
+        self._announce(state, did, said)
+        qbittorrent = self._learn_more(qbittorrent, did, calm=calm)
+        said += self._restart.step(gluetun, did)
         now = self._clock.monotonic()
-        self._memory = settled(state, self._memory, now)
-        self._note_sync(state, now)
-        interval, policy = self.config.interval_seconds, self.config.rebind
-        pause = next_look(state, self._memory, now, interval, policy)
-        outcome = self._outcome(state, min(pause, self._restart.next_look_seconds))
-        said = (*outcome.events, *events.changes(self._previous, outcome))
-        self._previous = replace(outcome, events=said)
+        self._state = after_check(state, self._state, now)
+        self._saved = history.after_check(self._saved, state, now)
+        outcome = Outcome(
+            tunnel=self.config.name,
+            state=state,
+            finished_at=now,
+            next_check_seconds=self._pause(state, now),
+            gluetun=None if isinstance(gluetun, Failure) else gluetun,
+            qbittorrent=qbittorrent,
+            saved=self._all_saved(),
+            failures=tuple(did.failures),
+            events=tuple(said),
+            operations=tuple(did.results),
+        )
+        said += events.changes(self._previous, outcome)
+        self._previous = replace(outcome, events=tuple(said))
         return self._previous
 
     def close(self) -> None:
@@ -147,271 +142,213 @@ class Tunnel:
 
     # observe
 
-    def _observe(self, *, pushed: bool) -> Observation:
-        attempt = self._now.operations.attempt
-        gluetun = attempt(Operation.GLUETUN_PORT, self._read_gluetun)
-        qbittorrent = attempt(Operation.QBITTORRENT_PREFERENCES, self._read_qbittorrent)
-        return Observation(gluetun, qbittorrent, pushed=pushed)
+    def _read_port(self, did: Operations) -> int | Failure:
+        try:
+            return self._gluetun.forwarded_port(did)
+        except ServerError as error:
+            return did.fail(Operation.GLUETUN_PORT, error)
 
-    def _read_gluetun(self) -> GluetunReading:
-        timed = self._now.operations.timed
-        port = timed(Operation.GLUETUN_PORT, self._gluetun.forwarded_port)
-        self._now.forwarded_port, self._now.gluetun_up = port, True
-        ask_status = functools.partial(self._gluetun.vpn_status, forwarded_port=port)
-        self._now.vpn_status = self._read(
-            Operation.GLUETUN_STATUS, ask_status, otherwise=VpnStatus.UNKNOWN
-        )
-        address = self._read(Operation.GLUETUN_PUBLIC_IP, self._gluetun.public_ip, otherwise="")
-        return GluetunReading(port, self._now.vpn_status, address)
+    def _is_calm(self, port: int | Failure) -> bool:
+        """Whether the last check found all well, and the port is still the same."""
+        last, now = self._previous, self._clock.monotonic()
+        if last is None or not last.in_sync or last.failures:
+            return False
+        return port == last.forwarded_port and now - self._asked_all_at < ASK_ALL_EVERY
 
-    def _read_qbittorrent(self) -> QbittorrentReading:
-        listening = self._in_session(Operation.QBITTORRENT_PREFERENCES, self._qbittorrent.listening)
-        self._now.qbittorrent_up = True
-        self._now.listening_port = NO_PORT if listening.random_port else listening.port
-        self._now.connection_status = self._read(
-            Operation.QBITTORRENT_TRANSFER,
-            self._qbittorrent.connection_status,
-            otherwise=ConnectionStatus.UNKNOWN,
-        )
-        self._now.bind_result = self._read(
-            Operation.QBITTORRENT_LOG,
-            functools.partial(self._qbittorrent.bind_result, listening.port),
-            otherwise=BindResult.UNKNOWN,
-        )
+    def _read_gluetun(
+        self, port: int | Failure, did: Operations, *, calm: bool
+    ) -> GluetunReading | Failure:
+        if isinstance(port, Failure):
+            return port
+        if calm and self._previous and self._previous.gluetun:
+            return self._previous.gluetun
+        self._asked_all_at = self._clock.monotonic()
+        status, public_ip = VpnStatus.UNKNOWN, ""
+        with did.may_fail(Operation.GLUETUN_STATUS):
+            status = self._gluetun.vpn_status(did, forwarded_port=port)
+        with did.may_fail(Operation.GLUETUN_PUBLIC_IP):
+            public_ip = self._gluetun.public_ip(did)
+        return GluetunReading(port, status, public_ip)
+
+    def _read_qbittorrent(self, did: Operations) -> QbittorrentReading | Failure:
+        try:
+            listening = self._qbittorrent.listening(did)
+        except ServerError as error:
+            return did.fail(Operation.QBITTORRENT_PREFERENCES, error)
+        status, bound = ConnectionStatus.UNKNOWN, BindResult.UNKNOWN
+        with did.may_fail(Operation.QBITTORRENT_TRANSFER):
+            status = self._qbittorrent.connection_status(did)
+        with did.may_fail(Operation.QBITTORRENT_LOG):
+            bound = self._qbittorrent.bind_result(did, listening.port)
         version = self._qbittorrent.version
         return QbittorrentReading(
             listening_port=listening.port,
             random_port=listening.random_port,
-            connection_status=self._now.connection_status,
-            bind_result=self._now.bind_result,
+            connection_status=status,
+            bind_result=bound,
             reopens_sockets=version.reopens_sockets if version else None,
+            auth=self._qbittorrent.session.auth,
         )
-
-    def _read(self, operation: Operation, call: Callable[[], T], *, otherwise: T) -> T:
-        """Read what is good to know but not needed for the decision."""
-        operations = self._now.operations
-        result = operations.attempt(operation, lambda: operations.timed(operation, call))
-        return otherwise if isinstance(result, Failure) else result
-
-    def _in_session(self, operation: Operation, call: Callable[[], T]) -> T:
-        return self._session.call(self._now.operations, operation, call)
 
     # act and verify
 
-    def _act(self, observation: Observation, now: float) -> SyncState:
-        decision = decide(observation, self._memory, now, self.config.rebind)
+    def _act(
+        self, observation: Observation, now: float, did: Operations, said: list[Event]
+    ) -> tuple[SyncState, QbittorrentReading | None]:
+        """Do what is decided; returns the state, and qBittorrent's reading as it is afterwards."""
+        decision = decide(observation, self._state, now, self.config.rebind)
         reading = observation.qbittorrent
-        try:
-            match decision:
-                case Nothing():
-                    pass
-                case Wait(state):
-                    self._explain(state, observation)
-                    return state
-                case SetPort(port) if isinstance(reading, QbittorrentReading):
-                    self._set_port(port, reading, now)
-                case Rebind(port) if isinstance(reading, QbittorrentReading):
-                    self._rebind(port, reading, now)
-        except ServerError as error:
-            # the port may have been set or not; the next cycle finds out
-            bind_failed = isinstance(error, BindFailed)
-            operation = Operation.QBITTORRENT_LOG if bind_failed else Operation.QBITTORRENT_SET_PORT
-            return state_of(self._now.operations.fail(operation, error, first=True))
-        return SyncState.IN_SYNC
+        if isinstance(reading, Failure):
+            state = decision.state if isinstance(decision, Wait) else state_of(reading)
+            self._explain(state, observation, did)
+            return state, None
+        match decision:
+            case Nothing():
+                return SyncState.IN_SYNC, reading
+            case Wait(state):
+                self._explain(state, observation, did)
+                return state, reading
+            case SetPort(port):
+                return self._set_port(port, reading, now, did, said)
+            case Rebind(port):
+                return self._rebind(port, reading, now, did, said)
 
-    def _set_port(self, port: int, reading: QbittorrentReading, now: float) -> None:
-        if has_drifted(reading, self._memory):
+    def _set_port(
+        self, port: int, reading: QbittorrentReading, now: float, did: Operations, said: list[Event]
+    ) -> tuple[SyncState, QbittorrentReading]:
+        if has_drifted(reading, self._state):
             kept = NO_PORT if reading.random_port else reading.listening_port
-            self._now.events.append(events.drift(kept, port, random_port=reading.random_port))
-        if not self._tried_before(port):
-            self._now.events.append(events.update_needed(reading.listening_port, port))
-        self._memory = opened(self._memory, now, rebind=False)
-        self._memory = replace(self._memory, announce=self.config.reannounce_after_change)
-        if reading.listening_port == port:
-            # up to 4.3, switching the random port off leaves the socket where it is
-            self._send_neighbour(port)
-        self._send_port(port)
-        self._prove(port)
-        self._now.events.append(events.updated(port))
-        self._last_change = self._last_change or self._clock.wall()
+            said.append(events.drift(kept, port, random_port=reading.random_port))
+        if not self._tried_before(port, reading):
+            said.append(events.update_needed(reading.listening_port, port))
+        self._state = after_write(self._state, now, rebind=False)
+        self._state = replace(self._state, announce=self.config.reannounce_after_change)
+        # up to 4.3, switching the random port off leaves the socket where it is
+        detour = reading.listening_port == port
+        state, reading = self._write(port, reading, did, by_another_port=detour)
+        if state is SyncState.IN_SYNC:
+            said.append(events.updated(port))
+            self._saved = history.after_port_was_set(self._saved, now)
+        return state, reading
 
-    def _tried_before(self, port: int) -> bool:
-        """Whether the last cycle tried the same in vain: that was said already."""
+    def _tried_before(self, port: int, reading: QbittorrentReading) -> bool:
+        """Whether the last check tried the same in vain: that was said already."""
         last = self._previous
-        if last is None or last.in_sync:
+        if last is None or last.in_sync or last.qbittorrent is None:
             return False
         tried = any(done.operation is Operation.QBITTORRENT_SET_PORT for done in last.operations)
-        same = (last.listening_port, last.forwarded_port) == (self._now.listening_port, port)
-        return tried and same
+        before = (last.qbittorrent.listening_port, last.qbittorrent.random_port)
+        same = before == (reading.listening_port, reading.random_port)
+        return tried and same and last.forwarded_port == port
 
-    def _rebind(self, port: int, reading: QbittorrentReading, now: float) -> None:
-        dead = is_dead(reading, self._memory, now)
-        self._now.events.append(events.rebinding(port, dead=dead))
-        self._memory = opened(self._memory, now, rebind=True)
-        self._send_neighbour(port)
-        self._send_port(port)
-        self._prove(port)
+    def _rebind(
+        self, port: int, reading: QbittorrentReading, now: float, did: Operations, said: list[Event]
+    ) -> tuple[SyncState, QbittorrentReading]:
+        said.append(events.rebinding(port, dead=is_dead(reading, self._state, now)))
+        self._state = after_write(self._state, now, rebind=True)
+        return self._write(port, reading, did, by_another_port=True)
 
-    def _send_neighbour(self, port: int) -> None:
-        neighbour = port + 1 if port < HIGHEST_PORT else port - 1
-        self._now.bind_result = BindResult.UNKNOWN
-        self._in_session(
-            Operation.QBITTORRENT_SET_PORT,
-            functools.partial(self._qbittorrent.send_listening_port, neighbour),
-        )
+    def _write(
+        self, port: int, reading: QbittorrentReading, did: Operations, *, by_another_port: bool
+    ) -> tuple[SyncState, QbittorrentReading]:
+        """Set the port and prove it; on an error it may have been set or not."""
+        reading = replace(reading, bind_result=BindResult.UNKNOWN)
+        try:
+            if by_another_port:
+                neighbour = port + 1 if port < HIGHEST_PORT else port - 1
+                self._qbittorrent.send_listening_port(did, neighbour)
+            self._qbittorrent.set_listening_port(did, port)
+            reading = replace(reading, listening_port=port, random_port=False)
+            reading = self._with_proof(port, reading, did)
+            if reading.is_closed:
+                did.count_as_failed(Operation.QBITTORRENT_LOG, Reason.BIND_FAILED)
+                raise self._bind_failed(port)
+        except ServerError as error:
+            bind_failed = isinstance(error, BindFailed)
+            operation = Operation.QBITTORRENT_LOG if bind_failed else Operation.QBITTORRENT_SET_PORT
+            failure = did.fail(operation, error)
+            did.put_first(failure)
+            return state_of(failure), reading
+        return SyncState.IN_SYNC, reading
 
-    def _send_port(self, port: int) -> None:
-        self._now.bind_result = BindResult.UNKNOWN
-
-        def send() -> None:
-            self._qbittorrent.send_listening_port(port)
-            self._qbittorrent.confirm_listening_port(port)
-
-        self._in_session(Operation.QBITTORRENT_SET_PORT, send)
-        self._now.listening_port = port
-
-    def _prove(self, port: int) -> None:
-        """Wait until qBittorrent's log tells whether the port is bound; BindFailed if it is not."""
-        self._now.bind_result = self._in_session(
-            Operation.QBITTORRENT_LOG, functools.partial(self._wait_for_proof, port)
-        )
-        if self._now.bind_result is BindResult.BOUND:
-            return
-        # nothing in the log, as where it is full of other things: the next best witness
-        self._now.connection_status = self._in_session(
-            Operation.QBITTORRENT_TRANSFER, self._qbittorrent.connection_status
-        )
-        if self._now.connection_status is ConnectionStatus.DISCONNECTED:
-            raise self._bind_failed(port)
-
-    def _wait_for_proof(self, port: int) -> BindResult:
+    def _with_proof(
+        self, port: int, reading: QbittorrentReading, did: Operations
+    ) -> QbittorrentReading:
+        """Wait until qBittorrent's log shows whether the port is bound."""
+        result = self._qbittorrent.bind_result(did, port)
         deadline = self._clock.monotonic() + BIND_PROOF_SECONDS
         pause = 0.002
-        result = self._qbittorrent.bind_result(port)
         while result is BindResult.UNKNOWN and self._clock.monotonic() < deadline:
             self._clock.sleep(pause)
             pause = min(2 * pause, 0.05)
-            result = self._qbittorrent.bind_result(port)
-        if result is BindResult.FAILED:
-            raise self._bind_failed(port)
-        return result
+            result = self._qbittorrent.bind_result(did, port)
+        if result is not BindResult.UNKNOWN:
+            return replace(reading, bind_result=result)
+        # nothing in the log, as where it is full of other things: the next best witness
+        return replace(reading, connection_status=self._qbittorrent.connection_status(did))
 
     def _bind_failed(self, port: int) -> BindFailed:
         return BindFailed(f"{self._qbittorrent.where} can't listen on its port {port}")
 
-    def _announce(self, state: SyncState) -> None:
-        """Have the trackers told once a new port is open: by itself that takes half an hour."""
+    def _announce(self, state: SyncState, did: Operations, said: list[Event]) -> None:
+        """Announce a new port once it is open: by itself that takes half an hour."""
         now = self._clock.monotonic()
-        if state is not SyncState.IN_SYNC or not should_announce(self._memory, now):
+        if state is not SyncState.IN_SYNC or not should_announce(self._state, now):
             return
-        self._memory = replace(self._memory, announced_at=now)
-        call = functools.partial(
-            self._in_session, Operation.QBITTORRENT_TRANSFER, self._qbittorrent.reannounce
-        )
-        failed = self._now.operations.attempt(Operation.QBITTORRENT_TRANSFER, call)
-        if failed is None:
-            self._memory = replace(self._memory, announce=False)
-            self._now.events.append(events.announced(self._now.listening_port))
+        self._state = replace(self._state, announced_at=now)
+        with did.may_fail(Operation.QBITTORRENT_TRANSFER):
+            self._qbittorrent.reannounce(did)
+            self._state = replace(self._state, announce=False)
+            said.append(events.announced(self._state.forwarded_port))
 
-    def _explain(self, state: SyncState, observation: Observation) -> None:
+    def _explain(self, state: SyncState, observation: Observation, did: Operations) -> None:
         """Put first why the state is what it is, where no exchange failed too."""
         for reading in (observation.gluetun, observation.qbittorrent):
             if isinstance(reading, Failure) and state_of(reading) is state:
-                self._now.operations.put_first(reading)
-        if state is SyncState.NOT_LISTENING:
-            error = self._bind_failed(self._now.listening_port)
-            self._now.operations.fail(Operation.QBITTORRENT_LOG, error, first=True)
+                did.put_first(reading)
+        if state is SyncState.NOT_LISTENING and not isinstance(observation.qbittorrent, Failure):
+            error = self._bind_failed(observation.qbittorrent.listening_port)
+            did.put_first(did.fail(Operation.QBITTORRENT_LOG, error))
 
-    def _learn_more(self) -> None:
+    def _learn_more(
+        self, reading: QbittorrentReading | None, did: Operations, *, calm: bool
+    ) -> QbittorrentReading | None:
         """Ask what only the readers want to know, after what matters is done."""
-        if not self._qbittorrent.ready:
-            return
+        if reading is None or not self._qbittorrent.session.open:
+            return reading
         if self._qbittorrent.version is None:
-            self._read(
-                Operation.QBITTORRENT_PREFERENCES, self._qbittorrent.learn_version, otherwise=None
-            )
-        if self._now.connection_status is ConnectionStatus.FIREWALLED:
-            self._now.has_torrents = self._read(
-                Operation.QBITTORRENT_TRANSFER, self._qbittorrent.has_torrents, otherwise=None
-            )
+            with did.may_fail(Operation.QBITTORRENT_PREFERENCES):
+                self._qbittorrent.learn_version(did)
+        if version := self._qbittorrent.version:
+            reading = replace(reading, version=version.app, webapi_version=version.webapi)
+        if reading.connection_status is ConnectionStatus.FIREWALLED:
+            last = self._previous.qbittorrent if self._previous else None
+            torrents = last.has_torrents if calm and last else None
+            if torrents is None:
+                with did.may_fail(Operation.QBITTORRENT_TRANSFER):
+                    torrents = self._qbittorrent.has_torrents(did)
+            reading = replace(reading, has_torrents=torrents)
+        return reading
 
-    # remember and tell
+    # state and saved
 
-    def _note_port_change(self) -> None:
-        after = self._now.forwarded_port
-        if after == NO_PORT:
-            return
-        before = self._memory.forwarded_port
-        if before not in (NO_PORT, after):
-            self._now.events.append(events.port_change(before, after))
-        if self._last_port not in (NO_PORT, after):
-            self._last_change = self._clock.wall()
-        self._last_port = after
+    def _note_port(self, reading: GluetunReading | Failure, now: float) -> list[Event]:
+        if isinstance(reading, Failure) or reading.forwarded_port == NO_PORT:
+            return []
+        before, after = self._state.forwarded_port, reading.forwarded_port
+        self._saved = history.after_port(self._saved, after, now)
+        return [] if before in (NO_PORT, after) else [events.port_change(before, after)]
 
-    def _note_sync(self, state: SyncState, now: float) -> None:
-        if state is SyncState.IN_SYNC:
-            self._last_success = self._clock.wall()
-            self._out_of_sync_at = self._failing_at = self._waiting_at = math.inf
-            return
-        self._out_of_sync_at = min(self._out_of_sync_at, now)
-        waiting = state in WAITING_STATES
-        self._failing_at = math.inf if waiting else min(self._failing_at, now)
-        self._waiting_at = min(self._waiting_at, now) if waiting else math.inf
+    def _pause(self, state: SyncState, now: float) -> float:
+        interval, policy = self.config.interval_seconds, self.config.rebind
+        pause = next_check(state, self._state, now, interval, policy)
+        return min(pause, self._restart.next_check_seconds)
 
-    def _outcome(self, state: SyncState, pause: float) -> Outcome:
-        cycle, version, note = self._now, self._qbittorrent.version, self._session.note()
-        waits = not self._qbittorrent.ready
-        return Outcome(
-            tunnel=self.config.name,
-            state=state,
-            finished_at=self._clock.wall(),
-            interval_seconds=self.config.interval_seconds,
-            next_look_seconds=pause,
-            forwarded_port=cycle.forwarded_port,
-            last_forwarded_port=self._last_port,
-            listening_port=cycle.listening_port,
-            port_bound=_is_proved(cycle, state),
-            rebinds=self.config.rebind is not RebindPolicy.NEVER,
-            gluetun_up=cycle.gluetun_up,
-            qbittorrent_up=cycle.qbittorrent_up,
-            vpn_status=cycle.vpn_status,
-            connection_status=cycle.connection_status,
-            has_torrents=cycle.has_torrents,
-            gluetun_auth=self._gluetun.auth,
-            qbittorrent_auth=self._qbittorrent.auth,
-            qbittorrent_version=version.app if version else "",
-            webapi_version=version.webapi if version else "",
-            login_suspended_until=note.suspended_until if waits and note else 0.0,
-            last_success_at=self._last_success,
-            last_port_change_at=self._last_change,
-            out_of_sync_since=self._wall_time(self._out_of_sync_at),
-            failing_since=self._wall_time(self._failing_at),
-            waiting_since=self._wall_time(self._waiting_at),
-            failures=tuple(cycle.operations.failures),
-            events=tuple(cycle.events),
-            operations=tuple(cycle.operations.results),
-            login_note=note,
-            vpn_note=self._restart.note(),
-        )
+    def _all_saved(self) -> Saved:
+        return replace(self._saved, logins=self._logins.saved(), vpn_restart=self._restart.saved())
 
-    def _monotonic_time(self, wall: float) -> float:
-        """A past Unix time as one of the forward-moving clock; 0 becomes never."""
-        if not wall:
-            return math.inf
-        return self._clock.monotonic() - max(0.0, self._clock.wall() - wall)
+    def _save_logins(self, logins: SavedLogins) -> None:
+        self._save(self.config.name, replace(self._all_saved(), logins=logins))
 
-    def _wall_time(self, monotonic: float) -> float:
-        """A time of the forward-moving clock as Unix time; never becomes 0."""
-        if math.isinf(monotonic):
-            return 0.0
-        return self._clock.wall() + monotonic - self._clock.monotonic()
-
-
-def _is_proved(cycle: _Cycle, state: SyncState) -> bool:
-    """Whether the log shows an open socket, and nothing newer speaks against it.
-
-    A socket that dies with its interface leaves no entry, but `disconnected`; right after a
-    change that may be a stale reading.
-    """
-    closed = cycle.connection_status is ConnectionStatus.DISCONNECTED
-    return cycle.bind_result is BindResult.BOUND and (state is SyncState.IN_SYNC or not closed)
+    def _save_vpn_restart(self, restart: SavedVpnRestart) -> None:
+        self._save(self.config.name, replace(self._all_saved(), vpn_restart=restart))

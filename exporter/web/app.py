@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import gzip
 import logging
-import time
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from http import HTTPStatus
@@ -17,6 +16,7 @@ from urllib.parse import parse_qs, urlencode, urlsplit
 
 from prometheus_client import CollectorRegistry
 
+from exporter.clock import Clock
 from exporter.model import SyncState
 from exporter.report.board import StatusBoard
 from exporter.web.exposition import choose_encoder
@@ -108,7 +108,7 @@ class WebApp:
     version: str
     users: Users | None = None
     docs_url: str = ""
-    clock: Callable[[], float] = time.time
+    clock: Clock = field(default_factory=Clock)
     reload: Callable[[], str] | None = None
     """Loads the configuration again and tells why it was rejected; None = nobody may."""
     _routes: Mapping[str, Mapping[str, _Handler]] = field(init=False, repr=False)
@@ -192,7 +192,7 @@ class WebApp:
         view = views.get(picked) if picked is not None else None
         if alone and picked is None:
             view = next(iter(views.values()))
-        tone = None if view is None else words_for(view, self.clock()).tone
+        tone = None if view is None else words_for(view, self.clock.monotonic()).tone
         setting = self._setting(request, tone)
         if view is not None:
             return _html(HTTPStatus.OK, tunnel_page(view, setting, alone=alone), setting)
@@ -204,7 +204,8 @@ class WebApp:
         asked = request.first("asked") is not None
         refresh = _OVERVIEW_REFRESH_SECONDS if tone is None else _REFRESH_SECONDS[tone]
         return Setting(
-            now=self.clock(),
+            now=self.clock.monotonic(),
+            unix=self.clock.unix,
             version=self.version,
             docs_url=self.docs_url,
             refresh_seconds=0 if request.first("refresh") == "off" else refresh,
@@ -247,7 +248,7 @@ class WebApp:
             return _foreign_form()
         form = request.form()
         tunnel = request.first("tunnel") or form.get("tunnel")
-        if tunnel is not None and tunnel not in self.board.views():
+        if tunnel is not None and not self.board.has(tunnel):
             return _text(HTTPStatus.NOT_FOUND, "no tunnel has that name")
         by_hand = form.get("by") == "page"
         self.request_sync(tunnel, not by_hand)

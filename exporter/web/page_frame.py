@@ -5,7 +5,7 @@ No script, no outside resource.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from html import escape
@@ -18,9 +18,10 @@ from exporter.web.words import TONE_LABELS, Tone, Words, ago
 
 @dataclass(frozen=True, slots=True)
 class Setting:
-    """What a page needs besides the tunnels; `now` is in Unix seconds."""
+    """What a page needs besides the tunnels; `now` is a moment."""
 
     now: float
+    unix: Callable[[float], float]
     version: str
     docs_url: str = ""
     refresh_seconds: int = 0
@@ -93,10 +94,15 @@ def mark(tone: Tone, size: int, label: str = "") -> str:
     return f'<span class="badge {tone.value}">{icon(tone, size)}{words}</span>'
 
 
-def time_tag(then: float, now: float) -> str:
+def time_tag(then: float, setting: Setting) -> str:
     """How long ago it was; the moment itself (UTC) shows under the pointer."""
-    moment = datetime.fromtimestamp(then, UTC).replace(microsecond=0, tzinfo=None).isoformat() + "Z"
-    return f'<time datetime="{moment}" title="{moment}">{ago(then, now)}</time>'
+    moment = (
+        datetime.fromtimestamp(setting.unix(then), UTC)
+        .replace(microsecond=0, tzinfo=None)
+        .isoformat()
+        + "Z"
+    )
+    return f'<time datetime="{moment}" title="{moment}">{ago(then, setting.now)}</time>'
 
 
 def check_now(tunnel: str | None, setting: Setting, label: str, note: str = "") -> str:

@@ -43,7 +43,7 @@ def overview_page(views: Sequence[TunnelView], setting: Setting) -> str:
         f'<section class="hero {tone.value}" aria-labelledby="state"><p>{mark(tone, 26)}</p>'
         f'<h1 id="state">{said}</h1>{check_now(None, setting, "Check all now")}</section>'
         + _filters(views, setting)
-        + _table(shown, now)
+        + _table(shown, setting)
     )
     return document(said.rstrip("."), tone, content, setting)
 
@@ -72,8 +72,8 @@ def _filter(label: str, count: int, state: SyncState | None, setting: Setting) -
     )
 
 
-def _table(views: Sequence[TunnelView], now: float) -> str:
-    rows = "".join(_row(view, now) for view in views)
+def _table(views: Sequence[TunnelView], setting: Setting) -> str:
+    rows = "".join(_row(view, setting) for view in views)
     if not rows:
         return '<section class="card"><p>No tunnel is in that state.</p></section>'
     return (
@@ -86,7 +86,8 @@ def _table(views: Sequence[TunnelView], now: float) -> str:
     )
 
 
-def _row(view: TunnelView, now: float) -> str:
+def _row(view: TunnelView, setting: Setting) -> str:
+    now = setting.now
     outcome = view.outcome
     address = page_address(view.name, None, refresh=True)
     head = (
@@ -101,5 +102,5 @@ def _row(view: TunnelView, now: float) -> str:
         f'<td class="number">{outcome.forwarded_port or "&ndash;"}</td>'
         f'<td class="number">{outcome.listening_port or "&ndash;"}</td>'
         f'<td class="wide-only">{span(now - view.state_since)}</td>'
-        f'<td class="wide-only">{time_tag(outcome.finished_at, now)}</td></tr>'
+        f'<td class="wide-only">{time_tag(outcome.finished_at or now, setting)}</td></tr>'
     )

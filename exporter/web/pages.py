@@ -35,9 +35,9 @@ def tunnel_page(view: TunnelView, setting: Setting, *, alone: bool) -> str:
     content = (
         _hero(view, setting, alone=alone)
         + _ports(view.outcome, tone)
-        + _problem(view, now)
-        + _facts(view, now)
-        + _events(view.events, now)
+        + _problem(view, setting)
+        + _facts(view, setting)
+        + _events(view.events, setting)
     )
     return document(heading, tone, content, setting, aside=aside)
 
@@ -50,14 +50,14 @@ def _hero(view: TunnelView, setting: Setting, *, alone: bool) -> str:
     return (
         f'<section class="hero {words.tone.value}" aria-labelledby="state">'
         f'<p>{badge(words, 26)}</p><h1 id="state">{said}</h1>{comfort}'
-        f"{check_now(asks_for, setting, 'Check now', _checked(view, setting.now))}</section>"
+        f"{check_now(asks_for, setting, 'Check now', _checked(view, setting))}</section>"
     )
 
 
-def _checked(view: TunnelView, now: float) -> str:
+def _checked(view: TunnelView, setting: Setting) -> str:
     if view.outcome is None:
         return ""
-    return f"Checked {time_tag(view.outcome.finished_at, now)}."
+    return f"Checked {time_tag(view.outcome.finished_at or setting.now, setting)}."
 
 
 def _ports(outcome: Outcome | None, tone: Tone) -> str:
@@ -72,9 +72,11 @@ def _ports(outcome: Outcome | None, tone: Tone) -> str:
     )
     return (
         '<section class="card" aria-label="Ports"><div class="ports">'
-        + _port("VPN forwards", outcome.forwarded_port, known=outcome.gluetun_up)
+        + _port("VPN forwards", outcome.forwarded_port, known=outcome.gluetun is not None)
         + (comparison if both else "")
-        + _port("qBittorrent listens on", outcome.listening_port, known=outcome.qbittorrent_up)
+        + _port(
+            "qBittorrent listens on", outcome.listening_port, known=outcome.qbittorrent is not None
+        )
         + "</div></section>"
     )
 
@@ -85,16 +87,16 @@ def _port(name: str, port: int, *, known: bool) -> str:
     return f'<p><span class="name">{name}</span> <span class="{kind}">{value}</span></p>'
 
 
-def _problem(view: TunnelView, now: float) -> str:
+def _problem(view: TunnelView, setting: Setting) -> str:
     """The failures of the last cycle, or the last one before it, with what to do."""
     outcome = view.outcome
     if outcome is not None and outcome.failures:
         items = "".join(_failure(failure.message, failure.fix) for failure in outcome.failures)
-        return _problem_card("What is wrong", items + _suspended(outcome, now), "problem")
+        return _problem_card("What is wrong", items + _suspended(outcome, setting), "problem")
     if view.last_failure is None:
         return ""
     failure = view.last_failure.failure
-    when = f'<p class="soft">{time_tag(view.last_failure.at, now)}, over since then</p>'
+    when = f'<p class="soft">{time_tag(view.last_failure.at, setting)}, over since then</p>'
     return _problem_card(
         "Last error", when + _failure(failure.message, failure.fix), "problem over"
     )
@@ -112,16 +114,17 @@ def _failure(message: str, fix: str) -> str:
     return f"<div><p>{escape(message)}</p>{remedy}</div>"
 
 
-def _suspended(outcome: Outcome, now: float) -> str:
-    if outcome.login_suspended_until <= now:
+def _suspended(outcome: Outcome, setting: Setting) -> str:
+    until = outcome.login_suspended_until
+    if until is None or until <= setting.now:
         return ""
     return (
-        f"<p>Next login try {time_tag(outcome.login_suspended_until, now)}, "
+        f"<p>Next login try {time_tag(until, setting)}, "
         "or at once when the user name or password changes, four times an hour at most.</p>"
     )
 
 
-def _facts(view: TunnelView, now: float) -> str:
+def _facts(view: TunnelView, setting: Setting) -> str:
     outcome = view.outcome
     if outcome is None:
         return ""
@@ -130,14 +133,14 @@ def _facts(view: TunnelView, now: float) -> str:
         _fact("VPN", vpn, vpn_note),
         _fact("Peers", *peers(outcome)),
         _fact("Socket", *proof(outcome)),
-        _fact("Last change", _moment(outcome.last_port_change_at, now, "not seen yet")),
-        _fact("This state", f"for {span(now - view.state_since)}"),
-        _fact("Checks", f"every {span(outcome.interval_seconds)}"),
+        _fact("Last change", _moment(outcome.saved.port_changed_at, setting, "not seen yet")),
+        _fact("This state", f"for {span(setting.now - view.state_since)}"),
+        _fact("Checks", f"every {span(view.config.interval_seconds)}"),
     ]
     if not outcome.in_sync:
-        rows.append(_fact("Last in sync", _moment(outcome.last_success_at, now, "never")))
-    if outcome.qbittorrent_version:
-        rows.append(_fact("qBittorrent", escape(outcome.qbittorrent_version)))
+        rows.append(_fact("Last in sync", _moment(outcome.saved.succeeded_at, setting, "never")))
+    if outcome.qbittorrent and outcome.qbittorrent.version:
+        rows.append(_fact("qBittorrent", escape(outcome.qbittorrent.version)))
     return (
         '<section class="card" aria-labelledby="details"><h2 id="details">Details</h2>'
         f'<dl class="facts">{"".join(rows)}</dl></section>'
@@ -149,12 +152,12 @@ def _fact(name: str, value: str, note: str = "") -> str:
     return f"<dt>{name}</dt><dd>{value}{said}</dd>"
 
 
-def _moment(then: float, now: float, never: str) -> str:
-    return time_tag(then, now) if then else never
+def _moment(then: float | None, setting: Setting, never: str) -> str:
+    return never if then is None else time_tag(then, setting)
 
 
-def _events(events: Sequence[TimedEvent], now: float) -> str:
-    items = "".join(_event(timed, now) for timed in events)
+def _events(events: Sequence[TimedEvent], setting: Setting) -> str:
+    items = "".join(_event(timed, setting) for timed in events)
     listed = f'<ol class="events">{items}</ol>' if items else '<p class="soft">Nothing yet.</p>'
     return (
         '<section class="card" aria-labelledby="events"><h2 id="events">What happened</h2>'
@@ -162,14 +165,14 @@ def _events(events: Sequence[TimedEvent], now: float) -> str:
     )
 
 
-def _event(timed: TimedEvent, now: float) -> str:
+def _event(timed: TimedEvent, setting: Setting) -> str:
     event = timed.event
     tone = _LEVEL_TONES.get(event.level)
     kind = f' class="{tone.value}"' if tone else ""
     level = f'<span class="unseen">{event.level.value.title()}: </span>' if tone else ""
     fix = f'<p class="fix">To do: {escape(event.fix)}</p>' if event.fix else ""
     return (
-        f"<li{kind}>{icon(tone, 16) if tone else _DOT}<span>{time_tag(timed.at, now)}</span>"
+        f"<li{kind}>{icon(tone, 16) if tone else _DOT}<span>{time_tag(timed.at, setting)}</span>"
         f"<p>{level}{escape(event.message)}</p>{fix}</li>"
     )
 

@@ -6,7 +6,16 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from enum import Enum
 
-from exporter.model import NO_PORT, ConnectionStatus, Outcome, Reason, SyncState, VpnStatus
+from exporter.config.load import TunnelConfig
+from exporter.model import (
+    NO_PORT,
+    ConnectionStatus,
+    Outcome,
+    Reason,
+    RebindPolicy,
+    SyncState,
+    VpnStatus,
+)
 from exporter.report.board import TunnelView
 
 _MINUTE, _HOUR, _DAY = 60, 3600, 86400
@@ -156,20 +165,20 @@ def words_for(view: TunnelView, now: float) -> Words:
     if view.is_stale(now):
         return STUCK
     words = WORDS[view.state]
-    return words if view.outcome is None else _exactly(words, view.outcome)
+    return words if view.outcome is None else _exactly(words, view.outcome, view.config)
 
 
-def _exactly(words: Words, outcome: Outcome) -> Words:
+def _exactly(words: Words, outcome: Outcome, config: TunnelConfig) -> Words:
     """The words for a state where its usual ones would be untrue."""
     match outcome.state, _reason(outcome):
-        case SyncState.NOT_LISTENING, _ if not outcome.rebinds:
+        case SyncState.NOT_LISTENING, _ if config.rebind is RebindPolicy.NEVER:
             return replace(words, comfort=_NEVER_REBINDS)
         case SyncState.GLUETUN_UNREACHABLE | SyncState.QBITTORRENT_UNREACHABLE, reason:
             silent = reason in (None, Reason.CONNECTION, Reason.TIMEOUT)
             return words if silent else replace(words, sentence=_USELESS_ANSWER[outcome.state])
         case SyncState.QBITTORRENT_UNAUTHORIZED, Reason.FORBIDDEN_HOST:
             return replace(words, sentence=_REFUSED_HOST, comfort=_TRIES_AGAIN)
-        case SyncState.QBITTORRENT_UNAUTHORIZED, _ if outcome.qbittorrent_auth == "apikey":
+        case SyncState.QBITTORRENT_UNAUTHORIZED, _ if config.qbittorrent.auth == "apikey":
             return replace(words, sentence=_REFUSED_KEY, comfort=_TRIES_AGAIN)
     return words
 
@@ -208,7 +217,7 @@ def title(view: TunnelView, now: float) -> str:
 def peers(outcome: Outcome) -> tuple[str, str]:
     """Whether peers reach qBittorrent, and what that means."""
     firewalled = outcome.connection_status is ConnectionStatus.FIREWALLED
-    if firewalled and outcome.has_torrents is False:
+    if firewalled and outcome.qbittorrent and outcome.qbittorrent.has_torrents is False:
         return "No torrents yet", "Without a torrent nobody connects in, so this says nothing."
     return CONNECTION[outcome.connection_status]
 
@@ -217,7 +226,7 @@ def proof(outcome: Outcome) -> tuple[str, str]:
     """Whether a socket is known to be open on the port, and how."""
     if outcome.port_bound:
         return "Open", "qBittorrent's own log proves it."
-    if not outcome.qbittorrent_up:
+    if outcome.qbittorrent is None:
         return "Unknown", "qBittorrent did not say."
     return "Not proved", "qBittorrent's log does not show a socket on this port."
 

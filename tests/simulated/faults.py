@@ -40,8 +40,8 @@ class Step:
 
 def in_sync(rig: Rig) -> None:
     """A tunnel that has been in sync."""
-    assert rig.next_cycle().in_sync
-    assert rig.next_cycle().in_sync
+    assert rig.next_check().in_sync
+    assert rig.next_check().in_sync
 
 
 def without_session(rig: Rig) -> None:
@@ -380,7 +380,7 @@ class Result:
     state: str
     reason: str
     said: tuple[tuple[str, str], ...]
-    next_look_seconds: float
+    next_check_seconds: float
     writes: tuple[int, ...]
     said_again: tuple[tuple[str, str], ...]
     back_after_seconds: float
@@ -400,12 +400,12 @@ def play(scene: Scene, folder: Path, patch: pytest.MonkeyPatch) -> Result:
         before = failures(rig)
         with patch.context() as patched:
             scene.strike(rig, patched)
-            outcome = rig.next_cycle()
+            outcome = rig.next_check()
             said = _neutral(rig, rig.lines())
             counted = sorted(key for key, value in failures(rig).items() if value > before[key])
             shown, stored = str(rig.shown_state()), _stored_state(rig)
             written = tuple(rig.qbittorrent.writes[writes:])
-            rig.next_cycle()
+            rig.next_check()
             said_again = _neutral(rig, rig.lines())
         time.tzset()
         scene.undo(rig)
@@ -415,7 +415,7 @@ def play(scene: Scene, folder: Path, patch: pytest.MonkeyPatch) -> Result:
             state=str(outcome.state),
             reason=", ".join(f"{operation}: {reason}" for operation, reason in counted),
             said=said,
-            next_look_seconds=round(outcome.next_look_seconds, 1),
+            next_check_seconds=round(outcome.next_check_seconds, 1),
             writes=written,
             said_again=said_again,
             back_after_seconds=_seconds_until_well(rig),
@@ -468,6 +468,6 @@ def _seconds_until_well(rig: Rig) -> float:
     """How long it takes from the end of the fault until all is well and status.json says so."""
     ended = rig.clock.now
     while rig.clock.now < ended + 7200:
-        if rig.next_cycle().in_sync and rig.status["state"] == "in_sync":
+        if rig.next_check().in_sync and rig.status["state"] == "in_sync":
             return round(rig.clock.now - ended)
     raise AssertionError("not in sync within two hours")

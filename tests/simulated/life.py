@@ -118,8 +118,8 @@ class Life(RuleBasedStateMachine):
     @rule(seconds=SECONDS)
     def time_passes(self, seconds: float) -> None:
         end = self.rig.clock.now + seconds
-        while self.rig.clock.now + self.rig.daemon.idle() < end:
-            self.rig.clock.now += self.rig.daemon.idle() + 1e-3
+        while self.rig.clock.now + self.rig.loop.idle() < end:
+            self.rig.clock.now += self.rig.loop.idle() + 1e-3
             self.turn()
         self.rig.clock.now = max(self.rig.clock.now, end)
 
@@ -182,7 +182,7 @@ class Life(RuleBasedStateMachine):
 
     @rule(pushed=st.booleans())
     def asked_to_look(self, pushed: bool) -> None:
-        self.rig.daemon.request_look(pushed=pushed)
+        self.rig.loop.request_check(pushed=pushed)
         self.turn()
 
     @rule()
@@ -204,7 +204,7 @@ class Life(RuleBasedStateMachine):
         if rig.clock.now < self.limited_until:
             self.time_passes(self.limited_until - rig.clock.now)
         for _ in range(3):
-            rig.next_cycle()
+            rig.next_check()
             self.look()
         assert rig.last.in_sync, rig.last.failures
         assert rig.qbittorrent.bound_ports == {rig.last.forwarded_port}

@@ -17,7 +17,7 @@ from exporter.config.load import load_config
 from exporter.daemon.service import Service, run_once
 from exporter.errors import StatusFileError
 from exporter.healthcheck import judge
-from exporter.model import Remembered
+from exporter.model import Saved
 from exporter.report.status_file import StatusFile
 from exporter.simulator.world import (
     Generation,
@@ -75,7 +75,7 @@ class Bench:
         settings = load_config(self.environ)
         tunnel = Tunnel(settings.tunnels[0], self.clock)
         file = StatusFile(self.path, "2.0.0", self.clock.wall(), 30.0)
-        file.publish(tunnel.cycle())
+        file.publish(tunnel.check())
         file.write(self.clock.wall())
         return tunnel
 
@@ -260,7 +260,7 @@ def test_the_daemon_knows_of_a_login_that_check_was_refused(bench: Bench) -> Non
     bench.fault(QBITTORRENT_PASS="wrong")
     settings = load_config(bench.environ | {"WEB_LISTEN_ADDRESS": ""})
     service = Service(settings, bench.clock)
-    remembered = service._status_file.remembered("default") or Remembered()
+    remembered = service._status_file.remembered("default") or Saved()
     assert remembered.login_note is not None
     assert len(remembered.login_note.attempts_at) == 1
 

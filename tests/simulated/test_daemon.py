@@ -12,7 +12,7 @@ from typing import ParamSpec, TypeVar
 import pytest
 
 from exporter.config.load import load_config
-from exporter.daemon.loop import Daemon
+from exporter.daemon.loop import Loop
 from exporter.daemon.publisher import Publisher
 from exporter.daemon.scheduler import SteadyScheduler
 from exporter.model import Operation, OperationResult, Outcome, SyncState
@@ -62,7 +62,7 @@ class Rig:
         self.path = folder / "status.json"
         self.recorder = Recorder()
 
-    def build(self) -> Daemon:
+    def build(self) -> Loop:
         environ = {
             "GLUETUN_HOST": self.gluetun.host,
             "GLUETUN_PORT": str(self.gluetun.port),
@@ -75,7 +75,7 @@ class Rig:
         self.tunnel = Tunnel(load_config(environ).tunnels[0], self.clock)
         status_file = StatusFile(self.path, "2.0.0", self.clock.wall(), 30.0)
         publisher = Publisher(status_file, [self.recorder], self.clock)
-        self.daemon = Daemon([self.tunnel], 30.0, publisher, self.clock, InlineExecutor())
+        self.daemon = Loop([self.tunnel], 30.0, publisher, self.clock, InlineExecutor())
         return self.daemon
 
     def run_for(self, seconds: float) -> list[float]:
@@ -83,11 +83,11 @@ class Rig:
         start, before = self.clock.now, len(self.recorder.outcomes)
         at: list[float] = []
         while self.clock.now < start + seconds:
-            self.daemon.step(0)
-            self.daemon.step(0)
+            self.loop.step(0)
+            self.loop.step(0)
             new = len(self.recorder.outcomes) - before - len(at)
             at += [self.clock.now - start] * new
-            self.clock.now += min(self.daemon.idle() or 0.5, 0.5)
+            self.clock.now += min(self.loop.idle() or 0.5, 0.5)
         return [round(second, 1) for second in at]
 
     @property
@@ -136,7 +136,7 @@ def test_is_back_a_second_after_the_port_however_long_it_was_away(rig: Rig, gap:
     rig.run_for(30.5)
     port_back_at = rig.clock.wall() + gap
     rig.gluetun.reconnect(50001, gap_seconds=gap)
-    rig.daemon.request_look()
+    rig.loop.request_check()
     rig.run_for(gap + 5)
     back = next(o for o in rig.recorder.outcomes if o.listening_port == 50001)
     assert back.in_sync
@@ -175,10 +175,10 @@ def test_ten_pushes_at_once_make_at_most_two_cycles(tmp_path: Path) -> None:
         publisher = Publisher(
             StatusFile(rig.path, "2.0.0", rig.clock.wall(), 30.0), [rig.recorder], rig.clock
         )
-        daemon = Daemon([rig.tunnel], 3600.0, publisher, rig.clock, slow)
+        daemon = Loop([rig.tunnel], 3600.0, publisher, rig.clock, slow)
         daemon.step(0)
         for _ in range(10):
-            daemon.request_look(pushed=True)
+            daemon.request_check(pushed=True)
         daemon.step(0)
         assert slow.submitted == 1
         slow.finish()
@@ -201,8 +201,8 @@ def test_a_hanging_cycle_shows_in_the_status_file(rig: Rig) -> None:
 
 def test_a_stop_leaves_a_last_status(rig: Rig) -> None:
     rig.run_for(5)
-    rig.daemon.request_stop()
-    rig.daemon.run()
+    rig.loop.request_stop()
+    rig.loop.run()
     assert rig.status["healthy"] is False
     assert rig.status["state"] == "stopped"
 
@@ -235,13 +235,13 @@ class Many:
         self.tunnels = {name: StubTunnel(name, self.clock) for name in names}
         self.daemon = self.build()
 
-    def build(self) -> Daemon:
+    def build(self) -> Loop:
         tunnels = list(self.tunnels.values())
-        return Daemon(tunnels, 30.0, self.publisher, self.clock, self.executor)
+        return Loop(tunnels, 30.0, self.publisher, self.clock, self.executor)
 
     def finish(self) -> None:
         self.executor.finish()
-        self.daemon.step(0)
+        self.loop.step(0)
 
     def looks(self) -> list[str]:
         return [outcome.tunnel for outcome in self.recorder.outcomes]
@@ -264,7 +264,7 @@ class StubTunnel(Tunnel):
             SyncState.IN_SYNC,
             self._clock.wall(),
             30.0,
-            next_look_seconds=self.pause,
+            next_check_seconds=self.pause,
             operations=(result,),
         )
 
@@ -276,7 +276,7 @@ def test_first_cycles_are_spread(tmp_path: Path) -> None:
     many = Many(tmp_path, "abc")
     begun = []
     for _ in range(8):
-        many.daemon.step(0)
+        many.loop.step(0)
         begun.append(many.executor.submitted)
         many.clock.now += 0.01
     assert begun == [1, 1, 1, 2, 2, 2, 3, 3]
@@ -284,20 +284,20 @@ def test_first_cycles_are_spread(tmp_path: Path) -> None:
 
 def test_a_thousand_first_cycles_take_no_longer_than_an_interval(tmp_path: Path) -> None:
     many = Many(tmp_path, "".join(map(chr, range(0x4E00, 0x4E00 + 2000))))
-    many.daemon.step(0)
+    many.loop.step(0)
     due = [watch.job.due_at - many.clock.now for watch in many.daemon._watches.values()]
     assert (round(due[1], 3), round(due[-1], 3)) == (0.015, 29.985)
 
 
 def test_a_removed_tunnel_is_forgotten_and_closed(tmp_path: Path) -> None:
     many = Many(tmp_path, "ab")
-    many.daemon.step(0)
+    many.loop.step(0)
     many.finish()
     removed = many.tunnels.pop("a")
-    many.daemon.set_tunnels(many.tunnels.values())
+    many.loop.set_tunnels(many.tunnels.values())
     assert removed.closed
     many.clock.now += 60
-    many.daemon.step(0)
+    many.loop.step(0)
     many.finish()
     assert many.looks() == ["a", "b"]
     assert many.executor.submitted == 2
@@ -305,9 +305,9 @@ def test_a_removed_tunnel_is_forgotten_and_closed(tmp_path: Path) -> None:
 
 def test_what_a_removed_tunnel_still_finds_out_is_told_to_nobody(tmp_path: Path) -> None:
     many = Many(tmp_path, "a")
-    many.daemon.step(0)
+    many.loop.step(0)
     removed = many.tunnels.pop("a")
-    many.daemon.set_tunnels([])
+    many.loop.set_tunnels([])
     seen = [(removed.closed, many.daemon.has_abandoned_work)]
     many.finish()
     seen.append((removed.closed, many.daemon.has_abandoned_work))
@@ -317,10 +317,10 @@ def test_what_a_removed_tunnel_still_finds_out_is_told_to_nobody(tmp_path: Path)
 
 def test_a_changed_tunnel_waits_for_the_end_of_its_former_cycle(tmp_path: Path) -> None:
     many = Many(tmp_path, "a")
-    many.daemon.step(0)
+    many.loop.step(0)
     former, many.tunnels["a"] = many.tunnels["a"], StubTunnel("a", many.clock)
-    many.daemon.set_tunnels(many.tunnels.values())
-    many.daemon.step(0)
+    many.loop.set_tunnels(many.tunnels.values())
+    many.loop.step(0)
     assert many.executor.submitted == 1
     many.finish()
     assert (former.closed, many.looks()) == (True, [])
@@ -333,12 +333,12 @@ def test_a_tunnel_that_is_removed_and_added_again_waits_for_the_end_of_its_cycle
     tmp_path: Path,
 ) -> None:
     many = Many(tmp_path, "a")
-    many.daemon.step(0)
+    many.loop.step(0)
     removed, many.tunnels["a"] = many.tunnels["a"], StubTunnel("a", many.clock)
-    many.daemon.set_tunnels([])
-    many.daemon.set_tunnels(many.tunnels.values())
+    many.loop.set_tunnels([])
+    many.loop.set_tunnels(many.tunnels.values())
     many.clock.now += 60
-    many.daemon.step(0)
+    many.loop.step(0)
     assert many.executor.submitted == 1
     many.finish()
     assert (removed.closed, many.looks(), many.daemon.has_abandoned_work) == (True, [], True)
@@ -346,35 +346,35 @@ def test_a_tunnel_that_is_removed_and_added_again_waits_for_the_end_of_its_cycle
     many.finish()
     assert many.looks() == ["a"]
     many.clock.now += 30
-    many.daemon.step(0)
+    many.loop.step(0)
     many.finish()
     assert (many.looks(), many.tunnels["a"].closed) == (["a", "a"], False)
 
 
 def test_a_tunnel_may_be_removed_again_while_it_waits_for_its_namesake(tmp_path: Path) -> None:
     many = Many(tmp_path, "a")
-    many.daemon.step(0)
-    many.daemon.set_tunnels([])
-    many.daemon.set_tunnels([StubTunnel("a", many.clock)])
-    many.daemon.set_tunnels([])
+    many.loop.step(0)
+    many.loop.set_tunnels([])
+    many.loop.set_tunnels([StubTunnel("a", many.clock)])
+    many.loop.set_tunnels([])
     many.finish()
     many.clock.now += 60
-    many.daemon.step(0)
+    many.loop.step(0)
     assert (many.executor.submitted, many.looks()) == (1, [])
     assert not many.daemon.has_abandoned_work
 
 
 def test_an_unchanged_tunnel_keeps_its_time(tmp_path: Path) -> None:
     many = Many(tmp_path, "a")
-    many.daemon.step(0)
+    many.loop.step(0)
     many.finish()
     many.clock.now += 20
     many.tunnels["b"] = StubTunnel("b", many.clock)
-    many.daemon.set_tunnels(many.tunnels.values())
-    many.daemon.step(0)
+    many.loop.set_tunnels(many.tunnels.values())
+    many.loop.step(0)
     many.finish()
     many.clock.now += 10
-    many.daemon.step(0)
+    many.loop.step(0)
     many.finish()
     assert many.looks() == ["a", "b", "a"]
 
@@ -383,11 +383,11 @@ def test_hanging_tunnels_hold_nobody_up(tmp_path: Path) -> None:
     names = "".join(map(chr, range(0x4E00, 0x4E00 + 100)))
     many = Many(tmp_path, names)
     many.clock.now += 5  # all are due at once, and none ends
-    many.daemon.step(0)
+    many.loop.step(0)
     assert many.executor.submitted == 16
-    assert many.daemon.idle() == 1.0
+    assert many.loop.idle() == 1.0
     many.clock.now += 1.0
-    many.daemon.step(0)
+    many.loop.step(0)
     assert many.executor.submitted == 32
 
 
@@ -395,7 +395,7 @@ def test_connections_of_many_tunnels_are_closed_before_a_long_pause(tmp_path: Pa
     many = Many(tmp_path, "abcdefghijk")
     many.clock.now += 5
     many.tunnels["k"].pause = 2.0
-    many.daemon.step(0)
+    many.loop.step(0)
     for _ in many.tunnels:
         many.finish()
     closed = {name: tunnel.closed for name, tunnel in many.tunnels.items()}
@@ -404,7 +404,7 @@ def test_connections_of_many_tunnels_are_closed_before_a_long_pause(tmp_path: Pa
 
 def test_a_stop_leaves_those_that_stand_in_line(tmp_path: Path) -> None:
     many = Many(tmp_path, "a")
-    many.daemon = Daemon(
+    many.daemon = Loop(
         many.tunnels.values(), 30.0, many.publisher, many.clock, ThreadPoolExecutor(1)
     )
     release, begun = threading.Event(), threading.Event()
@@ -415,9 +415,9 @@ def test_a_stop_leaves_those_that_stand_in_line(tmp_path: Path) -> None:
 
     blocker = many.daemon._executor.submit(hang)
     begun.wait(30)
-    many.daemon.step(0)  # its cycle waits behind
-    many.daemon.request_stop()
-    many.daemon.run()
+    many.loop.step(0)  # its cycle waits behind
+    many.loop.request_stop()
+    many.loop.run()
     release.set()
     blocker.result(30)
     assert not many.daemon.has_abandoned_work

@@ -223,7 +223,7 @@ def test_every_fault_is_named_counted_survived_and_documented(
         assert result.stored_state == state
     check_lines(result, words)
     unreachable = state in (GLUETUN_DOWN, QBITTORRENT_DOWN, "out_of_sync")
-    assert result.next_look_seconds == (1.0 if unreachable else 30.0)
+    assert result.next_check_seconds == (1.0 if unreachable else 30.0)
     if scene.step == "setting the port":
         assert result.writes == ((50001,) if scene.fault in CARRIED_OUT else ())
     else:
@@ -278,7 +278,7 @@ def test_a_wrong_password_is_tried_at_most_four_times_an_hour_whatever_becomes_o
     with Rig(tmp_path, environ={"QBITTORRENT_PASS": "wrong"}) as rig:
         rig.qbittorrent.fail("/api/v2/auth/login", fault)
         for _ in range(59):
-            rig.tunnel.cycle()
+            rig.tunnel.check()
             rig.clock.now += 60
         logins = [path for _, path, _ in rig.qbittorrent.requests if path.endswith("/auth/login")]
         assert 1 <= len(logins) <= 4
@@ -309,7 +309,7 @@ def test_no_redirect_is_followed_to_another_host(
     with Rig(tmp_path, environ=environ if status == 301 else {}) as rig:
         REDIRECTED[server](rig).fail(None, RedirectAway(f"{stranger.url}/v1/portforward"))
         for _ in range(3):
-            rig.next_cycle()
+            rig.next_check()
         assert stranger.requests == []
         assert not rig.last.in_sync
 
@@ -320,11 +320,11 @@ def test_no_redirect_is_followed_to_another_host(
 @pytest.mark.parametrize("log_format", ["text", "json"])
 def test_a_failing_cycle_has_one_line_however_it_is_logged(tmp_path: Path, log_format: str) -> None:
     with Rig(tmp_path, log_format=log_format) as rig:
-        rig.next_cycle()
+        rig.next_check()
         rig.log.seek(0)
         rig.log.truncate()
         rig.gluetun.stop()
-        rig.next_cycle()
+        rig.next_check()
         (line,) = rig.log.getvalue().splitlines()
         if log_format == "json":
             assert json.loads(line)["level"] == "WARNING"

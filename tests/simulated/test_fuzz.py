@@ -384,7 +384,7 @@ def test_qsticky_starts_and_works_on_any_status_file(folder: Path, content: byte
     path.parent.mkdir(exist_ok=True)
     path.write_bytes(content.replace(b'"tunnels": {"', b'"tunnels": {"default": {}, "'))
     with Rig(path.parent) as rig:
-        assert rig.next_cycle().state is SyncState.IN_SYNC
+        assert rig.next_check().state is SyncState.IN_SYNC
         assert rig.status["healthy"] is True
 
 
@@ -394,7 +394,7 @@ def test_qsticky_starts_and_works_on_any_status_file(folder: Path, content: byte
 @pytest.fixture(scope="module")
 def rig() -> Iterator[Rig]:
     with tempfile.TemporaryDirectory() as made, Rig(Path(made)) as rig:
-        rig.next_cycle()
+        rig.next_check()
         rig.run_for(1)
         yield rig
 

@@ -36,10 +36,10 @@ def rig(tmp_path: Path, password_file: Path) -> Iterator[Rig]:
 def until_in_sync(rig: Rig) -> float:
     """Seconds until the port is right."""
     started = rig.clock.now
-    rig.next_cycle()
+    rig.next_check()
     while not rig.last.in_sync:
         assert rig.clock.now < started + 7200, rig.last.failures
-        rig.next_cycle()
+        rig.next_check()
     return round(rig.clock.now - started)
 
 
@@ -60,7 +60,7 @@ def published(rig: Rig) -> dict[str, Any]:
 def test_a_restart_of_qsticky_tries_at_once_after_the_password_was_set_in_qbittorrent(
     rig: Rig,
 ) -> None:
-    rig.next_cycle()
+    rig.next_check()
     rig.run_for(320)
     assert len(rig.qbittorrent.login_attempts) == 2
     rig.qbittorrent.set_password("wrong")
@@ -71,7 +71,7 @@ def test_a_restart_of_qsticky_tries_at_once_after_the_password_was_set_in_qbitto
 def test_restarts_of_qsticky_never_spend_a_fifth_try(rig: Rig) -> None:
     for _ in range(20):
         rig.start_daemon()
-        rig.next_cycle()
+        rig.next_check()
     assert len(rig.qbittorrent.login_attempts) == 4
     assert "the next login waits 60 min" in rig.last.failures[0].message
 
@@ -80,10 +80,10 @@ def test_a_corrected_password_is_tried_at_once_during_a_ban_too(
     rig: Rig, password_file: Path
 ) -> None:
     ban(rig)
-    rig.next_cycle()
+    rig.next_check()
     assert rig.last.state is SyncState.QBITTORRENT_BANNED
     password_file.write_text(rig.qbittorrent.password)
-    rig.next_cycle()
+    rig.next_check()
     assert len(rig.qbittorrent.login_attempts) == 2
     rig.qbittorrent.restart()
     rig.start_daemon()
@@ -95,9 +95,9 @@ def test_a_restart_of_qbittorrent_that_is_seen_ends_the_wait_for_a_ban(
 ) -> None:
     password_file.write_text(rig.qbittorrent.password)
     ban(rig)
-    states = [rig.next_cycle().state]
+    states = [rig.next_check().state]
     rig.qbittorrent.stop()
-    states.append(rig.next_cycle().state)
+    states.append(rig.next_check().state)
     assert states == [SyncState.QBITTORRENT_BANNED, SyncState.QBITTORRENT_UNREACHABLE]
     rig.qbittorrent.restart()
     assert until_in_sync(rig) <= 1
@@ -116,7 +116,7 @@ def test_a_login_that_leads_to_no_session_is_never_called_rejected(tmp_path: Pat
     server = SimulatedQbittorrent("5.1.0", secure_cookie=True, clock=clock.monotonic)
     with Rig(tmp_path, clock=clock, qbittorrent=server) as rig:
         for _ in range(60):
-            rig.next_cycle()
+            rig.next_check()
             assert rig.last.state is SyncState.QBITTORRENT_UNAUTHORIZED
             assert "rejected" not in rig.last.failures[0].message
             assert "HTTPS" in rig.last.failures[0].fix
@@ -127,7 +127,7 @@ def test_a_login_that_leads_to_no_session_is_never_called_rejected(tmp_path: Pat
 def test_the_suspension_of_another_password_does_not_hold_a_corrected_one(
     rig: Rig, password_file: Path
 ) -> None:
-    rig.next_cycle()
+    rig.next_check()
     rig.run_for(320)
     password_file.write_text(rig.qbittorrent.password)
     rig.qbittorrent.fail(LOGIN, Status(502), times=1)
@@ -145,7 +145,7 @@ def test_a_password_that_is_corrected_while_the_old_one_is_tried_is_tried_next(
         return answer
 
     rig.qbittorrent._access.log_in = slow  # type: ignore[method-assign,assignment]
-    rig.next_cycle()
+    rig.next_check()
     assert rig.last.state is SyncState.QBITTORRENT_UNAUTHORIZED
     assert until_in_sync(rig) <= 30
 
@@ -155,7 +155,7 @@ def test_logins_without_an_answer_are_spread_and_told_as_such(
 ) -> None:
     password_file.write_text(rig.qbittorrent.password)
     rig.qbittorrent.fail(LOGIN, Status(502))
-    rig.next_cycle()
+    rig.next_check()
     rig.run_for(10)
     assert tries(rig) == 2
     assert "without the right answer" in rig.last.failures[0].message
@@ -172,7 +172,7 @@ def tries(rig: Rig) -> int:
 
 
 def test_nobody_waits_for_a_login_that_is_no_longer_needed(rig: Rig) -> None:
-    rig.next_cycle()
+    rig.next_check()
     name = "qsticky_qbittorrent_login_suspended"
     assert rig.metric(name, tunnel="default") == 1
     rig.qbittorrent.set_preferences({"bypass_local_auth": True})
@@ -185,7 +185,7 @@ def test_nobody_waits_for_a_login_that_is_no_longer_needed(rig: Rig) -> None:
 
 
 def test_the_page_tells_no_fingerprint(rig: Rig) -> None:
-    rig.next_cycle()
+    rig.next_check()
     assert rig.status["tunnels"]["default"]["login"]["fingerprint"]
     assert "fingerprint" not in published(rig)
 
@@ -193,11 +193,11 @@ def test_the_page_tells_no_fingerprint(rig: Rig) -> None:
 def test_one_password_has_one_fingerprint_however_often_it_is_rejected(rig: Rig) -> None:
     seen = set()
     for _ in range(5):
-        rig.next_cycle()
+        rig.next_check()
         rig.run_for(3700)
         seen.add(rig.status["tunnels"]["default"]["login"]["fingerprint"])
     assert len(seen) == 1
-    assert fits(("admin", "wrong"), seen.pop())
+    assert matches(("admin", "wrong"), seen.pop())
 
 
 def test_a_ban_leaves_no_fingerprint_of_a_password_that_may_be_right(
@@ -205,5 +205,5 @@ def test_a_ban_leaves_no_fingerprint_of_a_password_that_may_be_right(
 ) -> None:
     password_file.write_text(rig.qbittorrent.password)
     ban(rig)
-    rig.next_cycle()
+    rig.next_check()
     assert rig.status["tunnels"]["default"]["login"]["fingerprint"] == ""

@@ -11,7 +11,7 @@ import pytest
 from exporter import errors
 from exporter.config.load import load_config
 from exporter.daemon.publisher import Publisher
-from exporter.model import Outcome, Remembered
+from exporter.model import Outcome, Saved
 from exporter.report import log
 from exporter.report.log import LogReader, logger
 from exporter.report.status_file import StatusFile
@@ -60,13 +60,13 @@ class Bench:
     def run(self, *pauses: float, **more: str) -> None:
         """Look once, and after each pause again."""
         settings = load_config(self.environ | more)
-        remembered = Remembered(login_note=self.outcome.login_note) if self.outcome else None
+        remembered = Saved(logins=self.outcome.login_note) if self.outcome else None
         tunnel = Tunnel(settings.tunnels[0], self.clock, remembered)
         file = StatusFile(settings.health_file, "2.0.0", self.clock.wall(), 30.0)
         publisher = Publisher(file, [LogReader(several_tunnels=False)], self.clock)
         for pause in (0.0, *pauses):
             self.clock.now += pause
-            self.outcome = tunnel.cycle()
+            self.outcome = tunnel.check()
             publisher.publish(self.outcome)
         tunnel.close()
 
@@ -253,7 +253,7 @@ def _drifted(bench: Bench) -> None:
     tunnel = Tunnel(load_config(bench.environ).tunnels[0], bench.clock)
     for port in (45720, 6881):
         bench.qbittorrent.listening_port = port
-        LogReader(several_tunnels=False).publish(tunnel.cycle())
+        LogReader(several_tunnels=False).publish(tunnel.check())
     tunnel.close()
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from exporter.config.load import load_config
-from exporter.model import Operation, Outcome, Reason, Remembered, SyncState
+from exporter.model import Operation, Outcome, Reason, Saved, SyncState
 from exporter.report.status_file import StatusFile, remembered
 from exporter.simulator.world import Fault, Role, SimulatedGluetun, SimulatedQbittorrent, Status
 from exporter.tunnel.tunnel import Tunnel
@@ -43,12 +43,12 @@ class Bench:
 
     def new_tunnel(self, **more: str) -> Tunnel:
         """As after a restart of ours: it knows what status.json knows."""
-        note = remembered(self.file.path).get("default", Remembered())
+        note = remembered(self.file.path).get("default", Saved())
         self.tunnel = Tunnel(load_config(self.environ | more).tunnels[0], self.clock, note)
         return self.tunnel
 
     def cycle(self) -> Outcome:
-        self.outcomes.append(self.tunnel.cycle())
+        self.outcomes.append(self.tunnel.check())
         self.file.publish(self.outcomes[-1])
         self.file.write(self.clock.wall())
         return self.outcomes[-1]
@@ -57,7 +57,7 @@ class Bench:
         """Look at once where the daemon would, else every 15 s."""
         end = self.clock.now + seconds
         while True:
-            pause = 15.0 if self.cycle().next_look_seconds > 0 else 0.0
+            pause = 15.0 if self.check().next_check_seconds > 0 else 0.0
             if self.clock.now + pause > end:
                 self.clock.now = end
                 return
@@ -101,7 +101,7 @@ def restart_lines(bench: Bench) -> list[str]:
 
 
 def test_restarts_a_vpn_that_has_run_without_a_port_for_the_time_set(bench: Bench) -> None:
-    bench.cycle()
+    bench.check()
     bench.gluetun.forwarded_ports = []
     bench.run_for(599)
     assert bench.orders == []
@@ -114,28 +114,28 @@ def test_restarts_a_vpn_that_has_run_without_a_port_for_the_time_set(bench: Benc
     assert bench.gluetun.vpn_status == "running"
     assert bench.note["unfinished"] is False
     bench.gluetun.forwarded_ports = [50001]
-    assert bench.cycle().in_sync
+    assert bench.check().in_sync
 
 
 def test_the_plan_is_in_the_status_file_before_anything_is_done(bench: Bench) -> None:
     bench.gluetun.forwarded_ports = []
-    bench.cycle()
+    bench.check()
     bench.clock.now += 601
-    outcome = bench.cycle()
+    outcome = bench.check()
     assert bench.orders == []
     assert bench.note["unfinished"] is True
-    assert outcome.next_look_seconds == 0.0
-    bench.cycle()
+    assert outcome.next_check_seconds == 0.0
+    bench.check()
     assert len(bench.orders) == 2
 
 
 def test_a_port_that_comes_back_at_the_last_moment_calls_it_off(bench: Bench) -> None:
     bench.gluetun.forwarded_ports = []
-    bench.cycle()
+    bench.check()
     bench.clock.now += 601
-    bench.cycle()
+    bench.check()
     bench.gluetun.forwarded_ports = [50001]
-    assert bench.cycle().in_sync
+    assert bench.check().in_sync
     assert bench.orders == []
     assert bench.note["unfinished"] is False
 
@@ -145,9 +145,9 @@ def test_restarts_at_most_once_an_hour_and_half_as_often_each_time(bench: Bench)
     at: list[float] = []
     start = bench.clock.now
     while bench.clock.now < start + 8 * HOUR:
-        bench.cycle()
+        bench.check()
         before = len(bench.orders)
-        bench.cycle()
+        bench.check()
         at += [round((bench.clock.now - start) / 60)] * ((len(bench.orders) - before) // 2)
         bench.clock.now += 300
     assert at == [10, 70, 190, 430]
@@ -185,15 +185,15 @@ def test_a_crash_of_ours_between_the_two_steps_does_not_leave_the_vpn_stopped(
     bench: Bench,
 ) -> None:
     bench.gluetun.forwarded_ports = []
-    bench.cycle()
+    bench.check()
     bench.clock.now += 601
-    bench.cycle()
+    bench.check()
     # what the killed process still did: the first step, and no note of it
     bench.tunnel._gluetun.stop_vpn()
     bench.clock.now += 1
     assert bench.gluetun.vpn_status == "stopped"
     bench.new_tunnel()
-    bench.cycle()
+    bench.check()
     bench.run_for(2)
     assert bench.gluetun.vpn_status == "running"
     bench.run_for(90)
@@ -213,9 +213,9 @@ def test_the_hour_is_kept_over_restarts_of_ours(bench: Bench) -> None:
 
 def test_the_start_is_tried_until_it_is_carried_out(bench: Bench) -> None:
     bench.gluetun.forwarded_ports = []
-    bench.cycle()
+    bench.check()
     bench.clock.now += 601
-    bench.cycle()
+    bench.check()
     bench.tunnel._gluetun.stop_vpn()
     bench.new_tunnel()
     bench.gluetun.stop()
@@ -233,9 +233,9 @@ def test_ends_with_a_running_vpn_whatever_happens_to_the_first_order(
     bench: Bench, fault: Fault
 ) -> None:
     bench.gluetun.forwarded_ports = []
-    bench.cycle()
+    bench.check()
     bench.clock.now += 601
-    bench.cycle()
+    bench.check()
     put = bench.tunnel._gluetun._transport.put
 
     def disturbed(path: str, document: dict[str, str]) -> object:
@@ -265,11 +265,11 @@ def test_a_role_that_does_not_suffice_is_named_and_nothing_is_stopped(bench: Ben
 
 def test_counts_what_it_does_as_gluetun_status(bench: Bench) -> None:
     bench.gluetun.forwarded_ports = []
-    bench.cycle()
+    bench.check()
     bench.clock.now += 601
-    bench.cycle()
+    bench.check()
     assert bench.count(Operation.GLUETUN_STATUS) == 1
-    bench.cycle()
+    bench.check()
     assert bench.count(Operation.GLUETUN_STATUS) > 3
 
 
@@ -278,7 +278,7 @@ def test_counts_what_it_does_as_gluetun_status(bench: Bench) -> None:
 
 def test_announces_a_new_port_once_it_is_open(bench: Bench) -> None:
     bench.new_tunnel(REANNOUNCE_AFTER_CHANGE="true")
-    bench.cycle()
+    bench.check()
     assert bench.qbittorrent.reannounced == ["all"]
     assert "All torrents are announced to their trackers with port 45720" in bench.said
     bench.run_for(HOUR)
@@ -286,13 +286,13 @@ def test_announces_a_new_port_once_it_is_open(bench: Bench) -> None:
 
 
 def test_announces_nothing_unless_asked(bench: Bench) -> None:
-    bench.cycle()
+    bench.check()
     assert bench.qbittorrent.reannounced == []
 
 
 def test_announces_at_most_once_in_5_minutes_but_the_last_port_for_sure(bench: Bench) -> None:
     bench.new_tunnel(REANNOUNCE_AFTER_CHANGE="true")
-    bench.cycle()
+    bench.check()
     for port in (50001, 50002, 50003):
         bench.gluetun.forwarded_ports = [port]
         bench.run_for(60)
@@ -315,7 +315,7 @@ def test_waits_with_the_announcement_until_the_port_is_open(bench: Bench) -> Non
 def test_a_refused_announcement_is_said_and_tried_again_later(bench: Bench) -> None:
     bench.new_tunnel(REANNOUNCE_AFTER_CHANGE="true")
     bench.qbittorrent.fail("/api/v2/torrents/reannounce", Status(500), times=1)
-    assert bench.cycle().in_sync
+    assert bench.check().in_sync
     assert [f.reason for f in bench.outcomes[-1].failures] == [Reason.HTTP_5XX]
     bench.run_for(290)
     assert bench.qbittorrent.reannounced == []

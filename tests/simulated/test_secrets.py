@@ -132,15 +132,15 @@ def test_no_secret_comes_out_whatever_happens(
         folder.mkdir()
     environ = SOURCES[source](secrets, names)
     with make_rig(state, environ, names, log_format) as rig:
-        assert rig.next_cycle().in_sync
-        assert rig.next_cycle().in_sync
+        assert rig.next_check().in_sync
+        assert rig.next_check().in_sync
         for server in (rig.gluetun, rig.qbittorrent):
             for fault in FAULTS:
                 server.fail(None, fault)
-                rig.next_cycle()
+                rig.next_check()
                 server.heal()
             server.stop()
-            rig.next_cycle()
+            rig.next_check()
             server.start()
         # the credentials are refused, then banned, and remembered over a restart
         rig.qbittorrent.set_password("another")
@@ -152,10 +152,10 @@ def test_no_secret_comes_out_whatever_happens(
         rig.qbittorrent.fail("/api/v2/auth/login", Status(403, "banned"))
         rig.run_for(3600)
         rig.gluetun._roles = []
-        rig.next_cycle()
+        rig.next_check()
         with monkeypatch.context() as patch:
             patch.setattr(health, "_open_own_file", lambda *_: os.open("/", os.O_WRONLY))
-            rig.next_cycle()
+            rig.next_check()
             patch.setattr(rig.tunnel, "cycle", lambda **_: 1 / 0)
             rig.run_for(60)
         assert "unexpected error" in rig.log.getvalue()
@@ -246,7 +246,7 @@ def test_a_mistake_in_the_configuration_is_told_without_the_secret(
 def test_a_stolen_status_file_does_not_tell_which_password_was_tried(tmp_path: Path) -> None:
     """16 bits and a salt: one in 65536 of all guesses fits, so a fit proves nothing."""
     with Rig(tmp_path, environ={"QBITTORRENT_PASS": CANARIES["QBITTORRENT_PASS"]}) as rig:
-        rig.next_cycle()
+        rig.next_check()
         assert rig.status["state"] == "qbittorrent_unauthorized"
         login = rig.status["tunnels"]["default"]["login"]
         salt, _, digest = login["fingerprint"].partition(":")
@@ -265,9 +265,9 @@ def test_the_preferences_of_qbittorrent_stay_at_the_edge(tmp_path: Path) -> None
             "dyndns_password": "canary-dyndns",
         }
         for _ in range(3):
-            rig.next_cycle()
+            rig.next_check()
         rig.qbittorrent.fail("/api/v2/app/preferences", Status(200, '{"proxy_password":"canary"}'))
-        rig.next_cycle()
+        rig.next_check()
         assert rig.last.failures
         for where, told in everything_told(rig).items():
             assert_clean(told, where=where)

@@ -14,7 +14,7 @@ from exporter.model import (
     EventKind,
     Outcome,
     Reason,
-    Remembered,
+    Saved,
     SyncState,
     VpnStatus,
 )
@@ -47,17 +47,17 @@ class Bench:
     def __post_init__(self) -> None:
         self.tunnel = self.new_tunnel()
 
-    def new_tunnel(self, remembered: Remembered | None = None, **more: str) -> Tunnel:
+    def new_tunnel(self, remembered: Saved | None = None, **more: str) -> Tunnel:
         settings = load_config(self.environ | more)
         self.tunnel = Tunnel(settings.tunnels[0], self.clock, remembered)
         return self.tunnel
 
     def cycle(self, *, pushed: bool = False) -> Outcome:
-        return self.tunnel.cycle(pushed=pushed)
+        return self.tunnel.check(pushed=pushed)
 
     def later(self, seconds: float) -> Outcome:
         self.clock.now += seconds
-        return self.cycle()
+        return self.check()
 
 
 @pytest.fixture
@@ -107,7 +107,7 @@ def test_sets_and_proves_the_port_on_every_pair_of_versions(
         SimulatedQbittorrent(version, clock=clock.monotonic) as qbittorrent,
     ):
         bench = make_bench(gluetun, qbittorrent, clock)
-        outcome = bench.cycle()
+        outcome = bench.check()
         assert outcome.failures == ()
         assert (outcome.state, outcome.forwarded_port, outcome.listening_port) == (
             SyncState.IN_SYNC,
@@ -122,7 +122,7 @@ def test_sets_and_proves_the_port_on_every_pair_of_versions(
 
 
 def test_says_the_lines_that_users_know(bench: Bench) -> None:
-    assert said(bench.cycle()) == [
+    assert said(bench.check()) == [
         "Port change needed: 21000 -> 45720",
         "Successfully updated port to 45720",
         "Initial status - Gluetun: ✓, qBit: ✓, Port: 45720",
@@ -130,14 +130,14 @@ def test_says_the_lines_that_users_know(bench: Bench) -> None:
 
 
 def test_a_quiet_cycle_says_and_writes_nothing(bench: Bench) -> None:
-    bench.cycle()
+    bench.check()
     outcome = bench.later(30)
     assert outcome.events == ()
     assert bench.qbittorrent.writes == [45720]
 
 
 def test_follows_a_changed_port_at_the_next_look(bench: Bench) -> None:
-    bench.cycle()
+    bench.check()
     bench.gluetun.forwarded_ports = [50001]
     outcome = bench.later(30)
     assert outcome.in_sync
@@ -150,7 +150,7 @@ def test_follows_a_changed_port_at_the_next_look(bench: Bench) -> None:
 
 
 def test_mends_a_drift_and_names_the_likely_cause_once(bench: Bench) -> None:
-    bench.cycle()
+    bench.check()
     bench.later(30)
     bench.qbittorrent.listening_port = 6881
     outcome = bench.later(30)
@@ -163,7 +163,7 @@ def test_mends_a_drift_and_names_the_likely_cause_once(bench: Bench) -> None:
 
 
 def test_names_the_random_port_option_as_the_cause_of_a_drift(bench: Bench) -> None:
-    bench.cycle()
+    bench.check()
     bench.qbittorrent.random_port = True
     outcome = bench.later(30)
     assert "Use random port" in outcome.events[0].fix
@@ -179,7 +179,7 @@ def test_a_random_port_is_left_for_the_forwarded_one_even_where_the_setting_look
         SimulatedQbittorrent(version, clock=clock.monotonic) as qbittorrent,
     ):
         bench = make_bench(gluetun, qbittorrent, clock)
-        bench.cycle()
+        bench.check()
         qbittorrent.random_port = True
         qbittorrent.restart()
         assert qbittorrent.bound_ports != {45720}
@@ -190,7 +190,7 @@ def test_a_random_port_is_left_for_the_forwarded_one_even_where_the_setting_look
 
 
 def test_keeps_the_port_while_the_vpn_is_down_and_is_back_with_it(bench: Bench) -> None:
-    bench.cycle()
+    bench.check()
     bench.gluetun.reconnect(50002, gap_seconds=5)
     states = []
     while True:
@@ -198,14 +198,14 @@ def test_keeps_the_port_while_the_vpn_is_down_and_is_back_with_it(bench: Bench) 
         states.append(outcome.state)
         if outcome.in_sync:
             break
-        assert outcome.next_look_seconds == 1.0
+        assert outcome.next_check_seconds == 1.0
         assert bench.qbittorrent.listening_port == 45720
     assert set(states) <= {SyncState.VPN_DOWN, SyncState.NO_PORT, SyncState.IN_SYNC}
     assert bench.qbittorrent.bound_ports == {50002}
 
 
 def test_survives_a_restart_of_qbittorrent(bench: Bench) -> None:
-    bench.cycle()
+    bench.check()
     bench.qbittorrent.restart()
     outcome = bench.later(30)
     assert outcome.in_sync
@@ -220,10 +220,10 @@ def test_a_restart_that_shows_in_its_log_alone_does_not_lose_the_proof(clock: Fa
         SimulatedQbittorrent("5.1.0", bypass=True, clock=clock.monotonic) as qbittorrent,
     ):
         bench = make_bench(gluetun, qbittorrent, clock)
-        bench.cycle()
+        bench.check()
         qbittorrent.restart()
         clock.now += 5
-        outcome = bench.cycle()
+        outcome = bench.check()
         assert outcome.in_sync
         assert outcome.port_bound
         bench.tunnel.close()
@@ -238,11 +238,11 @@ def test_an_upgrade_is_noticed_although_its_log_ends_like_the_one_before(clock: 
         with start("4.5.2") as qbittorrent:
             clock.now += 1
             bench = make_bench(gluetun, qbittorrent, clock)
-            assert bench.cycle().qbittorrent_version == "v4.5.2"
+            assert bench.check().qbittorrent_version == "v4.5.2"
             before = qbittorrent._listening.entries()[-1]
         with start("5.1.0", port=qbittorrent.port) as upgraded:
             clock.now += 1
-            outcome = bench.cycle()
+            outcome = bench.check()
             after = upgraded._listening.entries()[-1]
         bench.tunnel.close()
     assert (after.id, after.message) == (before.id, before.message)
@@ -253,7 +253,7 @@ def test_an_upgrade_is_noticed_although_its_log_ends_like_the_one_before(clock: 
 @pytest.mark.parametrize("stamp", ["", ', "timestamp": null', ', "timestamp": "now"'])
 def test_a_log_without_times_proves_as_much(bench: Bench, stamp: str) -> None:
     entries = f'[{{"id": 3, "type": 2, "message": "listening on TCP/45720"{stamp}}}]'
-    bench.cycle()
+    bench.check()
     bench.qbittorrent.fail("/api/v2/log/main", Status(200, entries))
     for _ in range(2):
         outcome = bench.later(30)
@@ -263,7 +263,7 @@ def test_a_log_without_times_proves_as_much(bench: Bench, stamp: str) -> None:
 def test_the_failure_that_makes_the_state_goes_before_others(bench: Bench) -> None:
     bench.gluetun.fail("/v1/vpn/status", Status(500))
     bench.qbittorrent.stop()
-    outcome = bench.cycle()
+    outcome = bench.check()
     assert outcome.state is SyncState.QBITTORRENT_UNREACHABLE
     told = [failure.message.split(" at ")[0] for failure in outcome.failures]
     assert told == ["qBittorrent", "Gluetun"]
@@ -283,7 +283,7 @@ def test_uses_the_bypass_without_ever_logging_in(clock: FakeClock) -> None:
     ):
         bench = make_bench(gluetun, qbittorrent, clock)
         bench.environ["QBITTORRENT_PASS"] = "wrong"
-        outcome = bench.cycle()
+        outcome = bench.check()
         assert outcome.in_sync
         assert outcome.qbittorrent_auth == "bypass"
         assert qbittorrent.login_attempts == []
@@ -297,12 +297,12 @@ def test_uses_an_api_key_instead_of_the_password(clock: FakeClock) -> None:
     ):
         bench = make_bench(gluetun, qbittorrent, clock)
         bench.new_tunnel(QBITTORRENT_API_KEY=api_key, QBITTORRENT_PASS="wrong")
-        outcome = bench.cycle()
+        outcome = bench.check()
         assert outcome.in_sync
         assert outcome.qbittorrent_auth == "apikey"
         assert qbittorrent.login_attempts == []
         bench.new_tunnel(QBITTORRENT_API_KEY="qbt_" + "B" * 28)
-        outcome = bench.cycle()
+        outcome = bench.check()
         assert outcome.state is SyncState.QBITTORRENT_UNAUTHORIZED
         assert "QBITTORRENT_API_KEY" in outcome.failures[0].fix
 
@@ -310,7 +310,7 @@ def test_uses_an_api_key_instead_of_the_password(clock: FakeClock) -> None:
 @pytest.mark.parametrize("key", [f" {KEY}", f"{KEY} ", f"\t{KEY}\t"])
 def test_blanks_around_a_key_do_not_matter(bench: Bench, key: str) -> None:
     bench.new_tunnel(GLUETUN_APIKEY=key)
-    assert bench.cycle().in_sync
+    assert bench.check().in_sync
 
 
 def test_a_key_file_that_gets_a_second_line_is_named_once_the_old_key_is_refused(
@@ -319,19 +319,19 @@ def test_a_key_file_that_gets_a_second_line_is_named_once_the_old_key_is_refused
     file = tmp_path / "key"
     file.write_text(KEY)
     bench.new_tunnel(GLUETUN_APIKEY="", GLUETUN_APIKEY_FILE=str(file))
-    assert bench.cycle().in_sync
+    assert bench.check().in_sync
     file.write_text(f"{KEY}\n# another\n")
-    assert bench.cycle().in_sync
+    assert bench.check().in_sync
     role = Role(auth="apikey", apikey="another")
     bench.gluetun._roles = [role]
-    outcome = bench.cycle()
+    outcome = bench.check()
     assert outcome.state is SyncState.GLUETUN_UNAUTHORIZED
     assert outcome.failures[0].fix.startswith(
         f"mend {file}, which can't be used any more (given a line break or another control "
         "character); then check GLUETUN_APIKEY against the apikey in"
     )
     file.write_text("another")
-    assert bench.cycle().in_sync
+    assert bench.check().in_sync
 
 
 def test_a_password_file_that_gets_a_second_line_is_named_once_the_old_one_is_refused(
@@ -340,16 +340,16 @@ def test_a_password_file_that_gets_a_second_line_is_named_once_the_old_one_is_re
     file = tmp_path / "password"
     file.write_text(bench.qbittorrent.password)
     bench.new_tunnel(QBITTORRENT_PASS="", QBITTORRENT_PASS_FILE=str(file))
-    assert bench.cycle().in_sync
+    assert bench.check().in_sync
     file.write_text("one\ntwo\n")
-    assert bench.cycle().in_sync
+    assert bench.check().in_sync
     bench.qbittorrent.set_password("two")
     bench.qbittorrent.restart()
-    outcome = bench.cycle()
+    outcome = bench.check()
     assert outcome.state is SyncState.QBITTORRENT_UNAUTHORIZED
     assert outcome.failures[0].fix.startswith(f"mend {file}, which can't be used any more")
     file.write_text("two")
-    assert bench.cycle().in_sync
+    assert bench.check().in_sync
 
 
 def test_a_file_of_an_api_key_that_gets_a_second_line_is_named_once_the_old_one_is_refused(
@@ -362,10 +362,10 @@ def test_a_file_of_an_api_key_that_gets_a_second_line_is_named_once_the_old_one_
     ) as qbittorrent:
         bench.environ["QBITTORRENT_PORT"] = str(qbittorrent.port)
         bench.new_tunnel(QBITTORRENT_API_KEY_FILE=str(file))
-        assert bench.cycle().in_sync
+        assert bench.check().in_sync
         qbittorrent._preferences["web_ui_api_key"] = "qbt_" + "B" * 28
         file.write_text("one\ntwo\n")
-        outcome = bench.cycle()
+        outcome = bench.check()
     assert outcome.state is SyncState.QBITTORRENT_UNAUTHORIZED
     assert outcome.failures[0].fix.startswith(f"mend {file}, which can't be used any more")
     assert "; then correct QBITTORRENT_API_KEY" in outcome.failures[0].fix
@@ -388,7 +388,7 @@ def test_names_the_role_line_that_is_missing(
     role = Role(auth="apikey", apikey=KEY, routes=[route])
     with SimulatedGluetun(generation, role=role) as gluetun:
         bench.new_tunnel(GLUETUN_PORT=str(gluetun.port))
-        outcome = bench.cycle()
+        outcome = bench.check()
     assert outcome.state is SyncState.GLUETUN_UNAUTHORIZED
     assert advice in outcome.failures[0].fix
     assert "GLUETUN_APIKEY" in outcome.failures[0].fix
@@ -401,8 +401,8 @@ def test_takes_the_old_route_however_the_new_one_is_refused(bench: Bench, status
     with SimulatedGluetun("3.40", role=role) as gluetun:
         gluetun.fail("/v1/portforward", Status(status))
         bench.new_tunnel(GLUETUN_PORT=str(gluetun.port))
-        assert bench.cycle().in_sync
-        assert bench.cycle().in_sync
+        assert bench.check().in_sync
+        assert bench.check().in_sync
 
 
 @pytest.mark.parametrize("status", [404, 405])
@@ -411,7 +411,7 @@ def test_a_server_that_is_no_gluetun_is_not_asked_for_another_key(
 ) -> None:
     """Each Gluetun answers 401 where a role is missing, on one of the two routes at least."""
     bench.gluetun.fail(None, Status(status))
-    outcome = bench.cycle()
+    outcome = bench.check()
     assert outcome.state is SyncState.GLUETUN_UNREACHABLE
     assert outcome.failures[0].reason is Reason.HTTP_4XX
     assert outcome.failures[0].message.endswith(f"with status {status}; is that a Gluetun?")
@@ -428,7 +428,7 @@ def test_a_gluetun_without_the_old_route_is_told_which_one_its_role_lacks(
     with SimulatedGluetun("main", role=role) as gluetun:
         gluetun.fail("/v1/openvpn/portforwarded", Status(status))
         bench.new_tunnel(GLUETUN_PORT=str(gluetun.port))
-        outcome = bench.cycle()
+        outcome = bench.check()
     assert outcome.state is SyncState.GLUETUN_UNAUTHORIZED
     assert 'add "GET /v1/portforward" to the routes of qSticky\'s role' in outcome.failures[0].fix
 
@@ -441,7 +441,7 @@ def test_lives_with_the_role_of_the_tool_it_replaces(bench: Bench, generation: G
     role = Role(auth="apikey", apikey=KEY, routes=routes)
     with SimulatedGluetun(generation, role=role) as gluetun:
         bench.new_tunnel(GLUETUN_PORT=str(gluetun.port))
-        first, second = bench.cycle(), bench.later(30)
+        first, second = bench.check(), bench.later(30)
     assert first.in_sync
     assert second.in_sync
     assert second.vpn_status is VpnStatus.UNKNOWN
@@ -452,7 +452,7 @@ def test_asks_a_refused_status_route_once_and_not_each_cycle(bench: Bench) -> No
     role = Role(auth="apikey", apikey=KEY, routes=["GET /v1/portforward"])
     with SimulatedGluetun("3.41", role=role) as gluetun:
         bench.new_tunnel(GLUETUN_PORT=str(gluetun.port))
-        bench.cycle()
+        bench.check()
         asked = len(gluetun.requests)
         assert bench.later(30).in_sync
         assert [path for _, path, _ in gluetun.requests[asked:]] == ["/v1/portforward"]
@@ -461,7 +461,7 @@ def test_asks_a_refused_status_route_once_and_not_each_cycle(bench: Bench) -> No
 def test_finds_the_new_route_after_gluetun_was_upgraded(bench: Bench) -> None:
     with SimulatedGluetun("3.40") as old:
         bench.new_tunnel(GLUETUN_PORT=str(old.port))
-        assert bench.cycle().in_sync
+        assert bench.check().in_sync
         old.stop()
         assert bench.later(30).state is SyncState.GLUETUN_UNREACHABLE
         port = old.port
@@ -475,9 +475,9 @@ def test_authenticates_with_basic_authentication(bench: Bench) -> None:
     with SimulatedGluetun("3.41", role=role) as gluetun:
         bench.environ |= {"GLUETUN_PORT": str(gluetun.port), "GLUETUN_AUTH_TYPE": "basic"}
         bench.new_tunnel(GLUETUN_USERNAME="me", GLUETUN_PASSWORD="secret")
-        assert bench.cycle().in_sync
+        assert bench.check().in_sync
         bench.new_tunnel(GLUETUN_USERNAME="me", GLUETUN_PASSWORD="other")
-        outcome = bench.cycle()
+        outcome = bench.check()
         assert outcome.state is SyncState.GLUETUN_UNAUTHORIZED
         assert "GLUETUN_USERNAME and GLUETUN_PASSWORD" in outcome.failures[0].fix
 
@@ -487,15 +487,15 @@ def test_a_secret_may_hold_any_letter(bench: Bench, auth_type: str) -> None:
     secrets = {"GLUETUN_APIKEY": "пароль", "GLUETUN_USERNAME": "ñ", "GLUETUN_PASSWORD": "пароль"}
     bench.environ |= secrets
     bench.new_tunnel(GLUETUN_AUTH_TYPE=auth_type, QBITTORRENT_API_KEY="ключ")
-    assert bench.cycle().state is SyncState.GLUETUN_UNAUTHORIZED
+    assert bench.check().state is SyncState.GLUETUN_UNAUTHORIZED
 
 
 def test_picks_one_of_several_forwarded_ports(bench: Bench) -> None:
     bench.gluetun.forwarded_ports = [50001, 50002]
     bench.new_tunnel(GLUETUN_PORT_INDEX="1")
-    assert bench.cycle().listening_port == 50002
+    assert bench.check().listening_port == 50002
     bench.new_tunnel(GLUETUN_PORT_INDEX="2")
-    outcome = bench.cycle()
+    outcome = bench.check()
     assert outcome.state is SyncState.GLUETUN_UNREACHABLE
     assert "GLUETUN_PORT_INDEX" in outcome.failures[0].fix
     assert bench.qbittorrent.listening_port == 50002
@@ -536,7 +536,7 @@ BAD_PORTS = {
 
 @pytest.mark.parametrize("fault", BAD_PORTS.values(), ids=BAD_PORTS.keys())
 def test_keeps_the_port_and_goes_on_whatever_gluetun_answers(bench: Bench, fault: Fault) -> None:
-    bench.cycle()
+    bench.check()
     bench.gluetun.fail("/v1/portforward", fault)
     bench.gluetun.fail("/v1/openvpn/portforwarded", fault)
     outcome = bench.later(30)
@@ -553,7 +553,7 @@ def test_keeps_the_port_and_goes_on_whatever_gluetun_answers(bench: Bench, fault
     "fault", [Status(200, '{"port":0}'), Status(200, '{"ports":[]}'), Status(200, '{"ports":null}')]
 )
 def test_an_empty_list_is_no_port(bench: Bench, fault: Status) -> None:
-    bench.cycle()
+    bench.check()
     bench.gluetun.fail("/v1/portforward", fault)
     outcome = bench.later(30)
     assert outcome.state is SyncState.NO_PORT
@@ -579,7 +579,7 @@ def test_says_one_clear_line_whatever_qbittorrent_answers(
     bench: Bench, fault: Fault, from_the_start: bool
 ) -> None:
     if not from_the_start:
-        bench.cycle()
+        bench.check()
     bench.qbittorrent.fail(None, fault)
     outcome = bench.later(30)
     assert outcome.state is SyncState.QBITTORRENT_UNREACHABLE
@@ -592,7 +592,7 @@ def test_says_one_clear_line_whatever_qbittorrent_answers(
 
 def test_a_host_header_that_qbittorrent_refuses_names_the_port_mapping(bench: Bench) -> None:
     bench.qbittorrent.fail(None, Status(401, "Unauthorized"))
-    outcome = bench.cycle()
+    outcome = bench.check()
     assert outcome.state is SyncState.QBITTORRENT_UNAUTHORIZED
     assert outcome.failures[0].reason is Reason.FORBIDDEN_HOST
     assert "WEBUI_PORT" in outcome.failures[0].fix
@@ -604,7 +604,7 @@ def test_a_host_header_that_qbittorrent_refuses_names_the_port_mapping(bench: Be
 
 def test_an_occupied_port_is_not_in_sync_and_is_repaired_once_it_is_free(bench: Bench) -> None:
     bench.qbittorrent.occupied.add(45720)
-    outcome = bench.cycle()
+    outcome = bench.check()
     assert outcome.state is SyncState.NOT_LISTENING
     assert outcome.listening_port == 45720
     assert not outcome.port_bound
@@ -619,7 +619,7 @@ def test_an_occupied_port_is_not_in_sync_and_is_repaired_once_it_is_free(bench: 
 
 def test_a_port_that_is_set_but_not_opened_is_no_update(bench: Bench) -> None:
     bench.qbittorrent.occupied.add(45720)
-    outcome = bench.cycle()
+    outcome = bench.check()
     assert bench.qbittorrent.writes == [45720]
     assert EventKind.PORT_UPDATE not in [event.kind for event in outcome.events]
 
@@ -627,7 +627,7 @@ def test_a_port_that_is_set_but_not_opened_is_no_update(bench: Bench) -> None:
 def test_where_nothing_tells_of_the_socket_the_right_setting_counts_as_in_sync(
     bench: Bench,
 ) -> None:
-    bench.cycle()
+    bench.check()
     bench.qbittorrent.fail("/api/v2/log", Status(500))
     bench.qbittorrent.fail("/api/v2/transfer", Status(500))
     outcome = bench.later(30)
@@ -636,7 +636,7 @@ def test_where_nothing_tells_of_the_socket_the_right_setting_counts_as_in_sync(
 
 
 def test_an_open_socket_is_proved_whatever_gluetun_says(bench: Bench) -> None:
-    bench.cycle()
+    bench.check()
     bench.gluetun.forwarded_ports = []
     assert bench.later(30).port_bound
     bench.gluetun.stop()
@@ -648,7 +648,7 @@ def test_an_open_socket_is_proved_whatever_gluetun_says(bench: Bench) -> None:
 def test_a_socket_that_qbittorrent_says_is_closed_is_not_proved_by_an_old_log_entry(
     bench: Bench,
 ) -> None:
-    bench.cycle()
+    bench.check()
     bench.gluetun.forwarded_ports = []
     closed = Status(200, '{"connection_status": "disconnected"}')
     bench.qbittorrent.fail("/api/v2/transfer/info", closed)
@@ -658,7 +658,7 @@ def test_a_socket_that_qbittorrent_says_is_closed_is_not_proved_by_an_old_log_en
 
 
 def test_the_proof_of_the_old_port_is_none_of_the_new_one(bench: Bench) -> None:
-    bench.cycle()
+    bench.check()
     bench.gluetun.forwarded_ports = [50001]
     bench.qbittorrent.occupied.add(50001)
     outcome = bench.later(30)
@@ -672,9 +672,9 @@ def test_where_rebinding_is_forbidden_an_occupied_port_is_looked_at_each_interva
 ) -> None:
     bench.new_tunnel(REBIND="never")
     bench.qbittorrent.occupied.add(45720)
-    looks = [bench.cycle(), bench.later(30), bench.later(60), bench.later(600)]
+    looks = [bench.check(), bench.later(30), bench.later(60), bench.later(600)]
     assert [look.state for look in looks] == [SyncState.NOT_LISTENING] * 4
-    assert [look.next_look_seconds for look in looks] == [30, 30, 30, 30]
+    assert [look.next_check_seconds for look in looks] == [30, 30, 30, 30]
     assert not any(look.rebinds for look in looks)
 
 
@@ -689,7 +689,7 @@ def test_repairs_the_dead_socket_that_an_old_libtorrent_keeps_after_a_reconnect(
         ) as qbittorrent,
     ):
         bench = make_bench(gluetun, qbittorrent, clock)
-        bench.cycle()
+        bench.check()
         gluetun.reconnect(gap_seconds=1)
         bench.later(0.5)
         qbittorrent.vpn_interface_recreated()
@@ -716,23 +716,23 @@ def test_however_often_it_is_pushed_it_opens_the_port_anew_once_in_5_minutes_at_
     ):
         bench = make_bench(gluetun, qbittorrent, clock)
         bench.new_tunnel(REBIND=policy)
-        bench.cycle()
+        bench.check()
         for _ in range(60):
             bench.clock.now += 10
-            bench.cycle(pushed=True)
+            bench.check(pushed=True)
             assert bench.later(2).in_sync
         assert qbittorrent.writes == writes
         bench.tunnel.close()
 
 
-def test_a_rebind_that_breaks_off_in_the_middle_is_ended_by_the_next_cycle(bench: Bench) -> None:
+def test_a_rebind_that_breaks_off_in_the_middle_is_ended_by_the_next_check(bench: Bench) -> None:
     bench.qbittorrent.occupied.add(45720)
-    bench.cycle()
+    bench.check()
     bench.qbittorrent.occupied.clear()
     bench.clock.now += 60
     # the neighbour is set, the answer to it is lost
     bench.qbittorrent.fail("/api/v2/app/setPreferences", Fault.LOST, times=1)
-    outcome = bench.cycle()
+    outcome = bench.check()
     assert outcome.state is SyncState.QBITTORRENT_UNREACHABLE
     assert bench.qbittorrent.listening_port == 45721
     outcome = bench.later(1)
@@ -743,7 +743,7 @@ def test_a_rebind_that_breaks_off_in_the_middle_is_ended_by_the_next_cycle(bench
 
 def test_a_preference_that_does_not_stick_is_out_of_sync(bench: Bench) -> None:
     bench.qbittorrent.fail("/api/v2/app/setPreferences", Status(200))
-    outcome = bench.cycle()
+    outcome = bench.check()
     assert outcome.state is SyncState.OUT_OF_SYNC
     assert outcome.failures[0].reason is Reason.VERIFY_MISMATCH
 
@@ -762,37 +762,37 @@ def test_a_rejected_password_is_not_retried_at_the_polling_rate(bench: Bench) ->
 
 def test_a_suspension_is_said_once(bench: Bench) -> None:
     bench.new_tunnel(QBITTORRENT_PASS="wrong")
-    bench.cycle()
+    bench.check()
     assert [said(bench.later(30)) for _ in range(5)] == [[], [], [], [], []]
 
 
 def test_rejections_survive_restarts_of_ours_which_spend_a_try_each(bench: Bench) -> None:
     bench.new_tunnel(QBITTORRENT_PASS="wrong")
-    outcome = bench.cycle()
+    outcome = bench.check()
     for restarts in (1, 2):
-        bench.new_tunnel(Remembered(login_note=outcome.login_note), QBITTORRENT_PASS="wrong")
+        bench.new_tunnel(Saved(logins=outcome.login_note), QBITTORRENT_PASS="wrong")
         for _ in range(5):
             outcome = bench.later(1)
         assert len(bench.qbittorrent.login_attempts) == 1 + restarts
     assert outcome.login_note is not None
     assert outcome.login_note.rejections == 3
-    bench.new_tunnel(Remembered(login_note=outcome.login_note))
-    assert bench.cycle().in_sync
+    bench.new_tunnel(Saved(logins=outcome.login_note))
+    assert bench.check().in_sync
 
 
 def test_a_clock_set_back_does_not_suspend_for_more_than_an_hour(bench: Bench) -> None:
     bench.new_tunnel(QBITTORRENT_PASS="wrong")
-    note = bench.cycle().login_note
+    note = bench.check().login_note
     bench.clock.set_wall(bench.clock.wall() - 1e6)
-    bench.new_tunnel(Remembered(login_note=note), QBITTORRENT_PASS="wrong")
-    outcome = bench.cycle()
+    bench.new_tunnel(Saved(logins=note), QBITTORRENT_PASS="wrong")
+    outcome = bench.check()
     assert outcome.login_suspended_until <= bench.clock.wall() + 3600
 
 
 def test_a_ban_is_waited_out(bench: Bench) -> None:
     for _ in range(5):
         bench.qbittorrent.fail("/api/v2/auth/login", Status(403, "banned"), times=1)
-    outcome = bench.cycle()
+    outcome = bench.check()
     assert outcome.state is SyncState.QBITTORRENT_BANNED
     assert bench.later(1800).state is SyncState.QBITTORRENT_BANNED
     bench.qbittorrent.heal()
@@ -804,7 +804,7 @@ def test_a_corrected_password_file_is_tried_at_once(bench: Bench, tmp_path: Path
     file.write_text("wrong\n")
     del bench.environ["QBITTORRENT_PASS"]
     bench.new_tunnel(QBITTORRENT_PASS_FILE=str(file))
-    assert bench.cycle().state is SyncState.QBITTORRENT_UNAUTHORIZED
+    assert bench.check().state is SyncState.QBITTORRENT_UNAUTHORIZED
     assert bench.later(30).state is SyncState.QBITTORRENT_UNAUTHORIZED
     file.write_text(f"{bench.qbittorrent.password}\n")
     assert bench.later(30).in_sync
@@ -816,7 +816,7 @@ def test_a_broken_https_set_up_that_loses_the_cookie_is_named(clock: FakeClock) 
         SimulatedGluetun("3.41", role=role, clock=clock.monotonic) as gluetun,
         SimulatedQbittorrent("5.1.0", secure_cookie=True, clock=clock.monotonic) as qbittorrent,
     ):
-        outcome = make_bench(gluetun, qbittorrent, clock).cycle()
+        outcome = make_bench(gluetun, qbittorrent, clock).check()
     assert outcome.state is SyncState.QBITTORRENT_UNAUTHORIZED
     assert "HTTPS set-up is broken" in outcome.failures[0].fix
 
@@ -825,17 +825,17 @@ def test_a_broken_https_set_up_that_loses_the_cookie_is_named(clock: FakeClock) 
 
 
 def test_the_first_port_after_a_start_is_not_a_change(bench: Bench) -> None:
-    bench.new_tunnel(Remembered(forwarded_port=45720, last_port_change_at=123.0))
-    outcome = bench.cycle()
+    bench.new_tunnel(Saved(forwarded_port=45720, last_port_change_at=123.0))
+    outcome = bench.check()
     assert EventKind.PORT_CHANGE not in [event.kind for event in outcome.events]
     assert outcome.last_port_change_at == 123.0
 
 
 def test_a_restart_does_not_renew_the_grace(bench: Bench) -> None:
     bench.gluetun.stop()
-    outcome = bench.cycle()
+    outcome = bench.check()
     for _ in range(3):
-        remembered = Remembered(
+        remembered = Saved(
             out_of_sync_since=outcome.out_of_sync_since, failing_since=outcome.failing_since
         )
         bench.new_tunnel(remembered)
@@ -846,7 +846,7 @@ def test_a_restart_does_not_renew_the_grace(bench: Bench) -> None:
 
 def test_a_clock_that_jumps_does_not_make_it_unhealthy(bench: Bench) -> None:
     bench.gluetun.stop()
-    bench.cycle()
+    bench.check()
     bench.clock.set_wall(bench.clock.wall() + 1e7)
     outcome = bench.later(30)
     assert outcome.is_healthy(bench.clock.wall())
@@ -854,7 +854,7 @@ def test_a_clock_that_jumps_does_not_make_it_unhealthy(bench: Bench) -> None:
 
 def test_a_silent_wait_is_said_aloud_after_ten_minutes(bench: Bench) -> None:
     bench.gluetun.forwarded_ports = []
-    bench.cycle()
+    bench.check()
     assert said(bench.later(599)) == []
     outcome = bench.later(2)
     assert said(outcome) == ["Gluetun has had no forwarded port for 10 minutes"]
@@ -862,7 +862,7 @@ def test_a_silent_wait_is_said_aloud_after_ten_minutes(bench: Bench) -> None:
 
 
 def test_a_reconnect_after_a_long_trouble_with_qbittorrent_is_no_long_wait(bench: Bench) -> None:
-    bench.cycle()
+    bench.check()
     bench.qbittorrent.stop()
     bench.later(30)
     bench.later(1200)
@@ -877,7 +877,7 @@ def test_a_wait_that_ended_starts_anew_and_is_said_again_after_ten_minutes_only(
     bench: Bench,
 ) -> None:
     bench.gluetun.forwarded_ports = []
-    bench.cycle()
+    bench.check()
     assert said(bench.later(601)) == ["Gluetun has had no forwarded port for 10 minutes"]
     bench.gluetun.stop()
     assert bench.later(60).waiting_since == 0.0
@@ -891,15 +891,15 @@ def test_a_wait_that_ended_starts_anew_and_is_said_again_after_ten_minutes_only(
 
 def test_a_restart_of_ours_does_not_end_a_wait(bench: Bench) -> None:
     bench.gluetun.forwarded_ports = []
-    outcome = bench.cycle()
-    bench.new_tunnel(Remembered(waiting_since=outcome.waiting_since))
+    outcome = bench.check()
+    bench.new_tunnel(Saved(waiting_since=outcome.waiting_since))
     assert said(bench.later(601))[-1] == "Gluetun has had no forwarded port for 10 minutes"
 
 
 def test_knows_of_torrents_also_while_no_port_is_forwarded(bench: Bench) -> None:
     bench.qbittorrent.torrents = [{"hash": "a"}]
     bench.gluetun.forwarded_ports = []
-    bench.cycle()
+    bench.check()
     outcome = bench.later(30)
     assert outcome.state is SyncState.NO_PORT
     assert outcome.connection_status is ConnectionStatus.FIREWALLED
@@ -910,7 +910,7 @@ def test_does_not_say_that_there_are_no_torrents_where_qbittorrent_does_not_tell
     bench: Bench,
 ) -> None:
     bench.qbittorrent.fail("/api/v2/torrents", Status(500))
-    bench.cycle()
+    bench.check()
     outcome = bench.later(30)
     assert outcome.connection_status is ConnectionStatus.FIREWALLED
     assert outcome.has_torrents is None
@@ -918,7 +918,7 @@ def test_does_not_say_that_there_are_no_torrents_where_qbittorrent_does_not_tell
 
 def test_asks_for_torrents_only_while_firewalled(bench: Bench) -> None:
     bench.qbittorrent.torrents = [{"hash": "a"}]
-    bench.cycle()
+    bench.check()
     outcome = bench.later(30)
     assert outcome.connection_status is ConnectionStatus.FIREWALLED
     assert outcome.has_torrents
@@ -932,13 +932,13 @@ def test_asks_for_torrents_only_while_firewalled(bench: Bench) -> None:
 
 def test_no_secret_reaches_an_outcome(bench: Bench) -> None:
     bench.new_tunnel(QBITTORRENT_PASS="hunter2-canary", GLUETUN_APIKEY="apikey-canary")
-    outcome = bench.cycle()
+    outcome = bench.check()
     told = json.dumps([str(outcome), repr(bench.tunnel.config), repr(outcome)])
     assert "canary" not in told
 
 
 def test_an_outcome_is_one_value_that_cannot_change(bench: Bench) -> None:
-    outcome = bench.cycle()
+    outcome = bench.check()
     with pytest.raises(AttributeError):
         outcome.state = SyncState.NO_PORT  # type: ignore[misc]
     assert replace(outcome, events=()) != outcome

@@ -18,7 +18,7 @@ from exporter.model import (
 )
 from exporter.tunnel.decide import (
     GluetunReading,
-    Memory,
+    TunnelState,
     Nothing,
     Observation,
     QbittorrentReading,
@@ -27,7 +27,7 @@ from exporter.tunnel.decide import (
     Wait,
     decide,
     has_drifted,
-    next_look,
+    next_check,
     notice,
     opened,
     settled,
@@ -58,9 +58,11 @@ def look(
     return Observation(gluetun, qbittorrent, pushed=pushed)
 
 
-def synced() -> Memory:
+def synced() -> TunnelState:
     """A tunnel that has been in sync for long."""
-    memory = settled(SyncState.IN_SYNC, notice(look(), Memory(), NOW - 1000), NOW - 1000)
+    memory = after_check(
+        SyncState.IN_SYNC, after_reading(look(), TunnelState(), NOW - 1000), NOW - 1000
+    )
     assert memory.synced_port == PORT
     return memory
 
@@ -147,7 +149,7 @@ def test_never_sets_a_port_that_gluetun_does_not_report_now() -> None:
         [*readings, *failures], qbittorrents, RebindPolicy
     ):
         observation = look(gluetun, qbittorrent)
-        memory = notice(observation, synced(), NOW)
+        memory = after_reading(observation, synced(), NOW)
         match decide(observation, memory, NOW, policy):
             case SetPort(port) | Rebind(port):
                 assert isinstance(gluetun, GluetunReading)
@@ -164,9 +166,9 @@ def test_never_sets_a_port_that_gluetun_does_not_report_now() -> None:
 
 def test_waits_a_minute_before_it_opens_an_unbound_port_anew() -> None:
     observation = look(qbittorrent=UNBOUND)
-    memory = notice(observation, synced(), NOW)
+    memory = after_reading(observation, synced(), NOW)
     assert decide(observation, memory, NOW) == Wait(SyncState.NOT_LISTENING)
-    memory = settled(SyncState.NOT_LISTENING, memory, NOW)
+    memory = after_check(SyncState.NOT_LISTENING, memory, NOW)
     assert decide(observation, memory, NOW + 59) == Wait(SyncState.NOT_LISTENING)
     assert decide(observation, memory, NOW + 60) == Rebind(PORT)
 
@@ -175,41 +177,41 @@ def test_repairs_after_1_minute_then_5_then_every_30() -> None:
     observation, memory, now = look(qbittorrent=UNBOUND), synced(), NOW
     at: list[float] = []
     while len(at) < 4:
-        memory = notice(observation, memory, now)
+        memory = after_reading(observation, memory, now)
         if decide(observation, memory, now) == Rebind(PORT):
             at.append(now - NOW)
-            memory = opened(memory, now, rebind=True)
-        memory = settled(SyncState.NOT_LISTENING, memory, now)
+            memory = after_write(memory, now, rebind=True)
+        memory = after_check(SyncState.NOT_LISTENING, memory, now)
         now += 30
     assert at == [60, 360, 2160, 3960]
 
 
 def test_one_disconnected_reading_may_be_stale() -> None:
     observation = look(qbittorrent=CLOSED)
-    memory = notice(observation, synced(), NOW)
+    memory = after_reading(observation, synced(), NOW)
     assert decide(observation, memory, NOW) == Nothing()
-    assert next_look(SyncState.IN_SYNC, memory, NOW, 30.0) == 3.0
-    memory = notice(observation, memory, NOW + 3)
+    assert next_check(SyncState.IN_SYNC, memory, NOW, 30.0) == 3.0
+    memory = after_reading(observation, memory, NOW + 3)
     assert decide(observation, memory, NOW + 3) == Wait(SyncState.NOT_LISTENING)
 
 
 def test_a_socket_seen_open_ends_the_repairs() -> None:
     memory = replace(synced(), repairs=3, repair_at=NOW + 1800)
-    memory = notice(look(), memory, NOW)
+    memory = after_reading(look(), memory, NOW)
     assert (memory.repairs, memory.repair_at) == (0, math.inf)
 
 
 def test_never_rebinds_where_that_is_forbidden() -> None:
     observation = look(qbittorrent=UNBOUND)
-    memory = settled(SyncState.NOT_LISTENING, notice(observation, synced(), NOW), NOW)
+    memory = after_check(SyncState.NOT_LISTENING, after_reading(observation, synced(), NOW), NOW)
     assert decide(observation, memory, NOW + 3600, RebindPolicy.NEVER) == Wait(
         SyncState.NOT_LISTENING
     )
 
 
 def test_waits_a_minute_too_where_the_port_was_never_seen_open() -> None:
-    memory = notice(look(qbittorrent=UNBOUND), Memory(), NOW)
-    assert settled(SyncState.NOT_LISTENING, memory, NOW).repair_at == NOW + 60
+    memory = after_reading(look(qbittorrent=UNBOUND), TunnelState(), NOW)
+    assert after_check(SyncState.NOT_LISTENING, memory, NOW).repair_at == NOW + 60
 
 
 def test_a_repair_keeps_5_minutes_from_the_last_rebind_whatever_that_was_for() -> None:
@@ -221,20 +223,20 @@ def test_a_repair_keeps_5_minutes_from_the_last_rebind_whatever_that_was_for() -
 
 def test_a_disconnected_reading_before_an_outage_proves_nothing_after_it() -> None:
     for between in (failure(Operation.QBITTORRENT_PREFERENCES), UNBOUND):
-        memory = notice(look(qbittorrent=CLOSED), synced(), NOW)
-        memory = notice(look(qbittorrent=between), memory, NOW + 10)
-        memory = notice(look(qbittorrent=CLOSED), memory, NOW + 20)
+        memory = after_reading(look(qbittorrent=CLOSED), synced(), NOW)
+        memory = after_reading(look(qbittorrent=between), memory, NOW + 10)
+        memory = after_reading(look(qbittorrent=CLOSED), memory, NOW + 20)
         assert decide(look(qbittorrent=CLOSED), memory, NOW + 20) == Nothing()
 
 
 # a VPN reconnect that brings the same port
 
 
-def after(*gluetun: GluetunReading | Failure) -> Memory:
+def after(*gluetun: GluetunReading | Failure) -> TunnelState:
     memory = synced()
     for reading in gluetun:
-        memory = notice(look(reading), memory, NOW)
-    return notice(look(), memory, NOW)
+        memory = after_reading(look(reading), memory, NOW)
+    return after_reading(look(), memory, NOW)
 
 
 RECONNECTS = {
@@ -246,7 +248,9 @@ RECONNECTS = {
 
 
 @pytest.mark.parametrize("memory", RECONNECTS.values(), ids=RECONNECTS.keys())
-def test_opens_the_socket_anew_after_a_reconnect_where_libtorrent_needs_it(memory: Memory) -> None:
+def test_opens_the_socket_anew_after_a_reconnect_where_libtorrent_needs_it(
+    memory: TunnelState,
+) -> None:
     assert decide(look(qbittorrent=OLD_LIBTORRENT), memory, NOW) == Rebind(PORT)
     assert decide(look(qbittorrent=NEW_LIBTORRENT), memory, NOW) == Nothing()
     assert decide(look(qbittorrent=replace(CLOSED, reopens_sockets=True)), memory, NOW) == Rebind(
@@ -255,7 +259,7 @@ def test_opens_the_socket_anew_after_a_reconnect_where_libtorrent_needs_it(memor
 
 
 @pytest.mark.parametrize("memory", RECONNECTS.values(), ids=RECONNECTS.keys())
-def test_the_rebind_policy_is_obeyed_after_a_reconnect(memory: Memory) -> None:
+def test_the_rebind_policy_is_obeyed_after_a_reconnect(memory: TunnelState) -> None:
     old, new = look(qbittorrent=OLD_LIBTORRENT), look(qbittorrent=NEW_LIBTORRENT)
     assert decide(new, memory, NOW, RebindPolicy.ALWAYS) == Rebind(PORT)
     assert decide(old, memory, NOW, RebindPolicy.NEVER) == Nothing()
@@ -273,7 +277,7 @@ def test_a_timeout_is_no_reconnect() -> None:
 
 
 def test_rebinds_at_most_once_in_5_minutes() -> None:
-    memory = opened(RECONNECTS["there was no port"], NOW, rebind=True)
+    memory = after_write(RECONNECTS["there was no port"], NOW, rebind=True)
     memory = replace(memory, reconnected_at=NOW + 10)
     observation = look(qbittorrent=OLD_LIBTORRENT)
     assert decide(observation, memory, NOW + 299) == Nothing()
@@ -281,7 +285,7 @@ def test_rebinds_at_most_once_in_5_minutes() -> None:
 
 
 def test_a_new_port_needs_no_rebind() -> None:
-    memory = opened(RECONNECTS["there was no port"], NOW, rebind=False)
+    memory = after_write(RECONNECTS["there was no port"], NOW, rebind=False)
     assert decide(look(qbittorrent=OLD_LIBTORRENT), memory, NOW) == Nothing()
 
 
@@ -289,28 +293,28 @@ def test_a_new_port_needs_no_rebind() -> None:
 
 
 def test_a_push_without_a_new_port_is_followed_by_four_quick_looks() -> None:
-    memory = notice(look(pushed=True), synced(), NOW)
+    memory = after_reading(look(pushed=True), synced(), NOW)
     pauses, now = [], NOW
     for _ in range(5):
-        pause = next_look(SyncState.IN_SYNC, memory, now, 30.0)
+        pause = next_check(SyncState.IN_SYNC, memory, now, 30.0)
         pauses.append(round(pause, 3))
         now += pause
-        memory = notice(look(), memory, now)
+        memory = after_reading(look(), memory, now)
     assert pauses == [0.2, 0.3, 0.5, 1.0, 30.0]
 
 
 def test_a_push_that_brings_the_same_port_is_a_reconnect() -> None:
     observation = look(qbittorrent=OLD_LIBTORRENT, pushed=True)
-    memory = notice(observation, synced(), NOW)
+    memory = after_reading(observation, synced(), NOW)
     assert decide(observation, memory, NOW) == Nothing()
-    memory = notice(look(qbittorrent=OLD_LIBTORRENT), memory, NOW + 2)
+    memory = after_reading(look(qbittorrent=OLD_LIBTORRENT), memory, NOW + 2)
     assert decide(look(qbittorrent=OLD_LIBTORRENT), memory, NOW + 2) == Rebind(PORT)
 
 
 def test_a_push_that_brings_a_new_port_is_none() -> None:
     new = replace(RUNNING, forwarded_port=50000)
-    memory = notice(look(new, pushed=True), synced(), NOW)
-    assert next_look(SyncState.IN_SYNC, memory, NOW, 30.0) == 30.0
+    memory = after_reading(look(new, pushed=True), synced(), NOW)
+    assert next_check(SyncState.IN_SYNC, memory, NOW, 30.0) == 30.0
 
 
 # drift
@@ -323,12 +327,12 @@ def test_leaving_the_right_port_is_a_drift() -> None:
 
 
 def test_a_new_forwarded_port_is_no_drift() -> None:
-    memory = notice(look(replace(RUNNING, forwarded_port=50000)), synced(), NOW)
+    memory = after_reading(look(replace(RUNNING, forwarded_port=50000)), synced(), NOW)
     assert not has_drifted(LISTENING, memory)
 
 
 def test_an_interrupted_rebind_is_no_drift() -> None:
-    memory = opened(synced(), NOW, rebind=True)
+    memory = after_write(synced(), NOW, rebind=True)
     assert not has_drifted(replace(LISTENING, listening_port=PORT + 1), memory)
 
 
@@ -346,29 +350,31 @@ def test_an_interrupted_rebind_is_no_drift() -> None:
     ],
 )
 def test_looks_every_second_at_first_while_it_waits_then_less_often(state: SyncState) -> None:
-    memory = replace(Memory(), facts_since=NOW)
-    pauses = [next_look(state, memory, NOW + waited, 30.0) for waited in (0, 300, 1500, 86400)]
+    memory = replace(TunnelState(), facts_since=NOW)
+    pauses = [next_check(state, memory, NOW + waited, 30.0) for waited in (0, 300, 1500, 86400)]
     assert pauses == [1.0, 1.0, 5.0, 30.0]
 
 
 def test_looks_again_when_a_repair_is_due_but_not_within_a_second() -> None:
-    memory = replace(Memory(), repair_at=NOW + 10)
-    pauses = [next_look(SyncState.NOT_LISTENING, memory, NOW + waited, 30.0) for waited in (0, 9.5)]
+    memory = replace(TunnelState(), repair_at=NOW + 10)
+    pauses = [
+        next_check(SyncState.NOT_LISTENING, memory, NOW + waited, 30.0) for waited in (0, 9.5)
+    ]
     assert pauses == [10.0, 1.0]
 
 
 def test_does_not_look_for_a_repair_before_it_is_allowed() -> None:
-    memory = replace(Memory(), repair_at=NOW + 60, last_rebind_at=NOW)
+    memory = replace(TunnelState(), repair_at=NOW + 60, last_rebind_at=NOW)
     pauses = [
-        next_look(SyncState.NOT_LISTENING, memory, NOW + waited, 30.0) for waited in (60, 290)
+        next_check(SyncState.NOT_LISTENING, memory, NOW + waited, 30.0) for waited in (60, 290)
     ]
     assert pauses == [30.0, 10.0]
 
 
 def test_waits_the_whole_interval_where_no_repair_will_ever_come() -> None:
-    memory = replace(Memory(), repair_at=NOW + 60)
+    memory = replace(TunnelState(), repair_at=NOW + 60)
     pauses = [
-        next_look(SyncState.NOT_LISTENING, memory, NOW + waited, 30.0, RebindPolicy.NEVER)
+        next_check(SyncState.NOT_LISTENING, memory, NOW + waited, 30.0, RebindPolicy.NEVER)
         for waited in (0, 59, 600)
     ]
     assert pauses == [30.0, 30.0, 30.0]
@@ -376,36 +382,36 @@ def test_waits_the_whole_interval_where_no_repair_will_ever_come() -> None:
 
 def test_doubles_the_pauses_at_once_while_a_server_hangs() -> None:
     observation = look(failure(Operation.GLUETUN_PORT, Reason.TIMEOUT))
-    memory, pauses, now = Memory(), [], NOW
+    memory, pauses, now = TunnelState(), [], NOW
     for _ in range(7):
-        memory = notice(observation, memory, now)
-        pauses.append(next_look(SyncState.GLUETUN_UNREACHABLE, memory, now, 30.0))
+        memory = after_reading(observation, memory, now)
+        pauses.append(next_check(SyncState.GLUETUN_UNREACHABLE, memory, now, 30.0))
         now += pauses[-1]
     assert pauses == [1.0, 1.0, 2.0, 4.0, 8.0, 16.0, 30.0]
 
 
 def test_never_looks_less_often_than_the_interval() -> None:
-    memory = replace(Memory(), facts_since=NOW)
+    memory = replace(TunnelState(), facts_since=NOW)
     for state in SyncState:
         for waited in (0, 10, 1000, 1e9):
-            assert 0 < next_look(state, memory, NOW + waited, 0.5) <= 0.5
+            assert 0 < next_check(state, memory, NOW + waited, 0.5) <= 0.5
 
 
 def test_a_change_of_what_is_read_makes_it_look_often_again() -> None:
-    memory = notice(look(GluetunReading(0, VpnStatus.STOPPED)), Memory(), NOW)
-    memory = notice(look(GluetunReading(0, VpnStatus.STOPPED)), memory, NOW + 3000)
-    assert next_look(SyncState.VPN_DOWN, memory, NOW + 3000, 30.0) == 10.0
-    memory = notice(look(GluetunReading(0, VpnStatus.STARTING)), memory, NOW + 3010)
-    assert next_look(SyncState.VPN_DOWN, memory, NOW + 3010, 30.0) == 1.0
+    memory = after_reading(look(GluetunReading(0, VpnStatus.STOPPED)), TunnelState(), NOW)
+    memory = after_reading(look(GluetunReading(0, VpnStatus.STOPPED)), memory, NOW + 3000)
+    assert next_check(SyncState.VPN_DOWN, memory, NOW + 3000, 30.0) == 10.0
+    memory = after_reading(look(GluetunReading(0, VpnStatus.STARTING)), memory, NOW + 3010)
+    assert next_check(SyncState.VPN_DOWN, memory, NOW + 3010, 30.0) == 1.0
 
 
 # telling the trackers
 
 
 def test_tells_the_trackers_once_at_most_every_5_minutes() -> None:
-    assert not should_announce(Memory(), NOW)
-    assert should_announce(Memory(announce=True), NOW)
-    told = Memory(announce=True, announced_at=NOW)
+    assert not should_announce(TunnelState(), NOW)
+    assert should_announce(TunnelState(announce=True), NOW)
+    told = TunnelState(announce=True, announced_at=NOW)
     assert not should_announce(told, NOW + 299)
     assert should_announce(told, NOW + 300)
 
@@ -414,7 +420,7 @@ def test_tells_the_trackers_once_at_most_every_5_minutes() -> None:
 
 
 def test_the_first_port_after_a_start_is_no_reconnect() -> None:
-    assert notice(look(), Memory(), NOW).reconnected_at == -math.inf
+    assert after_reading(look(), TunnelState(), NOW).reconnected_at == -math.inf
 
 
 def test_a_reconnect_matters_for_ten_minutes_and_not_a_moment_longer() -> None:

@@ -7,13 +7,13 @@ import pytest
 
 from exporter.model import Failure, Operation, Reason, VpnStatus
 from exporter.tunnel.decide import GluetunReading
-from exporter.tunnel.decide_restart import (
-    VpnMemory,
+from exporter.tunnel.restart import (
+    RestartState,
     VpnPhase,
-    VpnStep,
-    notice_vpn,
-    vpn_restart_at,
-    vpn_step,
+    Step,
+    after_reading,
+    restart_due,
+    choose_step,
 )
 
 NOW = 5000.0
@@ -29,13 +29,13 @@ PORTLESS = GluetunReading(0, VpnStatus.RUNNING)
 NEVER = math.inf
 
 
-def portless(since: float = NOW - 600, **more: object) -> VpnMemory:
-    return replace(VpnMemory(portless_since=since), **more)  # type: ignore[arg-type]
+def portless(since: float = NOW - 600, **more: object) -> RestartState:
+    return replace(RestartState(portless_since=since), **more)  # type: ignore[arg-type]
 
 
 def test_counts_the_time_without_a_port_from_the_first_look_that_shows_none() -> None:
-    first = notice_vpn(PORTLESS, VpnMemory(), NOW)
-    assert notice_vpn(PORTLESS, first, NOW + 30).portless_since == NOW
+    first = after_reading(PORTLESS, RestartState(), NOW)
+    assert after_reading(PORTLESS, first, NOW + 30).portless_since == NOW
 
 
 @pytest.mark.parametrize(
@@ -49,18 +49,18 @@ def test_counts_the_time_without_a_port_from_the_first_look_that_shows_none() ->
     ],
 )
 def test_starts_counting_anew_after_anything_else(reading: GluetunReading | Failure) -> None:
-    assert notice_vpn(reading, portless(), NOW).portless_since == NEVER
+    assert after_reading(reading, portless(), NOW).portless_since == NEVER
 
 
 def test_a_time_out_neither_counts_nor_ends_the_counting() -> None:
     timeout = failure(Operation.GLUETUN_PORT, Reason.TIMEOUT)
-    assert notice_vpn(timeout, portless(), NOW) == portless()
-    assert notice_vpn(timeout, VpnMemory(), NOW) == VpnMemory()
+    assert after_reading(timeout, portless(), NOW) == portless()
+    assert after_reading(timeout, RestartState(), NOW) == RestartState()
 
 
 def test_a_port_ends_the_doubling() -> None:
-    assert notice_vpn(RUNNING, portless(restarts=3), NOW).restarts == 0
-    assert notice_vpn(PORTLESS, portless(restarts=3), NOW).restarts == 3
+    assert after_reading(RUNNING, portless(restarts=3), NOW).restarts == 0
+    assert after_reading(PORTLESS, portless(restarts=3), NOW).restarts == 3
 
 
 @pytest.mark.parametrize(
@@ -70,30 +70,30 @@ def test_waits_an_hour_between_restarts_then_twice_as_long_up_to_a_day(
     restarts: int, hours: int
 ) -> None:
     vpn = portless(NOW - 1e6, restarts=restarts, restarted_at=NOW)
-    assert vpn_restart_at(vpn, 600) == NOW + hours * 3600
+    assert restart_due(vpn, 600) == NOW + hours * 3600
 
 
 def test_the_first_restart_of_all_doubles_nothing() -> None:
-    first = replace(portless(NOW - 1e6), restarts=VpnMemory().restarts + 1, restarted_at=NOW)
-    assert vpn_restart_at(first, 600) == NOW + 3600
+    first = replace(portless(NOW - 1e6), restarts=RestartState().restarts + 1, restarted_at=NOW)
+    assert restart_due(first, 600) == NOW + 3600
 
 
 def test_plans_a_restart_only_when_it_is_due_and_the_vpn_says_that_it_runs() -> None:
-    assert vpn_step(portless(), VpnStatus.RUNNING, NOW, 600) is VpnStep.PLAN
-    assert vpn_step(portless(), VpnStatus.RUNNING, NOW - 1, 600) is VpnStep.NOTHING
-    assert vpn_step(portless(), VpnStatus.RUNNING, NOW, 0) is VpnStep.NOTHING
-    assert vpn_step(portless(), VpnStatus.UNKNOWN, NOW, 600) is VpnStep.NOTHING
+    assert choose_step(portless(), VpnStatus.RUNNING, NOW, 600) is Step.PLAN
+    assert choose_step(portless(), VpnStatus.RUNNING, NOW - 1, 600) is Step.NOTHING
+    assert choose_step(portless(), VpnStatus.RUNNING, NOW, 0) is Step.NOTHING
+    assert choose_step(portless(), VpnStatus.UNKNOWN, NOW, 600) is Step.NOTHING
 
 
 def test_stops_the_vpn_only_if_all_is_still_as_when_it_was_planned() -> None:
     planned = portless(phase=VpnPhase.PLANNED, restarted_at=NOW)
-    assert vpn_step(planned, VpnStatus.RUNNING, NOW, 600) is VpnStep.STOP
-    assert vpn_step(planned, VpnStatus.UNKNOWN, NOW, 600) is VpnStep.FORGET
-    came_back = notice_vpn(RUNNING, planned, NOW)
-    assert vpn_step(came_back, VpnStatus.RUNNING, NOW, 600) is VpnStep.FORGET
+    assert choose_step(planned, VpnStatus.RUNNING, NOW, 600) is Step.STOP
+    assert choose_step(planned, VpnStatus.UNKNOWN, NOW, 600) is Step.FORGET
+    came_back = after_reading(RUNNING, planned, NOW)
+    assert choose_step(came_back, VpnStatus.RUNNING, NOW, 600) is Step.FORGET
 
 
 @pytest.mark.parametrize("status", VpnStatus)
 @pytest.mark.parametrize("after", [0, 600])
 def test_a_stopped_vpn_is_started_whatever_is_set_and_read(status: VpnStatus, after: float) -> None:
-    assert vpn_step(VpnMemory(phase=VpnPhase.STOPPED), status, NOW, after) is VpnStep.START
+    assert choose_step(RestartState(phase=VpnPhase.STOPPED), status, NOW, after) is Step.START

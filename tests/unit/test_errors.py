@@ -13,7 +13,7 @@ import urllib3
 from exporter import errors
 from exporter.errors import ConfigError, HttpError, QstickyError, ServerError
 from exporter.model import Reason
-from exporter.servers.http_errors import translate
+from exporter.servers.http_errors import from_exception
 
 SECRET = "hunter2"
 WHERE = "Gluetun at gluetun:8000"
@@ -39,7 +39,7 @@ def classes(module: ModuleType) -> dict[str, type[Exception]]:
 
 
 def raised_by_library(kind: type[Exception]) -> Exception:
-    """An instance as translate() sees it; each class wants other arguments."""
+    """An instance as from_exception() sees it; each class wants other arguments."""
     return kind.__new__(kind, SECRET)
 
 
@@ -215,7 +215,7 @@ _STANDARD: dict[Exception, tuple[Reason, str]] = {
 
 
 def what_users_read(error: Exception) -> tuple[Reason, str]:
-    translated = translate(error, WHERE, 5.0)
+    translated = from_exception(error, WHERE, 5.0)
     assert translated.fix
     return translated.reason, translated.message
 
@@ -268,7 +268,7 @@ def test_an_error_that_causes_itself_ends_too() -> None:
 
 
 def test_what_was_translated_before_does_not_colour_the_next_error() -> None:
-    first = translate(http.client.RemoteDisconnected("closed"), WHERE, 5.0)
+    first = from_exception(http.client.RemoteDisconnected("closed"), WHERE, 5.0)
     first.__cause__ = http.client.RemoteDisconnected("closed")
     second = requests.ConnectionError("bad status line")
     second.__context__ = first

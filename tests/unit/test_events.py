@@ -47,7 +47,7 @@ def state_event(message: str) -> tuple[Event, ...]:
     return (Event(EventKind.STATE, Level.INFO, message),)
 
 
-def notice(level: Level, message: str, fix: str = "") -> Event:
+def after_reading(level: Level, message: str, fix: str = "") -> Event:
     return Event(EventKind.NOTICE, level, message, fix)
 
 
@@ -56,14 +56,14 @@ def notice(level: Level, message: str, fix: str = "") -> Event:
 
 def test_the_first_cycle_says_what_it_found() -> None:
     assert changes(None, IN_SYNC) == (
-        notice(Level.INFO, "Initial status - Gluetun: ✓, qBit: ✓, Port: 45720"),
+        after_reading(Level.INFO, "Initial status - Gluetun: ✓, qBit: ✓, Port: 45720"),
     )
 
 
 def test_a_first_cycle_that_fails_says_why_and_what_it_found() -> None:
     assert changes(None, UNREACHABLE) == (
         Event(EventKind.STATE, Level.WARNING, "Gluetun timed out", "look at Gluetun"),
-        notice(Level.INFO, "Initial status - Gluetun: ✗, qBit: ✓, Port: none"),
+        after_reading(Level.INFO, "Initial status - Gluetun: ✗, qBit: ✓, Port: none"),
     )
 
 
@@ -137,7 +137,7 @@ def test_the_end_of_trouble_is_not_said_beside_a_new_port() -> None:
 
 def test_another_reason_for_the_same_state_is_said() -> None:
     assert changes(UNREACHABLE, replace(UNREACHABLE, failures=(REFUSED,))) == (
-        notice(Level.WARNING, "Gluetun is not there", "start it"),
+        after_reading(Level.WARNING, "Gluetun is not there", "start it"),
     )
 
 
@@ -160,7 +160,7 @@ def test_each_failure_of_a_cycle_is_said_once() -> None:
 @pytest.mark.parametrize("before", [IN_SYNC, NO_PORT])
 def test_a_failure_that_does_not_make_the_state_is_a_warning(before: Outcome) -> None:
     assert changes(before, replace(before, failures=(TIMEOUT,))) == (
-        notice(Level.WARNING, "Gluetun timed out", "look at Gluetun"),
+        after_reading(Level.WARNING, "Gluetun timed out", "look at Gluetun"),
     )
 
 
@@ -173,7 +173,7 @@ def test_waiting_for_more_than_ten_minutes_is_warned_about_once() -> None:
 
     assert changes(before, before) == ()
     assert changes(before, after) == (
-        notice(
+        after_reading(
             Level.WARNING,
             "Gluetun has had no forwarded port for 10 minutes",
             "check that VPN_PORT_FORWARDING=on and that the VPN server supports port forwarding; "
@@ -203,7 +203,7 @@ def test_a_wait_for_the_vpn_and_then_for_its_port_is_one_wait() -> None:
 
 def test_a_vpn_that_stays_down_is_warned_about_in_its_own_words() -> None:
     assert changes(VPN_DOWN, replace(VPN_DOWN, waiting_since=NOW - 601)) == (
-        notice(
+        after_reading(
             Level.WARNING,
             "The VPN has not been up with a forwarded port for 10 minutes; it is stopped",
             "look into Gluetun's log for the reason; restarting Gluetun often helps",

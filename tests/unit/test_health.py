@@ -20,14 +20,14 @@ from exporter.healthcheck import judge, main, status_path
 from exporter.model import (
     ConnectionStatus,
     Failure,
-    LoginNote,
+    SavedLogins,
     Operation,
     OperationResult,
     Outcome,
     Reason,
-    Remembered,
+    Saved,
     SyncState,
-    VpnNote,
+    SavedVpnRestart,
     VpnStatus,
 )
 from exporter.report.status_file import StatusFile, is_kept_up, remembered
@@ -41,7 +41,7 @@ IN_SYNC = Outcome(
     state=SyncState.IN_SYNC,
     finished_at=NOW - 1,
     interval_seconds=30,
-    next_look_seconds=30,
+    next_check_seconds=30,
     forwarded_port=45720,
     last_forwarded_port=45720,
     listening_port=45720,
@@ -64,7 +64,7 @@ FAILING = replace(
     failing_since=NOW - 60,
     failures=(Failure(Operation.GLUETUN_PORT, Reason.TIMEOUT, "Gluetun timed out", "look"),),
 )
-NOTE = LoginNote(
+NOTE = SavedLogins(
     attempts_at=(NOW - 100, NOW - 50.5),
     rejections=2,
     suspended_until=NOW + 1800,
@@ -243,7 +243,7 @@ def test_whether_a_daemon_keeps_the_file_up(
     os.utime(path, (NOW, NOW))
     whole = {"interval_seconds": 30, "state": "in_sync"} | document
 
-    assert is_kept_up(path, whole, NOW + age) is kept_up
+    assert daemon_is_running(path, whole, NOW + age) is kept_up
 
 
 def test_each_tunnel_has_a_line_of_its_own(path: Path) -> None:
@@ -330,7 +330,7 @@ def test_waiting_and_failing_by_turns_does_not_stay_healthy() -> None:
 
 
 def test_a_cycle_that_does_not_end_is_unhealthy_after_the_grace() -> None:
-    assert IN_SYNC.next_look_seconds == 30
+    assert IN_SYNC.next_check_seconds == 30
 
     assert IN_SYNC.is_healthy(IN_SYNC.finished_at + 120)
     assert not IN_SYNC.is_healthy(IN_SYNC.finished_at + 120.001)
@@ -471,20 +471,20 @@ def test_a_folder_in_the_place_of_the_file_is_a_clear_error_and_no_litter(path: 
 
 
 def test_what_has_to_survive_a_restart_survives_it(path: Path) -> None:
-    outcome = replace(FAILING, login_note=NOTE, waiting_since=NOW - 30)
+    outcome = replace(FAILING, logins=NOTE, waiting_since=NOW - 30)
     status_file(path, outcome, replace(IN_SYNC, tunnel="second")).write(NOW)
 
     assert remembered(path) == {
-        "default": Remembered(
+        "default": Saved(
             forwarded_port=45720,
             last_port_change_at=NOW - 3600,
             last_success_at=NOW - 61,
             out_of_sync_since=NOW - 60,
             failing_since=NOW - 60,
             waiting_since=NOW - 30,
-            login_note=NOTE,
+            logins=NOTE,
         ),
-        "second": Remembered(
+        "second": Saved(
             forwarded_port=45720, last_port_change_at=NOW - 3600, last_success_at=NOW - 1
         ),
     }
@@ -522,14 +522,14 @@ def test_of_ten_tunnels_each_login_is_written_before_it_is_tried(path: Path) -> 
         replace(NOTE, rejections=0, reason=Reason.BANNED, fingerprint=""),
     ],
 )
-def test_what_is_known_of_logins_comes_back_as_it_was(note: LoginNote, path: Path) -> None:
-    status_file(path, replace(IN_SYNC, login_note=note)).write(NOW)
+def test_what_is_known_of_logins_comes_back_as_it_was(note: SavedLogins, path: Path) -> None:
+    status_file(path, replace(IN_SYNC, logins=note)).write(NOW)
 
     assert remembered(path)["default"].login_note == note
 
 
 def test_a_login_may_be_remembered_without_its_server(path: Path) -> None:
-    status_file(path, replace(IN_SYNC, login_note=NOTE)).write(NOW)
+    status_file(path, replace(IN_SYNC, logins=NOTE)).write(NOW)
     path.write_text(path.read_text().replace('"server"', '"another"'))
 
     note = remembered(path)["default"].login_note
@@ -538,7 +538,7 @@ def test_a_login_may_be_remembered_without_its_server(path: Path) -> None:
 
 
 def test_what_everybody_may_read_holds_all_but_the_fingerprint() -> None:
-    file = status_file(Path("unused"), replace(IN_SYNC, login_note=NOTE))
+    file = status_file(Path("unused"), replace(IN_SYNC, logins=NOTE))
     own, public = file.document(NOW), file.public_document(NOW)
 
     assert own["tunnels"]["default"]["login"].pop("fingerprint") == "salt:12ab"
@@ -559,15 +559,15 @@ def test_a_login_goes_on_where_the_file_cannot_be_written(path: Path) -> None:
 
 
 def test_it_survives_a_clean_stop_too(path: Path) -> None:
-    status_file(path, replace(IN_SYNC, login_note=NOTE)).write(NOW, stopped=True)
+    status_file(path, replace(IN_SYNC, logins=NOTE)).write(NOW, stopped=True)
 
     assert remembered(path)["default"].login_note == NOTE
 
 
 def test_a_restart_of_the_vpn_that_is_under_way_survives(path: Path) -> None:
     for unfinished in (True, False):
-        note = VpnNote(restarted_at=NOW - 5.5, restarts=3, unfinished=unfinished)
-        status_file(path, replace(IN_SYNC, vpn_note=note)).write(NOW)
+        note = SavedVpnRestart(restarted_at=NOW - 5.5, restarts=3, unfinished=unfinished)
+        status_file(path, replace(IN_SYNC, vpn_restart=note)).write(NOW)
         assert remembered(path)["default"].vpn_note == note
 
 

@@ -17,7 +17,7 @@ IN_SYNC = Outcome(
     state=SyncState.IN_SYNC,
     finished_at=1_800_000_000.0,
     interval_seconds=30,
-    next_look_seconds=30,
+    next_check_seconds=30,
     forwarded_port=45720,
     listening_port=45720,
 )

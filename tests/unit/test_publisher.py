@@ -11,13 +11,13 @@ import pytest
 from exporter.clock import Clock
 from exporter.daemon.publisher import Publisher
 from exporter.model import (
-    LoginNote,
+    SavedLogins,
     Operation,
     OperationResult,
     Outcome,
     Reason,
     SyncState,
-    VpnNote,
+    SavedVpnRestart,
 )
 from exporter.report.log import logger, set_up
 from exporter.report.status_file import StatusFile
@@ -167,7 +167,7 @@ def test_a_restart_of_the_vpn_is_written_down_before_it_happens(tmp_path: Path) 
     made.write_every_time = False
     made.write()
 
-    made.publish(replace(OUTCOME, vpn_note=VpnNote(NOW, restarts=1, unfinished=True)))
+    made.publish(replace(OUTCOME, vpn_restart=SavedVpnRestart(NOW, restarts=1, unfinished=True)))
 
     assert json.loads(path.read_text())["tunnels"]["default"]["vpn_restart"]["unfinished"] is True
 
@@ -179,8 +179,8 @@ def test_a_rejected_login_is_written_down_at_once(tmp_path: Path) -> None:
     made.write()
 
     rejected = OperationResult(Operation.QBITTORRENT_LOGIN, 2.0, Reason.AUTH)
-    note = LoginNote((OUTCOME.finished_at - 2.0,), 1, OUTCOME.finished_at + 300, Reason.AUTH, "")
-    made.publish(replace(OUTCOME, operations=(rejected,), login_note=note))
+    note = SavedLogins((OUTCOME.finished_at - 2.0,), 1, OUTCOME.finished_at + 300, Reason.AUTH, "")
+    made.publish(replace(OUTCOME, operations=(rejected,), logins=note))
 
     assert json.loads(path.read_text())["tunnels"]["default"]["login"]["rejections"] == 1
 
@@ -193,10 +193,10 @@ def test_of_many_tunnels_a_login_of_before_and_one_not_reached_are_not_written_a
     made.write_every_time = False
     made.write()
     refused = (OperationResult(Operation.QBITTORRENT_LOGIN, 0.01, Reason.CONNECTION),)
-    note = LoginNote((OUTCOME.finished_at - 60,), 1, OUTCOME.finished_at + 300, Reason.AUTH, "")
+    note = SavedLogins((OUTCOME.finished_at - 60,), 1, OUTCOME.finished_at + 300, Reason.AUTH, "")
 
     made.publish(replace(OUTCOME, operations=refused))
-    made.publish(replace(OUTCOME, operations=refused, login_note=note))
+    made.publish(replace(OUTCOME, operations=refused, logins=note))
 
     assert json.loads(path.read_text())["tunnels"] == {}
 

@@ -13,13 +13,13 @@ import yaml
 
 from exporter.model import (
     Failure,
-    LoginNote,
+    SavedLogins,
     Operation,
     OperationResult,
     Outcome,
     Reason,
     SyncState,
-    VpnNote,
+    SavedVpnRestart,
 )
 from exporter.report.status_file import StatusFile
 from tests import outcomes
@@ -39,8 +39,8 @@ REJECTED = replace(
     out_of_sync_since=NOW - 60,
     failing_since=NOW - 60,
     failures=(Failure(Operation.QBITTORRENT_LOGIN, Reason.AUTH, "rejected", "correct it"),),
-    login_note=LoginNote((NOW - 60,), 1, NOW + 240, Reason.AUTH, "salt:12ab"),
-    vpn_note=VpnNote(NOW - 600, 1, unfinished=False),
+    logins=SavedLogins((NOW - 60,), 1, NOW + 240, Reason.AUTH, "salt:12ab"),
+    vpn_restart=SavedVpnRestart(NOW - 600, 1, unfinished=False),
 )
 STARTING = Outcome("default", SyncState.STARTING, 0.0, 30)
 OUTCOMES = (STARTING, IN_SYNC, REJECTED)
