@@ -3,6 +3,8 @@ PYTHON ?= python3
 VENV   := .venv
 BIN    := $(VENV)/bin
 ARGS   ?=
+# Beyond eight, tests wait for each other's servers rather than for a processor.
+JOBS   ?= $(shell n=$$(nproc 2>/dev/null || sysctl -n hw.ncpu 2>/dev/null || echo 2); echo $$((n > 8 ? 8 : n)))
 
 # make lock LOCK_FLAGS=--upgrade takes the newest versions that pyproject.toml allows.
 LOCK_FLAGS ?=
@@ -20,10 +22,10 @@ RFC3339  := +%Y-%m-%dT%H:%M:%SZ
 VERSION  := $(shell sed -n 's/^__version__ = "\(.*\)"/\1/p' exporter/__init__.py)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo run test bench lint format docs soak mutants image dist sbom audit lock clean
+.PHONY: help demo run test test-real bench lint format docs soak mutants image dist sbom audit lock clean
 
 help: ## this list
-	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1\t\2/p' $(firstword $(MAKEFILE_LIST)) | expand -t 16
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(firstword $(MAKEFILE_LIST)) | expand -t 18
 
 demo: $(VENV)/run-time.stamp ## watch it work: the daemon against a simulated Gluetun and qBittorrent
 	@$(BIN)/python -m exporter demo $(ARGS)
@@ -31,10 +33,13 @@ demo: $(VENV)/run-time.stamp ## watch it work: the daemon against a simulated Gl
 run: $(VENV)/run-time.stamp ## the daemon, configured by your environment
 	@$(BIN)/python -m exporter run $(ARGS)
 
-test: $(VENV)/dev.stamp ## every test that this machine can run; ARGS="-k port" picks some
-	$(BIN)/python -m pytest $(ARGS)
+test: $(VENV)/dev.stamp ## the tests that need nothing but Python, in three minutes; ARGS="-k port" picks some
+	$(BIN)/python -m pytest -n $(JOBS) --dist worksteal tests/unit tests/simulated $(ARGS)
 
-bench: $(VENV)/dev.stamp ## how fast and how small it is; ARGS=--docs writes docs/performance.md
+test-real: $(VENV)/dev.stamp ## the tests on real servers, Docker and browsers, in ten minutes
+	$(BIN)/python -m pytest -n $(JOBS) --dist loadgroup tests/real tests/alerts $(ARGS)
+
+bench: $(VENV)/dev.stamp ## how fast and how small it is; ARGS="--against v2.0.0" compares, --docs writes
 	$(BIN)/python -m bench $(ARGS)
 
 lint: $(VENV)/dev.stamp ## style, types and the import contract
@@ -47,23 +52,14 @@ format: $(VENV)/dev.stamp ## rewrite the code in the house style
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-docs: $(VENV)/dev.stamp ## write the generated tables in README.md and docs/ anew
-	$(BIN)/python -m docs.generate_metrics
-	$(BIN)/python -m docs.generate_settings
-	$(BIN)/python -m docs.generate_readme
-	$(BIN)/python -m docs.generate_schema
-	$(BIN)/python -m docs.generate_alerts
-	$(BIN)/python -m docs.generate_completion
-	$(BIN)/python -m docs.generate_dashboards
-	$(BIN)/python -m docs.generate_kubernetes
-	$(BIN)/python -m docs.generate_faults
+docs: $(VENV)/dev.stamp ## write the generated tables in README.md and docs/ again
+	$(BIN)/python -m docs.generate
 
 soak: $(VENV)/dev.stamp ## a day of simulated time with faults, in minutes: does anything grow?
 	$(BIN)/python -m bench.soak $(ARGS)
 
 mutants: $(VENV)/dev.stamp ## do the tests notice small mistakes? Takes an hour; ARGS="config --every 9"
 	$(BIN)/python -m tests.mutants $(ARGS)
-	$(BIN)/python -m pytest tests/alerts/test_mutants.py
 
 image: ## build the container image with docker, podman or buildah; IMAGE=name
 	@test -n "$(DOCKER)" || { echo "make image needs docker, podman or buildah" >&2; exit 1; }

@@ -9,10 +9,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from exporter.config.load import load_config
+from exporter.daemon.service import TunnelFactory
 from exporter.model import EventKind, Outcome
-from exporter.report.status_file import StatusFile, remembered
+from exporter.report.saved import read_saved
+from exporter.report.status_file import StatusFile
 from exporter.simulator.world import SimulatedGluetun
-from exporter.tunnel.tunnel import Tunnel
 from tests.fakes import FakeClock
 from tests.parts.proxy import Proxy
 from tests.parts.qbittorrent import RealQbittorrent, Seed, free_port
@@ -44,10 +45,10 @@ class Rig:
             "QBITTORRENT_HOST": "127.0.0.1",
             "QBITTORRENT_PORT": str(self.proxy.port),
             "QBITTORRENT_PASS_FILE": str(self.password_file),
+            "HEALTH_FILE": str(folder / "status.json"),
             **environ,
         }
-        self._file = StatusFile(folder / "status.json", "2.0.0", self.clock.wall(), 30.0)
-        self._tunnel = self._made()
+        self._start()
 
     @contextlib.contextmanager
     def running(self) -> Iterator["Rig"]:
@@ -61,13 +62,13 @@ class Rig:
         """Start the daemon again; it knows what status.json says."""
         self._tunnel.close()
         self.environ |= environ
-        self._tunnel = self._made()
+        self._start()
 
     def check(self) -> Outcome:
         """Check once, and write status.json."""
-        outcome = self._tunnel.cycle()
+        outcome = self._tunnel.check()
         self._file.publish(outcome)
-        self._file.write(self.clock.wall())
+        self._file.write()
         return outcome
 
     def later(self, seconds: float) -> Outcome:
@@ -108,9 +109,14 @@ class Rig:
             connection.request("POST", "/api/v2/app/setPreferences", form, headers | kind)
             assert connection.getresponse().read() == b""
 
-    def _made(self) -> Tunnel:
-        (config,) = load_config(self.environ).tunnels
-        return Tunnel(config, self.clock, remembered(self._file.path).get("default"))
+    def _start(self) -> None:
+        config = load_config(self.environ)
+        saved = read_saved(config.health_file, self.clock)
+        self._file = StatusFile(config.health_file, "2.0.0", self.clock, saved)
+        self._file.set_tunnels(config.tunnels)
+        self._file.write()
+        (tunnel,) = config.tunnels
+        self._tunnel = TunnelFactory(self.clock, self._file, try_at_once=True).make(tunnel)
 
 
 def rebinds(*outcomes: Outcome) -> int:

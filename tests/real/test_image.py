@@ -3,7 +3,7 @@
 import json
 import re
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -87,7 +87,7 @@ class Project:
     folder: Path
     routes: tuple[str, ...] = field(default=NEW_ROUTES)
 
-    def up(self, service: dict[str, Any] | None = None, **more: object) -> None:
+    def up(self, service: Mapping[str, Any] | None = None, **more: Any) -> None:
         """Start our compose file; where given, with somebody else's qSticky in it."""
         document = yaml.safe_load((ROOT / "compose.yaml").read_text())
         if service is not None:
@@ -171,7 +171,8 @@ def does_its_job(project: Project) -> None:
 def test_does_its_job_with_every_lock_of_our_compose_file_as_any_user(
     user: str, project: Project
 ) -> None:
-    project.up(**({"user": user} if user else {}))
+    more: dict[str, Any] = {"user": user} if user else {}
+    project.up(**more)
 
     wait_until(project.is_healthy, "the status file is written")
     owner = project.engine("exec", "qsticky", "stat", "--format=%u:%g", "/app/health/status.json")

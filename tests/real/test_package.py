@@ -26,6 +26,7 @@ PROGRAM = {
 BESIDE = {".gitignore", "CHANGELOG.md", "LICENSE", "PKG-INFO", "README.md", "pyproject.toml"}
 """Hatchling always adds .gitignore and PKG-INFO."""
 
+Command = list[str | Path]
 Qsticky = Callable[..., subprocess.CompletedProcess[str]]
 
 
@@ -39,8 +40,8 @@ def run(*command: str | Path, **more: object) -> subprocess.CompletedProcess[str
 def distribution(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder with the source archive of this checkout, and the wheel built from it."""
     folder = tmp_path_factory.mktemp("dist")
-    build = [sys.executable, "-m", "build", "--no-isolation", "--outdir", folder, ROOT]
-    twine = [sys.executable, "-m", "twine", "--no-color", "check", "--strict"]
+    build: Command = [sys.executable, "-m", "build", "--no-isolation", "--outdir", folder, ROOT]
+    twine: Command = [sys.executable, "-m", "twine", "--no-color", "check", "--strict"]
     for command in (build, [*twine, folder / f"{NAME}.tar.gz", wheel(folder)]):
         done = run(*command)
         assert done.returncode == 0, done.stdout + done.stderr
@@ -82,7 +83,14 @@ def environment(distribution: Path, tmp_path_factory: pytest.TempPathFactory) ->
     """A new virtual environment with the locked dependencies and the wheel."""
     folder = tmp_path_factory.mktemp("installed")
     subprocess.run([sys.executable, "-m", "venv", str(folder)], check=True)
-    pip = [folder / "bin" / "python", "-m", "pip", "--disable-pip-version-check", "install", "-q"]
+    pip: Command = [
+        folder / "bin" / "python",
+        "-m",
+        "pip",
+        "--disable-pip-version-check",
+        "install",
+        "-q",
+    ]
     brought = run(*pip, "--require-hashes", "--requirement", ROOT / "requirements.txt")
     if brought.returncode != 0:
         missing_part(f"pip can't bring the dependencies: {brought.stderr}")
