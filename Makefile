@@ -92,7 +92,7 @@ sbom: $(VENV)/dev.stamp ## list the Python packages of the image, in CycloneDX; 
 audit: $(VENV)/dev.stamp ## ask PyPI for known vulnerabilities in what we ship
 	$(BIN)/pip-audit --strict --require-hashes --disable-pip --requirement requirements.txt
 
-lock: .cache/lock/bin/uv ## write the locks anew after a change in pyproject.toml
+lock: .cache/lock/bin/uv ## write the locks again after a change in pyproject.toml
 	$(call compile,requirements.txt,pyproject.toml)
 	$(call compile,requirements-build.txt,--group build)
 	$(call compile,requirements-dev.txt,pyproject.toml --group dev -c requirements.txt -c requirements-build.txt)
@@ -112,7 +112,7 @@ endef
 	$(PYTHON) -m venv --clear .cache/lock
 	.cache/lock/bin/python -m pip install --quiet --disable-pip-version-check $(UV)
 
-# A virtual environment whose Python went away (an upgrade of the system) is made anew.
+# A virtual environment whose Python went away (an upgrade of the system) is made again.
 $(BIN)/python:
 	@$(call check_python)
 	$(PYTHON) -m venv --clear $(VENV)
@@ -126,7 +126,9 @@ $(VENV)/dev.stamp: requirements.txt requirements-dev.txt $(BIN)/python
 	@$(call install,requirements-dev.txt)
 	@touch $@ $(VENV)/run-time.stamp
 
+# An interrupted first run may have left an environment without pip.
 define install
+{ $(BIN)/python -m pip --version >/dev/null 2>&1 || $(PYTHON) -m venv --clear $(VENV); } && \
 echo "Installing $(1) into $(VENV)" && \
 $(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes --requirement $(1)
 endef

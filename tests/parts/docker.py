@@ -118,6 +118,7 @@ class Engine:
         # the network of all machines (a bridge with NAT) stays as it is
         network = ["--bridge=none", "--iptables=false", "--ip6tables=false"]
         return [
+            *("setpriv", "--pdeathsig=TERM"),  # it ends with a test run that is killed
             "dockerd",
             f"--config-file={self.folder / 'daemon.json'}",
             f"--data-root={self.folder / 'data'}",
