@@ -6,7 +6,7 @@ import http.client
 import statistics
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from itertools import pairwise
@@ -133,47 +133,58 @@ def _scraped(where: str, times: int) -> tuple[float, float]:
 
 def thousand(measured: Sequence[Tree]) -> list[Figure]:
     """A thousand tunnels, a hundred of which hang: how late the others are, memory, scrapes."""
-    columns = [list(_thousand(tree)) for tree in measured]
-    rows = list(zip(*columns, strict=True))
+    with ExitStack() as stack:
+        running = [_thousand(tree, stack) for tree in measured]
+        time.sleep(LATE_SECONDS)
+        columns = [_lateness(daemon, servers) for daemon, servers in running]
+        memory = [daemon.resident_bytes() for daemon, _ in running]
+        scrapes = list(zip(*[_scraped(daemon.address, 12) for daemon, _ in running], strict=True))
+    in_sync_after, late, latest, share = zip(*columns, strict=True)
     return [
-        Figure("1,000 tunnels, 100 hang: 880 in sync after", "s", rows[0]),
-        Figure("1,000 tunnels, 100 hang: late, p50", "ms", scaled(rows[1], 1e3)),
-        Figure("1,000 tunnels, 100 hang: late, p99", "ms", scaled(rows[2], 1e3), 1000),
-        Figure("1,000 tunnels: CPU share", "%", scaled(rows[3], 100)),
-        Figure("1,000 tunnels: memory", "MB", scaled(rows[4], 1e-6)),
-        Figure("scrape of 1,000 tunnels, p50", "ms", scaled(rows[5], 1e3)),
-        Figure("scrape of 1,000 tunnels, p99", "ms", scaled(rows[6], 1e3), 1000),
+        Figure("1,000 tunnels, 100 hang: 900 in sync after", "s", in_sync_after),
+        Figure("1,000 tunnels, 100 hang: late, p50", "ms", scaled(late, 1e3)),
+        Figure("1,000 tunnels, 100 hang: late, p99", "ms", scaled(latest, 1e3), 1000),
+        Figure("1,000 tunnels, 100 hang: share of a processor", "%", scaled(share, 100)),
+        Figure("1,000 tunnels, 100 hang: memory", "MB", scaled(memory, 1e-6)),
+        Figure("scrape of 1,000 tunnels, p50", "ms", scaled(scrapes[0], 1e3)),
+        Figure("scrape of 1,000 tunnels, p99", "ms", scaled(scrapes[1], 1e3), 1000),
     ]
 
 
-def _thousand(tree: Tree) -> Iterator[float]:
-    """Lateness is what lies between two questions for a port beyond the interval."""
+def _thousand(tree: Tree, stack: ExitStack) -> tuple[Daemon, ManyServers]:
+    """Start a daemon on so many tunnels."""
+    servers = stack.enter_context(ManyServers())
     file = tree.folder / "tunnels.yaml"
-    with ManyServers() as servers:
-        file.write_text(servers.entries(range(TUNNELS)))
-        servers.hang(HANGING)
-        environ = {"QSTICKY_CONFIG": str(file), "CHECK_INTERVAL": f"{INTERVAL_SECONDS:g}"}
-        with Daemon(tree, environ) as daemon:
-            time.sleep(LATE_SECONDS)
-            seen, cpu = servers.seen(), daemon.cpu_seconds()
-            good = [address(i) for i in range(TUNNELS) if i not in HANGING]
-            yield max(seen["set_at"][host] for host in good) - daemon.started_at
-            gaps = [b - a for host in good for a, b in pairwise(seen["asked"][host])]
-            late = [gap - INTERVAL_SECONDS for gap in gaps if gap > INTERVAL_SECONDS / 2]
-            yield statistics.median(late)
-            yield percentile(late, 99)
-            yield cpu / (time.monotonic() - daemon.started_at)
-            yield daemon.resident_bytes()
-            yield from _scraped(daemon.address, 12)
+    file.write_text(servers.entries(range(TUNNELS)))
+    servers.hang(HANGING)
+    environ = {"QSTICKY_CONFIG": str(file), "CHECK_INTERVAL": f"{INTERVAL_SECONDS:g}"}
+    return stack.enter_context(Daemon(tree, environ)), servers
+
+
+def _lateness(daemon: Daemon, servers: ManyServers) -> tuple[float, float, float, float]:
+    """Return when all good tunnels were in sync, how late they were since, and the CPU share.
+
+    Late is what lies between two questions for a port beyond the interval.
+    """
+    cpu = daemon.cpu_seconds() / (time.monotonic() - daemon.started_at)
+    seen = servers.seen()
+    good = [address(i) for i in range(TUNNELS) if i not in HANGING]
+    gaps = [b - a for host in good for a, b in pairwise(seen["asked"][host])]
+    late = [gap - INTERVAL_SECONDS for gap in gaps if gap > INTERVAL_SECONDS / 2]
+    in_sync_after = max(seen["set_at"][host] for host in good) - daemon.started_at
+    return in_sync_after, statistics.median(late), percentile(late, 99), cpu
 
 
 def push(measured: Sequence[Tree]) -> list[Figure]:
     """From a push until a socket of a real qBittorrent is bound on the new port."""
     try:
-        columns = [_pushes(tree) for tree in measured]
+        with ExitStack() as stack:
+            running = [_with_qbittorrent(tree, stack) for tree in measured]
+            rounds = [[_push(*each) for each in running] for _ in range(PUSHES)]
     except PartMissing as error:
         print(f"no push is measured: {error}", file=sys.stderr)
         return []
+    columns = list(zip(*rounds, strict=True))
     medians = [statistics.median(column) for column in columns]
     slowest = [percentile(column, 99) for column in columns]
     return [
@@ -182,28 +193,26 @@ def push(measured: Sequence[Tree]) -> list[Figure]:
     ]
 
 
-def _pushes(tree: Tree) -> list[float]:
+def _with_qbittorrent(tree: Tree, stack: ExitStack) -> tuple[SimulatedGluetun, str]:
+    """Start a daemon on a real qBittorrent; return its Gluetun and where its web server is."""
     port = free_port()
     folder = tree.folder / "qbittorrent"
     folder.mkdir()
-    with (
-        SimulatedGluetun("3.40", forwarded_port=port) as gluetun,
-        RealQbittorrent(QBITTORRENT, folder) as qbittorrent,
-    ):
-        environ = {
-            "GLUETUN_HOST": gluetun.host,
-            "GLUETUN_PORT": str(gluetun.port),
-            "GLUETUN_AUTH_TYPE": "none",
-            "QBITTORRENT_HOST": qbittorrent.host,
-            "QBITTORRENT_PORT": str(qbittorrent.port),
-            "QBITTORRENT_USER": qbittorrent.username,
-            "QBITTORRENT_PASS": qbittorrent.password,
-            "CHECK_INTERVAL": "3600",
-        }
-        with Daemon(tree, environ) as daemon:
-            where = daemon.address
-            _wait_until_bound(port)
-            return [_push(gluetun, where) for _ in range(PUSHES)]
+    gluetun = stack.enter_context(SimulatedGluetun("3.40", forwarded_port=port))
+    qbittorrent = stack.enter_context(RealQbittorrent(QBITTORRENT, folder))
+    environ = {
+        "GLUETUN_HOST": gluetun.host,
+        "GLUETUN_PORT": str(gluetun.port),
+        "GLUETUN_AUTH_TYPE": "none",
+        "QBITTORRENT_HOST": qbittorrent.host,
+        "QBITTORRENT_PORT": str(qbittorrent.port),
+        "QBITTORRENT_USER": qbittorrent.username,
+        "QBITTORRENT_PASS": qbittorrent.password,
+        "CHECK_INTERVAL": "3600",
+    }
+    where = stack.enter_context(Daemon(tree, environ)).address
+    _wait_until_bound(port)
+    return gluetun, where
 
 
 def _push(gluetun: SimulatedGluetun, where: str) -> float:

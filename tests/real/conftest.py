@@ -9,19 +9,6 @@ import pytest
 from tests.conftest import missing_part
 from tests.parts import debian, docker
 
-HERE = Path(__file__).parent
-
-
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Keep a module, which shares its costly parts, on one processor.
-
-    Where each test starts a server of its own, they spread.
-    """
-    for item in items:
-        assert isinstance(item, pytest.Function)
-        if item.path.is_relative_to(HERE) and "qbittorrent_version" not in item.fixturenames:
-            item.add_marker(pytest.mark.xdist_group(item.path.stem))
-
 
 @pytest.fixture(scope="session")
 def image_context(tmp_path_factory: pytest.TempPathFactory) -> Path:

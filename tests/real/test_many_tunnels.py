@@ -9,10 +9,9 @@ import re
 import time
 import urllib.request
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import pairwise
-from pathlib import Path
 
 import pytest
 
@@ -53,7 +52,7 @@ class Run:
 
 
 @pytest.fixture(scope="module")
-def run(tmp_path_factory: pytest.TempPathFactory, show: Callable[[str], None]) -> Iterator[Run]:
+def run(tmp_path_factory: pytest.TempPathFactory, show: Callable[[str], None]) -> Run:
     folder = tmp_path_factory.mktemp("many")
     with ManyServers() as servers:
         (folder / "qsticky.yaml").write_text(servers.entries(range(TUNNELS)))
@@ -78,7 +77,7 @@ def run(tmp_path_factory: pytest.TempPathFactory, show: Callable[[str], None]) -
     late = made.late()
     percentiles = [f"p{part} {late[len(late) * part // 100]:.3f} s" for part in (50, 99)]
     show(f"a thousand tunnels, a hundred hang: late {', '.join(percentiles)}")
-    yield made
+    return made
 
 
 def test_all_whose_servers_answer_are_in_sync_and_the_others_are_not(run: Run) -> None:
