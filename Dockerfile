@@ -12,12 +12,12 @@ RUN python3 -m pip --python /opt/qsticky/bin/python3 install --no-compile --requ
  && python3 -m pip --python /opt/build/bin/python3 install --require-hashes -r requirements-build.txt
 COPY pyproject.toml README.md LICENSE ./
 COPY exporter exporter
-# The time of every file of ours. `make image` gives that of the last commit; otherwise it is 2020-02-02,
+# The time of every file that is added here. `make image` gives that of the last commit; otherwise it is 2020-02-02,
 # the time that hatchling gives to the files of a wheel.
 ARG SOURCE_DATE_EPOCH=1580601600
 RUN python3 -m pip --python /opt/build/bin/python3 wheel --no-deps --no-build-isolation -w /tmp/wheel . \
  && python3 -m pip --python /opt/qsticky/bin/python3 install --no-compile --no-deps --no-index /tmp/wheel/*.whl
-# The official Python images hold no byte code, not even of the standard library, and our user could not
+# The official Python images hold no byte code, not even of the standard library, and the user could not
 # write any: without this, every health check would compile again what it imports. "unchecked-hash" keeps
 # the times of the sources out of it.
 ENV PYTHONPYCACHEPREFIX=/opt/qsticky/pycache

@@ -3,6 +3,8 @@ PYTHON ?= python3
 VENV   := .venv
 BIN    := $(VENV)/bin
 ARGS   ?=
+# Beyond eight, tests wait for each other's servers rather than for a processor.
+JOBS   ?= $(shell n=$$(nproc 2>/dev/null || sysctl -n hw.ncpu 2>/dev/null || echo 2); echo $$((n > 8 ? 8 : n)))
 
 # make lock LOCK_FLAGS=--upgrade takes the newest versions that pyproject.toml allows.
 LOCK_FLAGS ?=
@@ -12,7 +14,7 @@ DOCKER ?= $(notdir $(firstword $(foreach tool,docker podman buildah,$(shell comm
 IMAGE  ?= qsticky
 BASE   ?=
 # Only Docker's own format knows health checks; docker has no other and no such flag.
-IMAGE_FLAGS ?= $(if $(filter docker,$(firstword $(DOCKER))),,--format docker)
+IMAGE_FLAGS ?= $(if $(filter docker,$(notdir $(firstword $(DOCKER)))),,--format docker)
 # All that the image says of its making comes from the last commit, so that it can be made again.
 SOURCE_DATE_EPOCH ?= $(shell git log -1 --format=%ct 2>/dev/null)
 REVISION ?= $(shell git rev-parse --verify --quiet HEAD 2>/dev/null)
@@ -20,10 +22,10 @@ RFC3339  := +%Y-%m-%dT%H:%M:%SZ
 VERSION  := $(shell sed -n 's/^__version__ = "\(.*\)"/\1/p' exporter/__init__.py)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo run test bench lint format docs soak mutants image dist sbom audit lock clean
+.PHONY: help demo run test test-real bench lint format docs soak mutants image dist sbom audit lock clean
 
 help: ## this list
-	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1\t\2/p' $(firstword $(MAKEFILE_LIST)) | expand -t 16
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(firstword $(MAKEFILE_LIST)) | expand -t 18
 
 demo: $(VENV)/run-time.stamp ## watch it work: the daemon against a simulated Gluetun and qBittorrent
 	@$(BIN)/python -m exporter demo $(ARGS)
@@ -31,10 +33,14 @@ demo: $(VENV)/run-time.stamp ## watch it work: the daemon against a simulated Gl
 run: $(VENV)/run-time.stamp ## the daemon, configured by your environment
 	@$(BIN)/python -m exporter run $(ARGS)
 
-test: $(VENV)/dev.stamp ## every test that this machine can run; ARGS="-k port" picks some
-	$(BIN)/python -m pytest $(ARGS)
+test: $(VENV)/dev.stamp ## the tests that need nothing but Python, in three minutes; ARGS="-k port" picks some
+	$(BIN)/python -m pytest -n $(JOBS) --dist worksteal tests/unit tests/simulated $(ARGS)
 
-bench: $(VENV)/dev.stamp ## how fast and how small it is; ARGS=--docs writes docs/performance.md
+# A module stays on one processor: its tests share costly parts.
+test-real: $(VENV)/dev.stamp ## the tests on real servers, Docker and browsers, in ten minutes
+	$(BIN)/python -m pytest -n $(JOBS) --dist loadfile tests/real tests/alerts $(ARGS)
+
+bench: $(VENV)/dev.stamp ## how fast and how small it is; ARGS="--against v2.0.0" compares, --docs writes
 	$(BIN)/python -m bench $(ARGS)
 
 lint: $(VENV)/dev.stamp ## style, types and the import contract
@@ -47,22 +53,14 @@ format: $(VENV)/dev.stamp ## rewrite the code in the house style
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-docs: $(VENV)/dev.stamp ## write the generated tables in README.md and docs/ anew
-	$(BIN)/python -m docs.generate_metrics
-	$(BIN)/python -m docs.generate_settings
-	$(BIN)/python -m docs.generate_readme
-	$(BIN)/python -m docs.generate_schema
-	$(BIN)/python -m docs.generate_alerts
-	$(BIN)/python -m docs.generate_dashboards
-	$(BIN)/python -m docs.generate_kubernetes
-	$(BIN)/python -m docs.generate_faults
+docs: $(VENV)/dev.stamp ## write the generated tables in README.md and docs/ again
+	$(BIN)/python -m docs.generate
 
 soak: $(VENV)/dev.stamp ## a day of simulated time with faults, in minutes: does anything grow?
 	$(BIN)/python -m bench.soak $(ARGS)
 
 mutants: $(VENV)/dev.stamp ## do the tests notice small mistakes? Takes an hour; ARGS="config --every 9"
 	$(BIN)/python -m tests.mutants $(ARGS)
-	$(BIN)/python -m pytest tests/alerts/test_mutants.py
 
 image: ## build the container image with docker, podman or buildah; IMAGE=name
 	@test -n "$(DOCKER)" || { echo "make image needs docker, podman or buildah" >&2; exit 1; }
@@ -74,7 +72,7 @@ define dated
 --build-arg SOURCE_DATE_EPOCH=$(SOURCE_DATE_EPOCH) \
   --build-arg CREATED=$$(date -u -d @$(SOURCE_DATE_EPOCH) $(RFC3339) 2>/dev/null \
     || date -u -r $(SOURCE_DATE_EPOCH) $(RFC3339)) \
-  $(if $(filter docker,$(firstword $(DOCKER))),,--timestamp $(SOURCE_DATE_EPOCH))
+  $(if $(filter docker,$(notdir $(firstword $(DOCKER)))),,--timestamp $(SOURCE_DATE_EPOCH))
 endef
 
 dist: $(VENV)/dev.stamp ## build what goes to PyPI, and check it
@@ -95,7 +93,7 @@ sbom: $(VENV)/dev.stamp ## list the Python packages of the image, in CycloneDX; 
 audit: $(VENV)/dev.stamp ## ask PyPI for known vulnerabilities in what we ship
 	$(BIN)/pip-audit --strict --require-hashes --disable-pip --requirement requirements.txt
 
-lock: .cache/lock/bin/uv ## write the locks anew after a change in pyproject.toml
+lock: .cache/lock/bin/uv ## write the locks again after a change in pyproject.toml
 	$(call compile,requirements.txt,pyproject.toml)
 	$(call compile,requirements-build.txt,--group build)
 	$(call compile,requirements-dev.txt,pyproject.toml --group dev -c requirements.txt -c requirements-build.txt)
@@ -115,7 +113,7 @@ endef
 	$(PYTHON) -m venv --clear .cache/lock
 	.cache/lock/bin/python -m pip install --quiet --disable-pip-version-check $(UV)
 
-# A virtual environment whose Python went away (an upgrade of the system) is made anew.
+# A virtual environment whose Python went away (an upgrade of the system) is made again.
 $(BIN)/python:
 	@$(call check_python)
 	$(PYTHON) -m venv --clear $(VENV)
@@ -129,7 +127,9 @@ $(VENV)/dev.stamp: requirements.txt requirements-dev.txt $(BIN)/python
 	@$(call install,requirements-dev.txt)
 	@touch $@ $(VENV)/run-time.stamp
 
+# An interrupted first run may have left an environment without pip.
 define install
+{ $(BIN)/python -m pip --version >/dev/null 2>&1 || $(PYTHON) -m venv --clear $(VENV); } && \
 echo "Installing $(1) into $(VENV)" && \
 $(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes --requirement $(1)
 endef

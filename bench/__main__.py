@@ -1,42 +1,42 @@
-"""`python -m bench`: measures everything, in less than three minutes where nobody disturbs.
+"""`python -m bench`: how fast and how small qSticky is, and how that compares.
 
-Figures are compared with others of the same run: ratios say something on any machine, times on this
-one only. Nothing here decides whether tests pass.
+Everything is measured from outside, on the daemon as a process: with `--against REVISION` the same
+in the same run on a git worktree of that revision. Nothing here decides whether tests pass.
 """
 
 from __future__ import annotations
 
 import argparse
 import sys
-from types import ModuleType
+import tempfile
+from pathlib import Path
 
-from bench import growth, reaction, report, start, steady
-from bench.figures import Figure
-from bench.processes import Workplace
+from bench import measures, report
+from bench.trees import trees
 
 
 def main() -> int:
     """Measure, print a table, write JSON; with --docs the page as well."""
     parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
+    parser.add_argument("--against", metavar="REVISION", help="measure a revision of git as well")
     parser.add_argument("--docs", action="store_true", help="write docs/performance.md as well")
+    parser.add_argument("--only", metavar="WORD", default="", help="measures whose name has it")
     options = parser.parse_args()
-    figures: list[Figure] = []
-    with Workplace() as place:
-        for part in (start, steady, reaction):
-            _say_what(part)
-            figures += part.measure(place)
-        _say_what(growth)
-        more, sizes = growth.measure(place)
-    figures += more
-    print(report.table(figures))
-    report.write_json(figures, sizes)
+    figures = []
+    with (
+        tempfile.TemporaryDirectory(prefix="qsticky-bench-") as folder,
+        trees(Path(folder), options.against) as measured,
+    ):
+        names = [tree.name for tree in measured]
+        for measure in measures.ALL:
+            if options.only in measure.__name__:
+                print((measure.__doc__ or "").splitlines()[0], file=sys.stderr, flush=True)
+                figures += measure(measured)
+    print(report.table(figures, names))
+    report.write_json(figures)
     if options.docs:
-        report.write_page(figures, sizes)
+        report.write_page(figures, names)
     return 0
-
-
-def _say_what(part: ModuleType) -> None:
-    print((part.__doc__ or "").splitlines()[0], file=sys.stderr, flush=True)
 
 
 if __name__ == "__main__":

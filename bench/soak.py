@@ -123,7 +123,7 @@ class Soak:
         yield lambda: rig.qbittorrent.set_preferences({"listen_port": 6881})
         yield rig.qbittorrent.end_sessions
         yield lambda: rig.gluetun.fail("/v1/portforward", Fault.HANG)
-        yield lambda: rig.daemon.request_look(pushed=True)
+        yield lambda: rig.loop.request_check(pushed=True)
 
     def _mend(self) -> None:
         for server in (self.rig.gluetun, self.rig.qbittorrent):
@@ -194,7 +194,7 @@ def main() -> int:
     with tempfile.TemporaryDirectory() as folder:
         environ = {"REQUEST_TIMEOUT": "0.2", "LOG_LEVEL": "INFO"}
         with Rig(Path(folder), environ=environ, executor=OneByOne()) as rig:
-            server = WebServer(rig.app, "127.0.0.1:0")
+            server = WebServer(rig.service.app, "127.0.0.1:0")
             server.start()
             soak = Soak(rig, server.address)
             soak.hour()  # fills the caches

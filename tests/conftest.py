@@ -6,7 +6,7 @@ import subprocess
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NoReturn
+from typing import Any, NoReturn
 
 import pytest
 
@@ -21,16 +21,29 @@ def missing_part(reason: str) -> NoReturn:
     pytest.skip(reason)
 
 
+_figures: list[str] = []
+
+
 @pytest.fixture(scope="session")
-def show(request: pytest.FixtureRequest) -> Callable[[str], None]:
-    """Prints a figure into the log of CI, whether the test passes or not."""
-    capture = request.config.pluginmanager.getplugin("capturemanager")
+def show() -> Callable[[str], None]:
+    """Puts a figure into pytest's summary, whether the test passes or not."""
+    return _figures.append
 
-    def shown(text: str) -> None:
-        with capture.global_and_fixture_disabled():
-            print(f"\n{text}")  # noqa: T201  # its output is the product
 
-    return shown
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_logreport(report: pytest.TestReport) -> None:
+    """Send figures along with a report: pytest-xdist runs tests in other processes."""
+    report.user_properties += [("figure", figure) for figure in _figures]
+    _figures.clear()
+
+
+def pytest_terminal_summary(terminalreporter: Any) -> None:
+    """Print all figures."""
+    for reports in terminalreporter.stats.values():
+        for report in reports:
+            for name, text in getattr(report, "user_properties", ()):
+                if name == "figure":
+                    terminalreporter.write_line(text)
 
 
 @pytest.fixture(scope="session", params=qbittorrent.VERSIONS)

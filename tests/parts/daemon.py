@@ -24,6 +24,8 @@ class QstickyProcess:
         environ: Mapping[str, str],
         folder: Path,
         command: Sequence[str] = (),
+        *,
+        prefix: Sequence[str] = (),
     ) -> None:
         self.health_file = folder / "status.json"
         self.environ = {
@@ -34,7 +36,7 @@ class QstickyProcess:
             **environ,
         }
         self.lines: list[str] = []
-        self._arguments = [sys.executable, "-m", "exporter", *command]
+        self._arguments = [*prefix, sys.executable, "-m", "exporter", *command]
         self._queue: queue.SimpleQueue[str | None] = queue.SimpleQueue()
 
     def __enter__(self) -> Self:
@@ -42,6 +44,10 @@ class QstickyProcess:
         return self
 
     def __exit__(self, *_: object) -> None:
+        self.kill()
+
+    def kill(self) -> None:
+        """End it without a warning, as the kernel does when memory is short."""
         if self.process.poll() is None:
             self.process.kill()
         self.process.wait()
@@ -79,6 +85,10 @@ class QstickyProcess:
     def stop(self, number: int = signal.SIGTERM) -> int:
         """Send a signal; returns the exit code."""
         self.process.send_signal(number)
+        return self.wait()
+
+    def wait(self) -> int:
+        """Wait for its end and for all that it prints; return the exit code."""
         code = self.process.wait(PATIENCE)
         self._reader.join()
         return code

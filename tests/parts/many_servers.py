@@ -8,8 +8,13 @@ tests.parts.many_servers`; it prints its port. Standard library only.
 import asyncio
 import json
 import resource
+import subprocess
 import sys
-from typing import Any
+import time
+import urllib.request
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any, Self
 from urllib.parse import parse_qs, urlsplit
 
 NETWORK = "127.1"
@@ -29,6 +34,10 @@ class World:
         self.logged_in: set[str] = set()
         self.listening: dict[str, list[int]] = {}
         """Every port that was ever set, the present one last."""
+        self.asked: dict[str, list[float]] = {}
+        """When each Gluetun was asked for its port, by the monotonic clock."""
+        self.set_at: dict[str, float] = {}
+        """When each qBittorrent was given a port last, by the same clock."""
 
     def forwarded(self, host: str) -> int:
         third, fourth = host.split(".")[2:]
@@ -37,9 +46,10 @@ class World:
     def answer(self, host: str, method: str, target: str, body: bytes) -> tuple[int, Any] | None:
         """Status and document; None = no answer, ever."""
         url = urlsplit(target)
-        if url.path == "/control/hang":
-            self.hanging = set(json.loads(body))
-            return 200, {}
+        if url.path.startswith("/control/"):
+            return 200, self._control(url.path, body)
+        if url.path == "/v1/portforward":
+            self.asked.setdefault(host, []).append(time.monotonic())
         if host in self.hanging:
             return None
         if url.path.startswith("/v1/"):
@@ -50,6 +60,11 @@ class World:
         if host not in self.logged_in:
             return 403, "Forbidden"
         return self._qbittorrent(host, method, url.path, parse_qs(url.query), body)
+
+    def _control(self, path: str, body: bytes) -> object:
+        if path == "/control/hang":
+            self.hanging = set(json.loads(body))
+        return {"asked": self.asked, "set_at": self.set_at}
 
     def _gluetun(self, host: str, path: str) -> tuple[int, Any]:
         answers: dict[str, Any] = {
@@ -65,6 +80,7 @@ class World:
         ports = self.listening.setdefault(host, [6881])
         port = ports[-1]
         if path == "/api/v2/app/setPreferences" and method == "POST":
+            self.set_at[host] = time.monotonic()
             ports.append(json.loads(parse_qs(body.decode())["json"][0])["listen_port"])
             return 200, ""
         if path == "/api/v2/log/main":
@@ -120,6 +136,51 @@ class Connection(asyncio.Protocol):
         cookie = "Set-Cookie: SID=x; HttpOnly; path=/\r\n" if content == "Ok." else ""
         head = f"HTTP/1.1 {status} X\r\nContent-Length: {len(content)}\r\n{cookie}\r\n"
         self._transport.write((head + content).encode())
+
+
+class ManyServers:
+    """The servers in a process of their own; a context manager."""
+
+    def __enter__(self) -> Self:
+        command = [sys.executable, "-m", "tests.parts.many_servers"]
+        root = Path(__file__).parents[2]
+        self._process = subprocess.Popen(
+            command, cwd=root, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        )
+        assert self._process.stdout
+        self.port = int(self._process.stdout.readline())
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._process.communicate()
+
+    def hang(self, tunnels: Iterable[int]) -> None:
+        """Let these never answer, and all others answer."""
+        self._control("hang", json.dumps([address(number) for number in tunnels]).encode())
+
+    def seen(self) -> dict[str, Any]:
+        """Return what the servers saw so far."""
+        said: dict[str, Any] = self._control("seen")
+        return said
+
+    def entries(self, tunnels: Iterable[int]) -> str:
+        """Return a YAML file of qSticky's for these tunnels."""
+        found = [self.entry(number) for number in tunnels]
+        return json.dumps({"tunnels": found})  # JSON is YAML
+
+    def entry(self, number: int) -> dict[str, object]:
+        """Return one tunnel of it."""
+        server = {"host": address(number), "port": self.port}
+        return {
+            "name": f"t{number}",
+            "gluetun": {**server, "auth_type": "none"},
+            "qbittorrent": server,
+        }
+
+    def _control(self, what: str, body: bytes | None = None) -> Any:
+        url = f"http://127.0.0.1:{self.port}/control/{what}"
+        with urllib.request.urlopen(url, body, timeout=30) as answer:
+            return json.load(answer)
 
 
 async def _serve() -> None:

@@ -1,56 +1,37 @@
-"""Brings and starts real Prometheus and Alertmanager servers of several Debian releases."""
+"""Brings and starts a real Prometheus and a real Alertmanager."""
 
 import json
 import os
 import subprocess
-import time
 import urllib.error
 import urllib.parse
 import urllib.request
-from collections.abc import Callable, Mapping
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from queue import Queue
 from threading import Thread
-from typing import Any, NamedTuple, Self, TypeVar
-
-import pytest
+from typing import Any, Self
 
 from tests.parts import debian
+from tests.parts.daemon import wait_until
 from tests.parts.qbittorrent import free_port
 
-T = TypeVar("T")
-
-SUITES = {"2.42": "bookworm", "2.53": "trixie", "3.5": "sid"}
-"""Prometheus' version in each Debian suite that we try; the Alertmanager there is of that time."""
-
-VERSIONS = tuple(SUITES)
-NEWEST = VERSIONS[-1]
+SUITE = "sid"
+"""Debian's Prometheus 3.5, which compose.yaml names too, and the Alertmanager of that time."""
 
 TEMPLATES = Path("/usr/share/prometheus/alertmanager")
 
-START_SECONDS = 30.0
 STOP_SECONDS = 5.0
 
 
-def promtool(version: str = NEWEST) -> Path:
-    """Prometheus' checker of that version; or PartMissing."""
-    return _program(version, "promtool")
+def promtool() -> Path:
+    """Return Prometheus' checker; or raise PartMissing."""
+    return _program("promtool")
 
 
-def amtool(version: str = NEWEST) -> Path:
-    """The checker of the Alertmanager that goes with that Prometheus; or PartMissing."""
-    return _program(version, "amtool")
-
-
-def or_skip(bring: Callable[[], T]) -> T:
-    """Bring a part; a missing one fails in CI, elsewhere it skips."""
-    try:
-        return bring()
-    except debian.PartMissing as missing:
-        if os.environ.get("CI") == "true":
-            raise
-        pytest.skip(str(missing))
+def amtool() -> Path:
+    """Return Alertmanager's checker; or raise PartMissing."""
+    return _program("amtool")
 
 
 def run(program: Path, *arguments: str | Path, stdin: str = "") -> subprocess.CompletedProcess[str]:
@@ -68,16 +49,9 @@ def run(program: Path, *arguments: str | Path, stdin: str = "") -> subprocess.Co
     )
 
 
-def _program(version: str, name: str) -> Path:
-    suite = SUITES[version]
-    # bookworm's promtool is part of the server's package
-    checker = () if suite == "bookworm" else ("promtool",)
-    return (
-        debian.bring(
-            f"monitoring-{suite}", suite, "prometheus", *checker, "prometheus-alertmanager"
-        )
-        / name
-    )
+def _program(name: str) -> Path:
+    packages = ("prometheus", "promtool", "prometheus-alertmanager")
+    return debian.bring(f"monitoring-{SUITE}", SUITE, *packages) / name
 
 
 class Server:
@@ -85,12 +59,12 @@ class Server:
 
     program = ""
 
-    def __init__(self, directory: Path, config: str, version: str = NEWEST) -> None:
+    def __init__(self, directory: Path, config: str) -> None:
         self.directory = directory
         self.port = free_port()
         self.config = directory / f"{self.program}.yml"
         self.config.write_text(config)
-        self._program = _program(version, self.program)
+        self._program = _program(self.program)
         self._process: subprocess.Popen[bytes] | None = None
 
     @property
@@ -107,7 +81,7 @@ class Server:
                 stderr=subprocess.STDOUT,
                 cwd=self.directory,
             )
-        wait_until(self._ready, f"{self.program} to be ready", START_SECONDS)
+        wait_until(self._ready, f"{self.program} is ready")
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -149,13 +123,6 @@ class Server:
         return True
 
 
-class Series(NamedTuple):
-    """One line of a query's result."""
-
-    labels: Mapping[str, str]
-    value: float
-
-
 class RealPrometheus(Server):
     """A Prometheus with its data in the directory."""
 
@@ -167,20 +134,12 @@ class RealPrometheus(Server):
             f"--config.file={self.config}",
             f"--storage.tsdb.path={self.directory / 'data'}",
             f"--web.listen-address=127.0.0.1:{self.port}",
-            "--web.enable-lifecycle",
         ]
 
-    def query(self, expression: str, at: float | None = None) -> list[Series]:
-        """What the expression gives now, or at a Unix time."""
-        when = {} if at is None else {"time": at}
-        answer = self.get("/api/v1/query", query=expression, **when)
-        assert answer["data"]["resultType"] == "vector", answer
-        return [Series(one["metric"], float(one["value"][1])) for one in answer["data"]["result"]]
-
-    def alerts(self) -> set[tuple[str, str]]:
-        """The alerts that are not quiet: name and state."""
-        found = self.get("/api/v1/alerts")["data"]["alerts"]
-        return {(alert["labels"]["alertname"], alert["state"]) for alert in found}
+    def query(self, expression: str) -> list[Any]:
+        """Return the series that the expression gives now."""
+        found: list[Any] = self.get("/api/v1/query", query=expression)["data"]["result"]
+        return found
 
 
 class RealAlertmanager(Server):
@@ -235,12 +194,3 @@ class WebhookReceiver:
     def __exit__(self, *_: object) -> None:
         self._server.shutdown()
         self._server.server_close()
-
-
-def wait_until(happened: Callable[[], object], what: str, seconds: float) -> None:
-    """Ask another process again and again until it says yes; it can't call us."""
-    deadline = time.monotonic() + seconds
-    while not happened():
-        if time.monotonic() > deadline:
-            raise TimeoutError(f"waited {seconds:g} s for {what}")
-        time.sleep(0.05)

@@ -1,28 +1,28 @@
-"""What the tests of the image share: it is built once."""
+"""What the tests on real parts share."""
 
+import contextlib
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from tests.conftest import missing_part
-from tests.parts import debian, image
+from tests.parts import debian, docker
 
 
 @pytest.fixture(scope="session")
 def image_context(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """What the image is built from."""
-    return image.copied_context(tmp_path_factory.mktemp("image") / "context")
+    return docker.copied_context(tmp_path_factory.mktemp("image") / "context")
 
 
 @pytest.fixture(scope="session")
-def buildah(image_context: Path) -> Iterator[image.Buildah]:
-    """buildah, with the image in its storage."""
-    try:
-        tool = image.buildah()
-    except debian.PartMissing as missing:
-        missing_part(str(missing))
-        raise
-    tool.make(image_context, image.UNDER_TEST)
-    yield tool
-    tool("rmi", image.UNDER_TEST)
+def engine(image_context: Path) -> Iterator[docker.Engine]:
+    """A Docker Engine that has built the image."""
+    with contextlib.ExitStack() as stack:
+        try:
+            engine = stack.enter_context(docker.Engine())
+        except debian.PartMissing as missing:
+            missing_part(str(missing))
+        engine.make_image(image_context, docker.IMAGE)
+        yield engine

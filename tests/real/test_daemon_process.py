@@ -1,7 +1,6 @@
-"""qSticky as its users run it: a process, a few variables, a real qBittorrent."""
+"""qSticky as its users run it: a process, a few variables, signals."""
 
 import datetime
-import os
 import signal
 import subprocess
 import sys
@@ -14,20 +13,18 @@ import pytest
 from exporter.simulator.world import Fault, Role, SimulatedGluetun
 from tests.conftest import missing_part
 from tests.parts.daemon import QstickyProcess, listens, wait_until
+from tests.parts.proxy import Proxy
 from tests.parts.qbittorrent import RealQbittorrent, free_port
 
 OLD_HEALTHCHECK = (
     "import json; exit(0 if json.load(open('/app/health/status.json'))['healthy'] else 1)"
 )
+ONE_VERSION = pytest.mark.parametrize("qbittorrent_version", ["5.1.0"], indirect=True)
 
 
 @pytest.fixture
 def gluetun() -> Iterator[SimulatedGluetun]:
-    routes = [
-        "GET /v1/openvpn/portforwarded",
-        "GET /v1/openvpn/status",
-        "GET /v1/portforward",
-    ]
+    routes = ["GET /v1/openvpn/portforwarded", "GET /v1/openvpn/status", "GET /v1/portforward"]
     role = Role(auth="apikey", apikey="your_api_key_here", routes=routes)
     with SimulatedGluetun("3.41", role=role, forwarded_port=free_port()) as gluetun:
         yield gluetun
@@ -40,7 +37,7 @@ def qbittorrent(qbittorrent_version: str, tmp_path: Path) -> Iterator[RealQbitto
 
 
 def existing_environment(gluetun: SimulatedGluetun, qbittorrent: RealQbittorrent) -> dict[str, str]:
-    """The variables of the existing tool's README, and no other."""
+    """Return the variables of the existing tool's README, and no other."""
     return {
         "QBITTORRENT_HOST": qbittorrent.host,
         "QBITTORRENT_HTTPS": "false",
@@ -52,6 +49,16 @@ def existing_environment(gluetun: SimulatedGluetun, qbittorrent: RealQbittorrent
         "GLUETUN_AUTH_TYPE": "apikey",
         "GLUETUN_APIKEY": "your_api_key_here",
         "LOG_LEVEL": "INFO",
+    }
+
+
+def without_qbittorrent(gluetun: SimulatedGluetun) -> dict[str, str]:
+    return {
+        "GLUETUN_HOST": gluetun.host,
+        "GLUETUN_PORT": str(gluetun.port),
+        "GLUETUN_AUTH_TYPE": "none",
+        "QBITTORRENT_HOST": "127.0.0.1",
+        "QBITTORRENT_PORT": str(free_port()),
     }
 
 
@@ -86,12 +93,30 @@ def test_does_its_main_job_with_the_existing_variables_alone(
             "gluetun": {"connected": True, "port": second},
             "qbittorrent": {"connected": True, "port_synced": True},
         }
-        assert healthcheck(daemon) == 0
-
         assert daemon.stop() == 0
         assert daemon.status["state"] == "stopped"
         assert healthcheck(daemon) == 1
     assert [line for line in daemon.lines if "WARNING" in line or "ERROR" in line] == []
+
+
+@ONE_VERSION
+def test_a_killed_daemon_goes_on_where_it_was(
+    gluetun: SimulatedGluetun, qbittorrent: RealQbittorrent, tmp_path: Path
+) -> None:
+    environ = existing_environment(gluetun, qbittorrent)
+    port = gluetun.forwarded_ports[0]
+    with QstickyProcess(environ, tmp_path) as daemon:
+        daemon.wait_for("Initial status")
+        wait_until(lambda: daemon.status["state"] == "in_sync", "status.json says in_sync")
+        changed_at = daemon.status["last_port_change"]
+        daemon.kill()
+        assert daemon.status["current_port"] == port  # a whole file, not half of one
+    with QstickyProcess(environ, tmp_path) as daemon:
+        daemon.wait_for("Initial status")
+        assert listens(port)
+        assert daemon.stop() == 0
+        assert "Port change needed" not in daemon.output
+        assert daemon.status["last_port_change"] == changed_at
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
@@ -102,14 +127,7 @@ def test_stops_within_5_seconds_even_while_a_server_hangs(
     with SimulatedGluetun("3.40") as gluetun:
         if hanging:
             gluetun.fail(None, Fault.HANG)
-        environ = {
-            "GLUETUN_HOST": gluetun.host,
-            "GLUETUN_PORT": str(gluetun.port),
-            "GLUETUN_AUTH_TYPE": "none",
-            "QBITTORRENT_HOST": "127.0.0.1",
-            "QBITTORRENT_PORT": str(free_port()),
-            "REQUEST_TIMEOUT": "60",
-        }
+        environ = without_qbittorrent(gluetun) | {"REQUEST_TIMEOUT": "60"}
         with QstickyProcess(environ, tmp_path) as daemon:
             daemon.wait_for("Starting qSticky")
             wait_until(lambda: gluetun.requests, "Gluetun is asked")
@@ -124,19 +142,13 @@ def test_the_checks_go_on_across_the_end_of_daylight_saving_time(tmp_path: Path)
     if library is None:
         missing_part("libfaketime, from Debian's package faketime")
     end_of_summer = datetime.datetime(2026, 10, 25, 1, 0, tzinfo=datetime.UTC).timestamp()
-    offset = end_of_summer - 3 - time.time()
     with SimulatedGluetun("3.40", forwarded_port=0) as gluetun:
-        environ = {
+        environ = without_qbittorrent(gluetun) | {
             "TZ": "Europe/Berlin",
-            "GLUETUN_HOST": gluetun.host,
-            "GLUETUN_PORT": str(gluetun.port),
-            "GLUETUN_AUTH_TYPE": "none",
-            "QBITTORRENT_HOST": "127.0.0.1",
-            "QBITTORRENT_PORT": str(free_port()),
             "CHECK_INTERVAL": "1",
             "LOG_LEVEL": "DEBUG",
             "LD_PRELOAD": str(library),
-            "FAKETIME": f"{offset:+.0f}s",
+            "FAKETIME": f"{end_of_summer - 3 - time.time():+.0f}s",
             "FAKETIME_DONT_FAKE_MONOTONIC": "1",
         }
         with QstickyProcess(environ, tmp_path) as daemon:
@@ -146,50 +158,27 @@ def test_the_checks_go_on_across_the_end_of_daylight_saving_time(tmp_path: Path)
             daemon.stop()
 
 
-def test_a_daemon_that_cannot_write_its_status_says_so_once_and_works_on(tmp_path: Path) -> None:
-    obstacle = tmp_path / "file"
-    obstacle.write_text("")
-    with SimulatedGluetun("3.40", forwarded_port=0) as gluetun:
-        environ = {
-            "GLUETUN_HOST": gluetun.host,
-            "GLUETUN_PORT": str(gluetun.port),
-            "GLUETUN_AUTH_TYPE": "none",
-            "QBITTORRENT_HOST": "127.0.0.1",
-            "QBITTORRENT_PORT": str(free_port()),
-            "HEALTH_FILE": str(obstacle / "status.json"),
-            "CHECK_INTERVAL": "1",
-            "LOG_LEVEL": "DEBUG",
-        }
-        with QstickyProcess(environ, tmp_path) as daemon:
-            line = daemon.wait_for("can't write the status file")
-            assert "HEALTH_FILE" in line
-            for _ in range(3):
-                daemon.wait_for("still no_port")
-            assert daemon.output.count("can't write the status file") == 1
-            assert daemon.stop() == 0
-
-
-def test_once_tells_by_its_exit_code_whether_all_is_in_sync(
+@ONE_VERSION
+def test_check_and_once_say_by_their_exit_codes_whether_all_is_well(
     gluetun: SimulatedGluetun, qbittorrent: RealQbittorrent, tmp_path: Path
 ) -> None:
     environ = existing_environment(gluetun, qbittorrent)
-    with QstickyProcess(environ, tmp_path, command=["once"]) as once:
-        assert once.process.wait(30) == 0
+    with Proxy(qbittorrent.port) as proxy:
+        wrong = {"QBITTORRENT_PORT": str(proxy.port), "QBITTORRENT_PASS": "wrong"}
+        for _ in range(3):
+            code, said = ended("check", environ | wrong, tmp_path)
+            assert code == 3
+            assert "QBITTORRENT_PASS" in said
+        assert len(proxy.logins) == 1
+    code, said = ended("check", environ, tmp_path)
+    assert (code, "✗ qBittorrent's listening port" in said) == (3, True)
+    assert ended("once", environ, tmp_path)[0] == 0
+    assert ended("check", environ, tmp_path)[0] == 0
     qbittorrent.stop()
-    with QstickyProcess(environ, tmp_path, command=["once"]) as once:
-        assert once.process.wait(30) == 3
+    assert ended("once", environ, tmp_path)[0] == 3
 
 
-def test_a_broken_status_file_is_set_aside(tmp_path: Path) -> None:
-    (tmp_path / "status.json").write_bytes(os.urandom(1000))
-    environ = {
-        "GLUETUN_HOST": "127.0.0.1",
-        "GLUETUN_PORT": str(free_port()),
-        "QBITTORRENT_HOST": "127.0.0.1",
-        "QBITTORRENT_PORT": str(free_port()),
-    }
-    with QstickyProcess(environ, tmp_path) as daemon:
-        daemon.wait_for("can't be understood; it is set aside as status.json.damaged")
-        daemon.wait_for("Initial status")
-        daemon.stop()
-    assert (tmp_path / "status.json.damaged").exists()
+def ended(command: str, environ: dict[str, str], folder: Path) -> tuple[int, str]:
+    """Run a command to its end; return its exit code and what it printed."""
+    with QstickyProcess(environ, folder, command=[command]) as process:
+        return process.wait(), process.output

@@ -1,70 +1,50 @@
 """The lock files against pyproject.toml: people install what was asked for, checked by hash."""
 
 import tomllib
-from pathlib import Path
 from typing import Any
 
 import pytest
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
-REPOSITORY = Path(__file__).parent.parent.parent
-RUN_TIME, BUILD, DEVELOPMENT = LOCKS = (
-    "requirements.txt",
-    "requirements-build.txt",
-    "requirements-dev.txt",
-)
+from tests.parts.debian import REPOSITORY
+
+PROJECT: dict[str, Any] = tomllib.loads((REPOSITORY / "pyproject.toml").read_text())
+GROUPS = PROJECT["dependency-groups"]
+RUN_TIME = PROJECT["project"]["dependencies"]
+ASKED: dict[str, list[str]] = {
+    "requirements.txt": RUN_TIME,
+    "requirements-build.txt": GROUPS["build"],
+    "requirements-dev.txt": [*RUN_TIME, *(each for each in GROUPS["dev"] if isinstance(each, str))],
+}
 
 
-def pyproject() -> dict[str, Any]:
-    return tomllib.loads((REPOSITORY / "pyproject.toml").read_text())
+def lines(lock: str) -> list[str]:
+    """Return the lines that pin a package."""
+    text = (REPOSITORY / lock).read_text()
+    return [line for line in text.splitlines() if "==" in line.split(";")[0]]
 
 
 def locked(lock: str) -> dict[str, str]:
-    """The version of each package in a lock."""
-    lines = (REPOSITORY / lock).read_text().splitlines()
-    pins = [line.split()[0].split("==") for line in lines if "==" in line.split(";")[0]]
-    return dict(pins)
+    return dict(line.split()[0].split("==") for line in lines(lock))
 
 
-def asked(lock: str) -> list[Requirement]:
-    groups = pyproject()["dependency-groups"]
-    run_time = pyproject()["project"]["dependencies"]
-    wishes = {
-        RUN_TIME: run_time,
-        BUILD: groups["build"],
-        DEVELOPMENT: [*run_time, *(wish for wish in groups["dev"] if isinstance(wish, str))],
-    }
-    return [Requirement(wish) for wish in wishes[lock]]
-
-
-@pytest.mark.parametrize("lock", LOCKS)
-def test_a_lock_pins_what_pyproject_asks_for(lock: str) -> None:
+@pytest.mark.parametrize("lock", ASKED)
+def test_a_lock_pins_what_pyproject_asks_for_by_hash(lock: str) -> None:
     pins = locked(lock)
+    asked = [Requirement(each) for each in ASKED[lock]]
 
-    unmet = [
-        str(wish)
-        for wish in asked(lock)
-        if pins.get(canonicalize_name(wish.name), "") not in wish.specifier
-    ]
+    unmet = [e for e in asked if pins.get(canonicalize_name(e.name), "") not in e.specifier]
 
     assert unmet == [], "run make lock"
+    assert all(line.endswith("\\") for line in lines(lock))  # a hash follows
+    assert "://" not in (REPOSITORY / lock).read_text()
 
 
 def test_the_build_lock_is_for_the_build_backend_that_pyproject_names() -> None:
-    assert pyproject()["dependency-groups"]["build"] == pyproject()["build-system"]["requires"]
+    assert GROUPS["build"] == PROJECT["build-system"]["requires"]
 
 
 def test_the_development_lock_holds_the_other_two() -> None:
-    assert (locked(RUN_TIME) | locked(BUILD)).items() <= locked(DEVELOPMENT).items()
-
-
-@pytest.mark.parametrize("lock", LOCKS)
-def test_every_pin_has_a_hash_and_no_place_to_come_from(lock: str) -> None:
-    text = (REPOSITORY / lock).read_text()
-    pins = [block for block in text.split("\n") if "==" in block.split(";")[0]]
-
-    assert all(line.endswith("\\") for line in pins)
-    assert "://" not in text
-    assert "--index" not in text
-    assert "--find-links" not in text
+    rest = locked("requirements.txt") | locked("requirements-build.txt")
+    assert rest.items() <= locked("requirements-dev.txt").items()
