@@ -5,17 +5,29 @@ import io
 import json
 import logging
 import re
-from collections.abc import Iterable, Mapping
-from concurrent.futures import Executor
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, ParamSpec, Self, TypeVar
 
-from exporter.config.load import TunnelConfig, load_config
+from exporter.config.load import Config, TunnelConfig, load_config
 from exporter.daemon.service import Service
-from exporter.model import Outcome, SyncState
+from exporter.model import Operation, Outcome, SyncState
 from exporter.report.log import logger, set_up
-from exporter.simulator.world import Role, SimulatedGluetun, SimulatedQbittorrent
+from exporter.simulator.world import (
+    Generation,
+    Role,
+    SimulatedGluetun,
+    SimulatedQbittorrent,
+    SimulatedServer,
+    Version,
+)
+from exporter.tunnel.tunnel import Tunnel
 from tests.fakes import FakeClock, InlineExecutor
+
+P = ParamSpec("P")
+T = TypeVar("T")
 
 FIRST_PORT = 45720
 GLUETUN_KEY = "simulated-key"
@@ -34,8 +46,29 @@ class Recorder:
         self.outcomes.append(outcome)
 
 
+class HeldExecutor(Executor):
+    """Holds each call until the test lets the oldest one run: a check that takes long."""
+
+    def __init__(self) -> None:
+        self.submitted = 0
+        self._held: list[Callable[[], None]] = []
+
+    def submit(self, fn: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> Future[T]:
+        self.submitted += 1
+        future: Future[T] = Future()
+        self._held.append(lambda: future.set_result(fn(*args, **kwargs)))
+        return future
+
+    def finish(self) -> None:
+        """Let the oldest call run."""
+        self._held.pop(0)()
+
+    def shutdown(self, *args: Any, **kwargs: Any) -> None:
+        """Leave what is held: it hangs."""
+
+
 class Rig:
-    """Both servers, and a daemon that can be started anew; use it as a context."""
+    """Both servers, and a daemon that can be restarted; use it as a context."""
 
     def __init__(  # noqa: PLR0913  # each is an option, given by name
         self,
@@ -45,9 +78,11 @@ class Rig:
         gluetun: SimulatedGluetun | None = None,
         qbittorrent: SimulatedQbittorrent | None = None,
         environ: Mapping[str, str] | None = None,
+        tunnels: Sequence[Mapping[str, object]] = (),
         log_format: str = "text",
         executor: Executor | None = None,
     ) -> None:
+        """`tunnels` are entries of the YAML file; what they leave out is as in `environ`."""
         self.clock = clock or FakeClock()
         self._executor = executor or InlineExecutor()
         time = self.clock.monotonic
@@ -57,20 +92,24 @@ class Rig:
             "5.1.0", clock=time, interface="tun0", addresses=("10.2.0.2",)
         )
         self.path = folder / "status.json"
+        self.yaml = folder / "qsticky.yaml"
         self.environ = {
             "GLUETUN_HOST": self.gluetun.host,
             "GLUETUN_PORT": str(self.gluetun.port),
             "GLUETUN_APIKEY": GLUETUN_KEY,
             "QBITTORRENT_HOST": self.qbittorrent.host,
             "QBITTORRENT_PORT": str(self.qbittorrent.port),
-            "QBITTORRENT_PASS": self.qbittorrent._access.password,
+            "QBITTORRENT_PASS": self.qbittorrent.password,
             "HEALTH_FILE": str(self.path),
             "LOG_LEVEL": "DEBUG",
             "LOG_FORMAT": log_format,
             **(environ or {}),
         }
+        if tunnels:
+            self.write_tunnels(tunnels)
         self.recorder = Recorder()
         self.log = io.StringIO()
+        self.service: Service
         self._leave = contextlib.ExitStack()
 
     def __enter__(self) -> Self:
@@ -85,16 +124,34 @@ class Rig:
     def __exit__(self, *_: object) -> None:
         self._leave.close()
 
-    def start_daemon(self) -> None:
-        """Start qSticky, for the first time or after it was killed."""
-        if self.recorder.outcomes:
+    def start_daemon(self, **environ: str) -> None:
+        """Start qSticky, for the first time or after it was killed; `environ` has changed."""
+        if hasattr(self, "service"):
             self.service.close()
-        settings = load_config(self.environ)
-        set_up(settings.log_level, settings.log_format, self.log)
+        self.environ |= environ
+        config = self.config()
+        set_up(config.log_level, config.log_format, self.log)
         self.service = Service(
-            settings, self.clock, executor=self._executor, readers=[self.recorder]
+            config, self.clock, self.config, self._executor, readers=[self.recorder]
         )
         self.loop = self.service.loop
+
+    def config(self) -> Config:
+        """Load the configuration as it is now."""
+        return load_config(self.environ)
+
+    def write_tunnels(self, entries: Sequence[Mapping[str, object]]) -> None:
+        """Name the tunnels in the YAML file; JSON is YAML too."""
+        self.yaml.write_text(json.dumps({"tunnels": list(entries)}))
+        self.environ["QSTICKY_CONFIG"] = str(self.yaml)
+
+    def reload(self) -> str:
+        """Reload the configuration; returns why that was rejected."""
+        with ThreadPoolExecutor(1) as thread:
+            answer = thread.submit(self.service.reload)
+            while not answer.done():
+                self.loop.step(0.005)
+        return answer.result()
 
     # time
 
@@ -103,30 +160,56 @@ class Rig:
         self.loop.step(0)
         self.loop.step(0)
 
+    def check(self, *, pushed: bool = False) -> Outcome:
+        """Have a check at once."""
+        self.loop.request_check(pushed=pushed)
+        self.turn()
+        return self.last
+
+    def later(self, seconds: float) -> Outcome:
+        """Let time pass without any check, then have one."""
+        self.clock.now += seconds
+        return self.check()
+
     def run_for(self, seconds: float) -> None:
         """Let time pass, from one thing that is due to the next."""
         end = self.clock.now + seconds
         self.turn()
         while self.clock.now + self.loop.idle() < end:
-            self.clock.now += self.loop.idle() + 1e-3  # the job's own times are rounded
+            self.clock.now += self.loop.idle()
             self.turn()
-        self.clock.now = end
+        self.clock.now = max(end, self.clock.now)
 
     def next_check(self) -> Outcome:
         """Let time pass until a check has ended."""
         known = len(self.recorder.outcomes)
         self.turn()
         while len(self.recorder.outcomes) == known:
-            self.clock.now += self.loop.idle() + 1e-3
+            self.clock.now += self.loop.idle()
             self.turn()
         return self.last
 
     # what there is to see
 
     @property
+    def tunnel(self) -> Tunnel:
+        """The one tunnel, for what can't be seen from outside."""
+        return self.service._tunnels["default"]
+
+    @property
     def last(self) -> Outcome:
         """The last outcome."""
         return self.recorder.outcomes[-1]
+
+    @property
+    def checked(self) -> list[str]:
+        """The tunnels whose checks have ended, in that order."""
+        return [outcome.tunnel for outcome in self.recorder.outcomes]
+
+    @property
+    def said(self) -> list[str]:
+        """What the last check said."""
+        return [event.message for event in self.last.events]
 
     def lines(self) -> list[tuple[str, str]]:
         """The log since it was asked for last, above DEBUG: level and message of each line."""
@@ -148,6 +231,13 @@ class Rig:
         assert value is not None, f"nobody exports {name}{labels}"
         return value
 
+    def operations(self) -> Counter[str]:
+        """How many operations of each kind were counted so far."""
+        name = "qsticky_operation_duration_seconds_count"
+        return Counter(
+            {str(kind): int(self.metric(name, operation=str(kind))) for kind in Operation}
+        )
+
     def shown_state(self) -> SyncState:
         """The one state that the metrics show."""
         family = "qsticky_sync_state"
@@ -155,10 +245,10 @@ class Rig:
         assert len(shown) == 1
         return shown[0]
 
-    def get(self, path: str, method: str = "GET") -> tuple[int, str]:
+    def get(self, path: str, method: str = "GET", **headers: str) -> tuple[int, str]:
         """Ask the web application; its status code and its body."""
         path, _, query = path.partition("?")
-        given = {"REQUEST_METHOD": method, "PATH_INFO": path, "QUERY_STRING": query}
+        given = {"REQUEST_METHOD": method, "PATH_INFO": path, "QUERY_STRING": query, **headers}
         given["HTTP_HOST"] = "localhost:9809"
         answered: list[str] = []
         body = b"".join(
@@ -168,6 +258,33 @@ class Rig:
             )
         )
         return int(answered[0][:3]), body.decode()
+
+
+def make_rig(  # noqa: PLR0913  # each is an option, given by name
+    folder: Path,
+    generation: Generation = "3.41",
+    version: Version = "5.1.0",
+    *,
+    role: Role | None = None,
+    forwarded_port: int = FIRST_PORT,
+    environ: Mapping[str, str] | None = None,
+    **options: Any,
+) -> Rig:
+    """Return a rig with servers of these kinds; `options` are those of qBittorrent."""
+    clock = FakeClock()
+    role = role or Role(auth="apikey", apikey=GLUETUN_KEY)
+    gluetun = SimulatedGluetun(
+        generation, role=role, forwarded_port=forwarded_port, clock=clock.monotonic
+    )
+    qbittorrent = SimulatedQbittorrent(version, clock=clock.monotonic, **options)
+    return Rig(folder, clock=clock, gluetun=gluetun, qbittorrent=qbittorrent, environ=environ)
+
+
+def asked(server: SimulatedServer) -> list[str]:
+    """Return the paths that a server was asked for since it was looked at last."""
+    paths = [f"{method} {target.partition('?')[0]}" for method, target, _ in server.requests]
+    server.requests.clear()
+    return paths
 
 
 def _ignore(_: bytes, /) -> None:

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from types import FrameType
 
 from exporter.clock import Clock
-from exporter.daemon.publisher import Publisher
+from exporter.daemon.publisher import WRITE_AT_MOST_EVERY, Publisher
 from exporter.daemon.scheduler import SteadyJob, SteadyScheduler
 from exporter.model import Outcome
 from exporter.report.log import logger
@@ -104,6 +104,8 @@ class Loop:
         self._scheduler = SteadyScheduler(clock)
         self._beat = self._scheduler.every(interval_seconds)
         self._beat.do(publisher.beat)
+        # not when checks are due: their outcomes would have to wait for the next write
+        self._beat.run_in(interval_seconds + WRITE_AT_MOST_EVERY)
         self._interval = interval_seconds
         self._stopping = False
         self._slots: dict[str, _Slot] = {}

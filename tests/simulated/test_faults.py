@@ -1,326 +1,207 @@
-"""Every fault at every operation: what is said, shown, counted and done, and how it ends."""
+"""What each fault counts as, and what a fault of each operation leads to."""
 
-import io
-import json
-import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from exporter.report.log import logger
-from exporter.simulator.world import (
-    AnyFault,
-    Fault,
-    RedirectAway,
-    Role,
-    SimulatedGluetun,
-    SimulatedQbittorrent,
-    Status,
-)
-from tests.rig import Rig
-from tests.simulated.faults import Result, Scene, play, scenes
+from exporter.model import Reason, SyncState
+from exporter.simulator.world import AnyFault, Fault, RedirectAway, Status
+from tests.rig import Rig, make_rig
 
-NOT_JSON = "answered with something that is not JSON"
-HTML_PAGE = "answered with an HTML page; is that a proxy's login page?"
-TOO_LARGE = "answered with more than"
-CAUSES = {
-    "refused": ("connection", "refuses the connection; does it run there?"),
-    "DNS failure": ("connection", "the name 'gluetun' is not known here"),
-    "expired certificate": ("tls", "no certificate that we trust: certificate has expired - renew"),
-    "wrong host certificate": ("tls", "certificate is not valid for 'gluetun' - put the name"),
-    "unknown authority": ("tls", "issuer certificate - name the certificate authority"),
-    "no HTTPS": ("timeout", "https to a plain http port hangs too"),
-    "reset": ("connection", "closed the connection without an answer"),
-    "answer lost": ("connection", "closed the connection without an answer"),
-    "hang": ("timeout", "did not answer within 5 s"),
-    "slow drip": ("timeout", "did not answer within 5 s"),
-    "cut body": ("invalid_response", "broke off in the middle of an answer"),
-    "wrong length": ("invalid_response", NOT_JSON),
-    "status 400": ("http_4xx", "answered with status 400"),
-    "status 401": ("forbidden_host", "refuses the Host header"),
-    "status 403": ("http_4xx", "answered with status 403"),
-    "status 404": ("http_4xx", "answered with status 404"),
-    "status 500": ("http_5xx", "answered with status 500"),
-    "status 502": ("http_5xx", "answered with status 502"),
-    "redirect loop": ("http_4xx", "answered with status 302"),
-    "redirect to another host": ("http_4xx", "answered with status 302"),
-    "HTML": ("invalid_response", HTML_PAGE),
-    "wrong JSON type": ("invalid_response", "answered"),
-    "deep JSON": ("invalid_response", NOT_JSON),
-    "50 MB": ("invalid_response", TOO_LARGE),
-    "endless body": ("invalid_response", TOO_LARGE),
-    "bad UTF-8": ("invalid_response", NOT_JSON),
-    "bad gzip": ("invalid_response", "answered with a body that can't be unpacked"),
-    "read-only disk": ("io", "Read-only file system - mount that folder writable"),
-    "full disk": ("io", "No space left on device - free some space"),
-    "a file in place of the folder": ("io", "can't write the status file"),
+ELSEWHERE = "http://127.0.0.1:9/"
+SHORT = {"REQUEST_TIMEOUT": "0.3"}
+"""For faults that last until the time limit."""
+
+KINDS: dict[AnyFault, Reason] = {
+    Fault.REFUSE: Reason.CONNECTION,
+    Fault.RESET: Reason.CONNECTION,
+    Fault.LOST: Reason.CONNECTION,
+    Fault.HANG: Reason.TIMEOUT,
+    Fault.SLOW: Reason.TIMEOUT,
+    Fault.CUT: Reason.INVALID_RESPONSE,
+    Fault.WRONG_LENGTH: Reason.INVALID_RESPONSE,
+    Fault.GARBAGE: Reason.INVALID_RESPONSE,
+    Fault.HTML: Reason.INVALID_RESPONSE,
+    Fault.HUGE: Reason.INVALID_RESPONSE,
+    Fault.ENDLESS: Reason.INVALID_RESPONSE,
+    Fault.WRONG_TYPE: Reason.INVALID_RESPONSE,
+    Fault.DEEP_JSON: Reason.INVALID_RESPONSE,
+    Fault.BAD_GZIP: Reason.INVALID_RESPONSE,
+    Fault.REDIRECT_LOOP: Reason.HTTP_4XX,
+    RedirectAway(ELSEWHERE): Reason.HTTP_4XX,
+    Status(400): Reason.HTTP_4XX,
+    Status(403): Reason.HTTP_4XX,
+    Status(500): Reason.HTTP_5XX,
+    Status(502, "<html>Bad Gateway</html>"): Reason.HTTP_5XX,
+    Status(200, ""): Reason.INVALID_RESPONSE,
+    Status(200, "{}"): Reason.INVALID_RESPONSE,
+    Status(200, '{"port":"x"}'): Reason.INVALID_RESPONSE,
+    Status(200, '{"port":-1}'): Reason.INVALID_RESPONSE,
+    Status(200, '{"port":80}'): Reason.INVALID_RESPONSE,
+    Status(200, '{"port":70000}'): Reason.INVALID_RESPONSE,
+    Status(200, '{"port":true}'): Reason.INVALID_RESPONSE,
+    Status(200, '{"port":45720.5}'): Reason.INVALID_RESPONSE,
+    Status(200, '{"ports":"45720"}'): Reason.INVALID_RESPONSE,
+    Status(200, "[45720]"): Reason.INVALID_RESPONSE,
 }
-"""What each fault counts as, and what the log says of it."""
-
-GLUETUN_DOWN, QBITTORRENT_DOWN = "gluetun_unreachable", "qbittorrent_unreachable"
-STATES = {
-    "reading the forwarded port": (GLUETUN_DOWN, "gluetun_port: {}"),
-    "reading the VPN status": ("in_sync", "gluetun_status: {}"),
-    "reading the public address": ("in_sync", "gluetun_public_ip: {}"),
-    # the first failure is the one that asks for a login
-    "asking whether a login is needed": (
-        QBITTORRENT_DOWN,
-        "qbittorrent_login: {}, qbittorrent_preferences: auth",
-    ),
-    "logging in": (QBITTORRENT_DOWN, "qbittorrent_login: {}, qbittorrent_preferences: auth"),
-    "reading the listening port": (QBITTORRENT_DOWN, "qbittorrent_preferences: {}"),
-    "reading the connection status": ("in_sync", "qbittorrent_transfer: {}"),
-    "reading the log": ("in_sync", "qbittorrent_log: {}"),
-    "setting the port": (QBITTORRENT_DOWN, "qbittorrent_set_port: {}"),
-    "writing status.json": ("in_sync", "status_file: {}"),
-    "telling the time": ("in_sync", ""),
-}
-"""The state that a failure of each operation leads to, and how it is counted."""
-
-NOTHING = ("in_sync", "", "")
-FORBIDDEN = "forbidden_host"
-KEEPS = "was given port 50001 but keeps 45720"
-OTHERWISE = {
-    ("reading the forwarded port", "status 401"): (
-        "gluetun_unauthorized",
-        "gluetun_port: auth",
-        "check GLUETUN_APIKEY against the apikey in /gluetun/auth/config.toml",
-    ),
-    ("reading the forwarded port", "status 404"): (
-        GLUETUN_DOWN,
-        "gluetun_port: http_4xx",
-        "answered with status 404; is that a Gluetun? - check that GLUETUN_HOST and GLUETUN_PORT",
-    ),
-    ("reading the forwarded port", "wrong JSON type"): (
-        GLUETUN_DOWN,
-        "gluetun_port: invalid_response",
-        "answered with a port that is not a number",
-    ),
-    # no role for these: nothing to complain about
-    ("reading the VPN status", "status 401"): NOTHING,
-    ("reading the VPN status", "status 404"): NOTHING,
-    ("reading the public address", "status 401"): NOTHING,
-    ("reading the public address", "status 404"): NOTHING,
-    ("reading the public address", "wrong JSON type"): NOTHING,
-    ("asking whether a login is needed", "status 401"): (
-        "qbittorrent_unauthorized",
-        "qbittorrent_login: forbidden_host, qbittorrent_preferences: auth",
-        "refuses the Host header",
-    ),
-    # 403 is what it should be; only the version stays unknown
-    ("asking whether a login is needed", "status 403"): (
-        "in_sync",
-        "qbittorrent_preferences: auth",
-        "no longer knows our session",
-    ),
-    ("logging in", "status 401"): (
-        "qbittorrent_unauthorized",
-        "qbittorrent_login: auth, qbittorrent_preferences: auth",
-        "rejects the user name or password",
-    ),
-    ("logging in", "status 403"): (
-        "qbittorrent_banned",
-        "qbittorrent_login: banned, qbittorrent_preferences: auth",
-        "has banned our address after too many failed logins",
-    ),
-    ("reading the listening port", "status 401"): (
-        "qbittorrent_unauthorized",
-        "qbittorrent_preferences: forbidden_host",
-        "refuses the Host header",
-    ),
-    ("reading the listening port", "status 403"): (
-        "qbittorrent_unauthorized",
-        "qbittorrent_preferences: auth",
-        "accepts our login but refuses the next request",
-    ),
-    ("reading the listening port", "expired session"): (
-        "in_sync",
-        "qbittorrent_preferences: auth",
-        "",
-    ),
-    ("reading the connection status", "status 403"): (
-        "in_sync",
-        "qbittorrent_transfer: auth",
-        "no longer knows our session",
-    ),
-    ("reading the log", "status 403"): (
-        "in_sync",
-        "qbittorrent_log: auth",
-        "no longer knows our session",
-    ),
-    ("setting the port", "status 401"): (
-        "qbittorrent_unauthorized",
-        "qbittorrent_set_port: forbidden_host",
-        "refuses the Host header",
-    ),
-    ("setting the port", "status 403"): (
-        "qbittorrent_unauthorized",
-        "qbittorrent_set_port: auth",
-        "accepts our login but refuses the next request",
-    ),
-    # 200 with any body may be a proxy's; what counts is the port that is read back
-    ("setting the port", "HTML"): ("out_of_sync", "qbittorrent_set_port: verify_mismatch", KEEPS),
-    ("setting the port", "deep JSON"): (
-        "out_of_sync",
-        "qbittorrent_set_port: verify_mismatch",
-        KEEPS,
-    ),
-    ("setting the port", "bad UTF-8"): (
-        "out_of_sync",
-        "qbittorrent_set_port: verify_mismatch",
-        KEEPS,
-    ),
-    ("telling the time", "clock forward"): ("in_sync", "", "was set by +3600 s"),
-    ("telling the time", "clock back"): ("in_sync", "", "was set by -3600 s"),
-    ("telling the time", "end of daylight saving"): NOTHING,
-}
-"""Where a fault at an operation is more than a plain failure: state, counted as, said."""
-
-CARRIED_OUT = ("answer lost", "slow drip")
-"""Faults of the answer only: the request was done."""
-WAITS_FOR_LOGIN = {
-    ("logging in", "status 401"): 270,
-    ("logging in", "status 403"): 3570,
-    ("reading the listening port", "status 403"): 60,
-    # the pauses double while a server hangs, so the look falls a second later
-    ("logging in", "hang"): 61,
-    ("logging in", "slow drip"): 61,
-}
-"""Seconds until a login is tried again, though the fault is over.
-
-5 minutes after a rejection, an hour in a ban, a minute where a second login led to no session.
-"""
-NEXT_LOGIN = 60
-"""The same after a second login without an answer."""
+"""Certificates and names are tried on the transport alone."""
 
 
-def expected(scene: Scene) -> tuple[str, str, str]:
-    """State, counted as, said."""
-    if (scene.step, scene.fault) in OTHERWISE:
-        return OTHERWISE[scene.step, scene.fault]
-    reason, words = CAUSES[scene.fault]
-    state, counted = STATES[scene.step]
-    return state, counted.format(reason), words
-
-
-@pytest.mark.parametrize("scene", list(scenes()), ids=lambda scene: scene.name)
-def test_every_fault_is_named_counted_and_survived(
-    scene: Scene, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(("fault", "reason"), KINDS.items(), ids=str)
+def test_each_kind_of_fault_has_its_reason_keeps_the_port_and_is_over_when_it_ends(
+    tmp_path: Path, fault: AnyFault, reason: Reason
 ) -> None:
-    result = play(scene, tmp_path, monkeypatch)
-    state, counted, words = expected(scene)
-    assert (result.state, result.reason) == (state, counted)
-    assert result.shown_state == state
-    if scene.step != "writing status.json":
-        assert result.stored_state == state
-    check_lines(result, words)
-    unreachable = state in (GLUETUN_DOWN, QBITTORRENT_DOWN, "out_of_sync")
-    assert result.next_check_seconds == (1.0 if unreachable else 30.0)
-    if scene.step == "setting the port":
-        assert result.writes == ((50001,) if scene.fault in CARRIED_OUT else ())
-    else:
-        assert result.writes == ()
-    key = (scene.step, scene.fault)
-    # where the port was set all the same, the next look finds that
-    at_once = 1 if unreachable and result.writes == () else 30
-    wait = WAITS_FOR_LOGIN.get(key, NEXT_LOGIN if scene.step == "logging in" else at_once)
-    assert result.back_after_seconds == wait
+    slow = fault in (Fault.HANG, Fault.SLOW)
+    with Rig(tmp_path, environ=SHORT if slow else {}) as rig:
+        rig.check()
+        rig.gluetun.fail(None, fault)
+        outcome = rig.later(30)
+        assert outcome.state is SyncState.GLUETUN_UNREACHABLE
+        assert outcome.failures[0].reason is reason
+        [event] = outcome.events
+        assert event.fix
+        assert rig.qbittorrent.writes == [45720]
+        assert outcome.next_check_seconds == 1.0
+        rig.gluetun.heal()
+        assert rig.next_check().in_sync
 
 
-def check_lines(result: Result, words: str) -> None:
-    """One line with the cause, said once; a warning or worse says what to do."""
-    loud = [message for level, message in result.said if level in ("WARNING", "ERROR")]
-    if result.step == "telling the time":
-        assert loud == []
-        loud = [message for _, message in result.said]
-    assert len(loud) == (1 if words else 0)
-    for message in loud:
-        assert words in message
-        assert " - " in message or "system clock" in message
-        assert "Traceback" not in message
-        assert "Error" not in message
-    done = (("INFO", "In sync again on port 50001"),)
-    assert result.said_again == (done if result.writes else ())
+def fresh(_: Rig) -> None:
+    """The first check asks for everything."""
 
 
-# a login whose answer goes astray may have been counted all the same
+def in_sync(rig: Rig) -> None:
+    assert rig.later(30).in_sync
+    assert rig.later(30).in_sync
 
-ASTRAY: dict[str, AnyFault] = {
-    "answer lost": Fault.LOST,
-    "cut body": Fault.CUT,
-    "wrong length": Fault.WRONG_LENGTH,
-    "wrong type": Fault.WRONG_TYPE,
-    "a proxy's 502": Status(502, "<html>Bad Gateway</html>"),
-    "bad gzip": Fault.BAD_GZIP,
-    "HTML": Fault.HTML,
+
+def without_session(rig: Rig) -> None:
+    """A login is needed."""
+    in_sync(rig)
+    rig.qbittorrent.restart()
+
+
+def with_another_port(rig: Rig) -> None:
+    """The port has to be set."""
+    in_sync(rig)
+    rig.gluetun.forwarded_ports = [50001]
+
+
+GLUETUN_AWAY, QBITTORRENT_AWAY = SyncState.GLUETUN_UNREACHABLE, SyncState.QBITTORRENT_UNREACHABLE
+STEPS: dict[str, tuple[str, Callable[[Rig], None], SyncState]] = {
+    "gluetun_port": ("/v1/portforward", in_sync, GLUETUN_AWAY),
+    "gluetun_status": ("/v1/vpn/status", fresh, SyncState.IN_SYNC),
+    "gluetun_public_ip": ("/v1/publicip/ip", fresh, SyncState.IN_SYNC),
+    "qbittorrent_login, asking": ("/api/v2/app/version", without_session, QBITTORRENT_AWAY),
+    "qbittorrent_login": ("/api/v2/auth/login", without_session, QBITTORRENT_AWAY),
+    "qbittorrent_preferences": ("/api/v2/app/preferences", in_sync, QBITTORRENT_AWAY),
+    "qbittorrent_transfer": ("/api/v2/transfer/info", in_sync, SyncState.IN_SYNC),
+    "qbittorrent_log": ("/api/v2/log/main", in_sync, SyncState.IN_SYNC),
+    "qbittorrent_set_port": ("/api/v2/app/setPreferences", with_another_port, QBITTORRENT_AWAY),
+}
+"""For each operation: what it asks for, how a check comes to it, and where its failure leads."""
+THREE = {
+    Fault.RESET: Reason.CONNECTION,
+    Status(500): Reason.HTTP_5XX,
+    Fault.HANG: Reason.TIMEOUT,
 }
 
 
-@pytest.mark.parametrize("fault", ASTRAY.values(), ids=ASTRAY.keys())
-def test_a_wrong_password_is_tried_at_most_four_times_an_hour_whatever_becomes_of_the_answer(
-    tmp_path: Path, fault: AnyFault
+@pytest.mark.parametrize(("fault", "reason"), THREE.items(), ids=str)
+@pytest.mark.parametrize("step", STEPS)
+def test_a_fault_of_each_operation_is_counted_said_once_and_survived(
+    tmp_path: Path, step: str, fault: AnyFault, reason: Reason
 ) -> None:
-    with Rig(tmp_path, environ={"QBITTORRENT_PASS": "wrong"}) as rig:
-        rig.qbittorrent.fail("/api/v2/auth/login", fault)
-        for _ in range(59):
-            rig.tunnel.check()
-            rig.clock.now += 60
-        logins = [path for _, path, _ in rig.qbittorrent.requests if path.endswith("/auth/login")]
-        assert 1 <= len(logins) <= 4
-
-
-# credentials stay with the server that they are for
-
-
-@pytest.fixture
-def stranger() -> Iterator[SimulatedGluetun]:
-    """Another host, which would answer anything that it is asked."""
-    with SimulatedGluetun("3.41", role=Role(), host="127.0.0.2") as server:
-        yield server
-
-
-REDIRECTED: dict[str, Callable[[Rig], SimulatedGluetun | SimulatedQbittorrent]] = {
-    "gluetun": lambda rig: rig.gluetun,
-    "qbittorrent": lambda rig: rig.qbittorrent,
-}
-
-
-@pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
-@pytest.mark.parametrize("server", REDIRECTED)
-def test_no_redirect_is_followed_to_another_host(
-    tmp_path: Path, stranger: SimulatedGluetun, server: str, status: int
-) -> None:
-    environ = {"GLUETUN_AUTH_TYPE": "basic", "GLUETUN_USERNAME": "u", "GLUETUN_PASSWORD": "p"}
-    with Rig(tmp_path, environ=environ if status == 301 else {}) as rig:
-        REDIRECTED[server](rig).fail(None, RedirectAway(f"{stranger.url}/v1/portforward"))
-        for _ in range(3):
-            rig.next_check()
-        assert stranger.requests == []
-        assert not rig.last.in_sync
-
-
-# the log
-
-
-@pytest.mark.parametrize("log_format", ["text", "json"])
-def test_a_failing_cycle_has_one_line_however_it_is_logged(tmp_path: Path, log_format: str) -> None:
-    with Rig(tmp_path, log_format=log_format) as rig:
+    path, prepare, state = STEPS[step]
+    with Rig(tmp_path, environ=SHORT) as rig:
+        prepare(rig)
+        rig.lines()
+        server = rig.gluetun if step.startswith("gluetun") else rig.qbittorrent
+        server.fail(path, fault)
+        outcome = rig.later(30)
+        assert outcome.state is rig.shown_state() is state
+        assert outcome.failures[0].reason is reason
+        counted = {"operation": step.partition(",")[0], "reason": str(reason)}
+        assert rig.metric("qsticky_operation_failures_total", **counted) == 1
         rig.next_check()
-        rig.log.seek(0)
-        rig.log.truncate()
-        rig.gluetun.stop()
-        rig.next_check()
-        (line,) = rig.log.getvalue().splitlines()
-        if log_format == "json":
-            assert json.loads(line)["level"] == "WARNING"
-        assert "refuses the connection" in line
+        loud = [line for line in rig.lines() if line[0] in ("WARNING", "ERROR")]
+        assert len(loud) == 1
+        assert " - " in loud[0][1], "a warning says what to do"
+        rig.qbittorrent.heal()
+        rig.gluetun.heal()
+        healed_at = rig.clock.now
+        while not rig.next_check().in_sync or rig.last.failures:
+            assert rig.clock.now < healed_at + 120, rig.last.failures
+        assert rig.qbittorrent.bound_ports == {rig.gluetun.forwarded_ports[0]}
 
 
-def test_the_rig_leaves_the_logger_as_it_was(tmp_path: Path) -> None:
-    handler = logging.StreamHandler(io.StringIO())
-    logger.addHandler(handler)
-    with Rig(tmp_path):
-        assert handler not in logger.handlers
-    assert handler in logger.handlers
-    logger.removeHandler(handler)
+def test_a_session_that_ended_is_no_failure_of_the_check(rig: Rig) -> None:
+    in_sync(rig)
+    rig.qbittorrent.end_sessions()
+    outcome = rig.later(30)
+    assert (outcome.state, outcome.failures) == (SyncState.IN_SYNC, ())
+
+
+def test_where_nothing_shows_the_socket_the_right_setting_counts_as_in_sync(
+    rig: Rig,
+) -> None:
+    in_sync(rig)
+    rig.qbittorrent.fail("/api/v2/log", Status(500))
+    rig.qbittorrent.fail("/api/v2/transfer", Status(500))
+    assert rig.later(30).in_sync
+
+
+def test_200_with_a_strange_body_does_not_prove_that_the_port_was_set(rig: Rig) -> None:
+    with_another_port(rig)
+    rig.qbittorrent.fail("/api/v2/app/setPreferences", Fault.HTML)
+    outcome = rig.later(30)
+    assert outcome.state is SyncState.OUT_OF_SYNC
+    assert outcome.failures[0].reason is Reason.VERIFY_MISMATCH
+
+
+@pytest.mark.parametrize("version", ["4.2.5", "5.3.0"])
+def test_a_qbittorrent_that_answers_nonsense_from_the_start_is_not_sent_passwords(
+    tmp_path: Path, version: str
+) -> None:
+    with make_rig(tmp_path, version=version) as rig:  # type: ignore[arg-type]
+        rig.qbittorrent.fail(None, Fault.HTML)
+        assert rig.check().state is SyncState.QBITTORRENT_UNREACHABLE
+        assert rig.last.forwarded_port == 45720
+        assert rig.qbittorrent.login_attempts == []
+        rig.qbittorrent.heal()
+        assert rig.later(1).in_sync
+
+
+def test_a_status_file_that_cannot_be_written_is_counted_and_said_once(rig: Rig) -> None:
+    in_sync(rig)
+    rig.lines()
+    rig.path.unlink()
+    rig.path.mkdir()
+    rig.run_for(100)
+    failed = {"operation": "status_file", "reason": "io"}
+    assert rig.metric("qsticky_operation_failures_total", **failed) > 2
+    [(level, _)] = rig.lines()
+    assert level == "ERROR"
+    assert rig.shown_state() is SyncState.IN_SYNC
+    rig.path.rmdir()
+    rig.run_for(31)
+    assert rig.status["healthy"]
+    assert [level for level, _ in rig.lines()] == ["INFO"]
+
+
+@pytest.mark.parametrize("step", [-3600.0, 3600.0, -1e8, 1e8])
+def test_setting_the_system_clock_changes_nothing_but_one_line_of_the_log(
+    rig: Rig, step: float
+) -> None:
+    rig.run_for(35)
+    rig.lines()
+    checked_at = [outcome.finished_at for outcome in rig.recorder.outcomes]
+    rig.clock.offset += step
+    rig.run_for(70)
+    checked_at += [outcome.finished_at for outcome in rig.recorder.outcomes[len(checked_at) :]]
+    starts = [round(at - 1000) for at in checked_at if at]
+    assert starts == [0, 30, 60, 90]
+    assert rig.status["healthy"]
+    assert rig.status["uptime_seconds"] < 120
+    assert len(rig.lines()) == 1

@@ -1,0 +1,239 @@
+"""When checks run: on time, spread, pushed, and whatever hangs."""
+
+import datetime
+import json
+import signal
+import threading
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+
+from exporter.daemon.scheduler import SteadyScheduler
+from exporter.model import SyncState
+from exporter.simulator.world import Fault, Role, SimulatedGluetun
+from tests.fakes import FakeClock
+from tests.rig import HeldExecutor, Rig, asked, make_rig
+
+
+def named(names: str) -> list[dict[str, object]]:
+    return [{"name": name} for name in names]
+
+
+def checked_at(rig: Rig) -> list[int]:
+    return [round(outcome.finished_at - 1000) for outcome in rig.recorder.outcomes]  # type: ignore[operator]
+
+
+@pytest.fixture
+def held() -> HeldExecutor:
+    return HeldExecutor()
+
+
+@pytest.fixture
+def signals() -> Iterator[None]:
+    """Gives the signals back that a loop has taken."""
+    taken = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
+    before = [signal.getsignal(number) for number in taken]
+    yield
+    for number, handler in zip(taken, before, strict=True):
+        signal.signal(number, handler)
+
+
+# on time
+
+
+def test_the_first_check_is_at_once_and_then_one_in_each_interval(rig: Rig) -> None:
+    rig.run_for(100)
+    assert checked_at(rig) == [0, 30, 60, 90]
+
+
+def test_the_end_of_daylight_saving_time_stops_no_job() -> None:
+    """schedule itself would compare local times and wait for an hour here."""
+    clock = FakeClock()
+    runs: list[float] = []
+    end_of_summer = datetime.datetime(2026, 10, 25, 0, 59, 50, tzinfo=datetime.UTC)
+    clock.set_wall(end_of_summer.timestamp())
+    scheduler = SteadyScheduler(clock)
+    scheduler.every(10.0).do(lambda: runs.append(clock.wall() - end_of_summer.timestamp()))
+    for _ in range(40):
+        scheduler.run_pending()
+        clock.now += 1
+    assert runs == [0, 10, 20, 30]
+
+
+def test_first_checks_are_spread(tmp_path: Path, held: HeldExecutor) -> None:
+    with Rig(tmp_path, tunnels=named("abc"), executor=held) as rig:
+        begun = []
+        for _ in range(8):
+            rig.loop.step(0)
+            begun.append(held.submitted)
+            rig.clock.now += 0.01
+        assert begun == [1, 1, 1, 2, 2, 2, 3, 3]
+
+
+def test_first_checks_of_many_take_no_longer_than_an_interval(
+    tmp_path: Path, held: HeldExecutor
+) -> None:
+    names = [{"name": f"t{number}"} for number in range(50)]
+    environ = {"CHECK_INTERVAL": "1"}
+    with Rig(tmp_path, tunnels=names, executor=held, environ=environ) as rig:
+        rig.run_for(1)
+        assert held.submitted == 50
+
+
+def test_a_connection_is_closed_before_a_long_pause_and_kept_for_a_short_one(rig: Rig) -> None:
+    rig.check()
+    assert rig.last.next_check_seconds == 30
+    assert rig.tunnel._gluetun._transport._adapter._pool is None
+    rig.gluetun.forwarded_ports = []
+    rig.check()
+    assert rig.last.next_check_seconds == 1
+    assert rig.tunnel._gluetun._transport._adapter._pool is not None
+
+
+# pushed
+
+
+def test_ten_pushes_during_a_check_make_one_more(tmp_path: Path, held: HeldExecutor) -> None:
+    with Rig(tmp_path, executor=held) as rig:
+        rig.loop.step(0)
+        for _ in range(10):
+            assert rig.get("/-/sync", "POST")[0] == 202
+        rig.loop.step(0)
+        assert held.submitted == 1
+        held.finish()
+        rig.turn()
+        assert held.submitted == 2
+        held.finish()
+        rig.turn()
+        assert held.submitted == 2
+        assert rig.metric("qsticky_push_triggers_total", tunnel="default") == 10
+
+
+def test_a_push_within_a_second_of_another_pushed_check_waits(rig: Rig) -> None:
+    rig.run_for(5)
+    rig.get("/-/sync", "POST")
+    rig.turn()
+    started, known = rig.clock.now, len(rig.checked)
+    rig.gluetun.forwarded_ports = [50001]
+    rig.get("/-/sync", "POST")
+    rig.turn()
+    assert len(rig.checked) == known
+    assert rig.next_check().listening_port == 50001
+    assert rig.clock.now - started == pytest.approx(1.0, abs=0.1)
+
+
+def test_a_push_before_the_port_is_there_is_followed_by_quick_checks(rig: Rig) -> None:
+    rig.run_for(5)
+    rig.gluetun.change_port(50001)  # takes 0.06 s
+    assert rig.check(pushed=True).state is SyncState.NO_PORT
+    started = rig.clock.now
+    assert rig.next_check().in_sync
+    assert rig.last.listening_port == 50001
+    assert rig.clock.now - started < 0.3
+
+
+def test_a_push_from_the_up_command_is_answered_while_gluetun_holds_its_lock(
+    tmp_path: Path,
+) -> None:
+    """Our reading of the port waits for the lock, the push does not wait for us."""
+    with Rig(tmp_path, executor=ThreadPoolExecutor(1)) as rig:
+        rig.loop.step(0)
+        while not rig.checked:
+            rig.loop.step(1)
+        rig.gluetun.forwarded_ports = [50001]
+        with rig.gluetun.running_up_command():
+            assert rig.get("/-/sync", "POST")[0] == 202
+            rig.loop.step(0)
+            assert rig.get("/-/sync", "POST")[0] == 202
+        while rig.last.listening_port != 50001:
+            rig.loop.step(1)
+        assert rig.last.in_sync
+
+
+# what hangs or breaks
+
+
+def test_a_check_that_hangs_shows_in_the_status_file(tmp_path: Path, held: HeldExecutor) -> None:
+    with Rig(tmp_path, executor=held) as rig:
+        rig.loop.step(0)
+        held.finish()
+        rig.run_for(300)
+        assert held.submitted == 2
+        assert rig.status["state"] == "in_sync"
+        assert rig.status["healthy"] is False
+
+
+def test_servers_that_hang_hold_up_no_other_tunnel(tmp_path: Path) -> None:
+    role = Role()
+    with SimulatedGluetun("3.41", role=role) as hanging:
+        hanging.fail(None, Fault.HANG)
+        tunnels: list[dict[str, object]] = [
+            {"name": f"t{number}", "gluetun": {"port": hanging.port}} if number % 5 == 0 else
+            {"name": f"t{number}"}
+            for number in range(20)
+        ]  # fmt: skip
+        environ = {"GLUETUN_AUTH_TYPE": "none", "REQUEST_TIMEOUT": "30"}
+        rig = make_rig(tmp_path, role=role, environ=environ)
+        rig.write_tunnels(tunnels)
+        rig._executor = ThreadPoolExecutor(20)
+        good = {f"t{number}" for number in range(20) if number % 5}
+        with rig:
+            while set(rig.checked) != good:
+                rig.loop.step(0.02)
+                rig.clock.now += 0.02
+            assert {outcome.state for outcome in rig.recorder.outcomes} == {SyncState.IN_SYNC}
+            assert rig.clock.now < 1030, "within the first interval"
+            assert len(asked(hanging)) == 4
+            hanging.heal()
+            while len(set(rig.checked)) < 20:
+                rig.loop.step(1)
+
+
+def test_an_error_of_our_own_is_said_and_does_not_end_the_loop(
+    rig: Rig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rig.check()
+    rig.lines()
+    with monkeypatch.context() as patch:
+        patch.setattr(rig.tunnel, "_gluetun", None)  # stands for any mistake in our code
+        rig.run_for(65)
+    levels = [level for level, _ in rig.lines()]
+    assert "ERROR" in levels
+    rig.run_for(31)
+    assert rig.last.in_sync
+    assert rig.last.finished_at
+    assert rig.last.finished_at > rig.clock.now - 31
+
+
+def test_sigterm_stops_and_leaves_checks_that_stand_in_line(tmp_path: Path, signals: None) -> None:
+    release, begun = threading.Event(), threading.Event()
+
+    def hang() -> None:
+        begun.set()
+        release.wait(30)
+
+    executor = ThreadPoolExecutor(1)
+    with Rig(tmp_path, executor=executor) as rig:
+        blocker = executor.submit(hang)
+        begun.wait(30)
+        rig.loop.start()  # its check waits behind
+        signal.raise_signal(signal.SIGTERM)
+        rig.loop.run()
+        release.set()
+        blocker.result(30)
+        assert not rig.loop.has_abandoned_work
+        assert rig.status["state"] == "stopped"
+        assert rig.checked == []
+
+
+def test_sighup_reloads(tmp_path: Path, signals: None) -> None:
+    with Rig(tmp_path, tunnels=named("a")) as rig:
+        rig.loop.start()
+        rig.write_tunnels(named("ab"))
+        signal.raise_signal(signal.SIGHUP)
+        while "b" not in rig.checked:
+            rig.loop.step(1)
+            rig.clock.now += 0.1
+        assert list(json.loads(rig.get("/status.json")[1])["tunnels"]) == ["a", "b"]

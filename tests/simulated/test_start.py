@@ -1,0 +1,44 @@
+"""A start: what must not keep the port from being set, and what ends it at once."""
+
+import socket
+from pathlib import Path
+
+import pytest
+
+from exporter.daemon.service import Service
+from exporter.errors import QstickyError
+from tests.rig import Rig
+
+
+def test_a_web_address_in_use_does_not_keep_the_port_from_being_set(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        address = f"127.0.0.1:{taken.getsockname()[1]}"
+        with Rig(tmp_path, environ={"WEB_LISTEN_ADDRESS": address}) as rig:
+            rig.service._start_web()
+            [(level, message)] = rig.lines()
+            assert level == "ERROR"
+            assert "WEB_LISTEN_ADDRESS" in message
+            assert rig.service.address == ""
+            assert rig.check().in_sync
+
+
+def test_a_broken_users_file_ends_it_rather_than_leave_the_pages_open(rig: Rig) -> None:
+    users = rig.path.with_name("users.yaml")
+    users.write_text("admin: not-a-hash\n")
+    rig.environ["WEB_USERS_FILE"] = str(users)
+    with pytest.raises(QstickyError, match="expected a bcrypt hash"):
+        Service(rig.config(), rig.clock)
+    assert rig.qbittorrent.writes == []
+
+
+def test_warnings_of_the_start_are_counted(tmp_path: Path) -> None:
+    with Rig(tmp_path, environ={"GLUETUN_APIKEY": ""}) as rig:
+        assert [level for level, _ in rig.lines()] == ["WARNING"]
+        assert rig.metric("qsticky_log_messages_total", level="warning") == 1
+
+
+def test_the_page_and_the_metrics_are_there_before_the_first_check(rig: Rig) -> None:
+    assert rig.get("/")[0] == rig.get("/metrics")[0] == 200
+    assert rig.get("/-/ready")[0] == 503
+    rig.check()
+    assert rig.get("/-/ready")[0] == 200
