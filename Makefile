@@ -53,7 +53,6 @@ docs: $(VENV)/dev.stamp ## write the generated tables in README.md and docs/ ane
 	$(BIN)/python -m docs.generate_readme
 	$(BIN)/python -m docs.generate_schema
 	$(BIN)/python -m docs.generate_alerts
-	$(BIN)/python -m docs.generate_completion
 	$(BIN)/python -m docs.generate_dashboards
 	$(BIN)/python -m docs.generate_kubernetes
 	$(BIN)/python -m docs.generate_faults

@@ -52,7 +52,7 @@ def _generated(figures: Sequence[Figure], sizes: Sequence[Size]) -> str:
     lines += [f"| {figure.name} | {_value(figure)} | {_aim(figure)} |" for figure in figures]
     lines += [
         "",
-        "| tunnels | memory | CPU of a cycle | scrape, median | scrape, bytes | gzip, bytes |",
+        "| tunnels | memory | CPU of a check | scrape, median | scrape, bytes | gzip, bytes |",
         "|--:|--:|--:|--:|--:|--:|",
     ]
     lines += [
@@ -67,7 +67,7 @@ def _generated(figures: Sequence[Figure], sizes: Sequence[Size]) -> str:
 def _curves(sizes: Sequence[Size]) -> list[Curve]:
     return [
         Curve("Memory, MB", [(s.tunnels, s.resident_bytes / 1e6) for s in sizes]),
-        Curve("CPU of a cycle, ms", [(s.tunnels, s.cpu_per_cycle * 1e3) for s in sizes]),
+        Curve("CPU of a check, ms", [(s.tunnels, s.cpu_per_cycle * 1e3) for s in sizes]),
         Curve("Scrape, median, ms", [(s.tunnels, s.scrape_p50["plain"] * 1e3) for s in sizes]),
     ]
 

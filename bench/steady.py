@@ -46,12 +46,12 @@ def measure(place: Workplace) -> list[Figure]:
     nothing = int(place.run("-c", _IMPORT_ALL))
     ratio = statistics.median(ours / bare for ours, bare in pairs)
     return [
-        Figure("CPU of a cycle / the same exchanges with http.client", ratio, TIMES, 3),
+        Figure("CPU of a check / the same requests with http.client", ratio, TIMES, 3),
         Figure("memory of a tunnel beyond its imports", (weight - imports) / 1e6, "MB", 3),
         Figure("memory of the imports beyond a bare Python", (imports - nothing) / 1e6, "MB"),
         Figure("memory in all", weight / 1e6, "MB"),
-        Figure("CPU of a cycle", statistics.median(ours for ours, _ in pairs) * 1000, "ms"),
-        Figure("exchanges in a cycle", len(task["requests"]), ""),
+        Figure("CPU of a check", statistics.median(ours for ours, _ in pairs) * 1000, "ms"),
+        Figure("requests in a check", len(task["requests"]), ""),
     ]
 
 

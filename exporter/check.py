@@ -18,22 +18,26 @@ from exporter import __version__
 from exporter.clock import Clock
 from exporter.config.load import Config, TunnelConfig
 from exporter.errors import BindFailed, QstickyError, ServerError, StatusFileError, Unauthorized
+from exporter.healthcheck import MALFORMED
 from exporter.model import (
     NO_PORT,
-    BindResult,
-    ConnectionStatus,
+    Failure,
+    GluetunReading,
+    QbittorrentReading,
     Saved,
     SavedLogins,
     SyncState,
     VpnStatus,
 )
-from exporter.report.saved import MALFORMED, daemon_is_running, read_status, saved_of
+from exporter.report.saved import daemon_is_running, read_status, saved_of
 from exporter.report.status_file import StatusFile
 from exporter.servers.gluetun import STATUS_ROUTE, Gluetun
 from exporter.servers.logins import LOGIN_TRIES_AN_HOUR, LoginRegistry, Logins
 from exporter.servers.operations import Operations
 from exporter.servers.qbittorrent import Qbittorrent
-from exporter.tunnel.decide import STATUS_LAG_SECONDS
+from exporter.tunnel.events import WATCHING
+from exporter.tunnel.observe import Observer
+from exporter.tunnel.write import bind_failed
 from exporter.web.server import parse_listen_address, try_to_listen
 from exporter.web.users import Users
 
@@ -91,7 +95,7 @@ class _Walk:
         qbittorrent = Qbittorrent(self._config.qbittorrent, timeout, logins)
         try:
             yield from _until_an_error(self._gluetun(gluetun))
-            yield from _until_an_error(self._qbittorrent(qbittorrent, logins))
+            yield from _until_an_error(self._qbittorrent(gluetun, qbittorrent, logins))
         finally:
             gluetun.close()
             qbittorrent.close()
@@ -120,7 +124,7 @@ class _Walk:
             restart = Line(True, "Gluetun lets us restart the VPN")
             yield restart if may else Line(False, denied.message, denied.fix)
 
-    def _qbittorrent(self, client: Qbittorrent, logins: Logins) -> Iterator[Line]:
+    def _qbittorrent(self, gluetun: Gluetun, client: Qbittorrent, logins: Logins) -> Iterator[Line]:
         if not client.session.needs_login(self._did):
             how = "the API key" if client.session.auth == "apikey" else "us without a login"
             yield Line(True, f"qBittorrent accepts {how}")
@@ -138,9 +142,17 @@ class _Walk:
             self._log_in(client, logins)
             user = self._config.qbittorrent.user
             yield Line(True, f"qBittorrent accepts the password of {user}")
-        listening = client.listening(self._did)
-        yield self._port_line(NO_PORT if listening.random_port else listening.port)
-        yield _bind_line(self._bind_result(client, listening.port))
+        port = client.listening(self._did).port
+        observer = Observer(gluetun, client, self._clock)
+        # as if it were the forwarded port: that has a stale connection status asked again
+        reading = observer.qbittorrent(GluetunReading(port), None, self._did)
+        if isinstance(reading, Failure):
+            yield Line(False, reading.message, reading.fix)
+            return
+        yield self._port_line(NO_PORT if reading.random_port else reading.listening_port)
+        yield _socket_line(reading)
+        if not reading.reopens_sockets and not self._known.push_seen(self._config.name):
+            yield _WATCHED
 
     def _log_in(self, client: Qbittorrent, logins: Logins) -> None:
         """Log in, unless that could bring a ban nearer; save what came of it."""
@@ -160,22 +172,10 @@ class _Walk:
         yield Line(True, "The running qsticky is logged in to qBittorrent")
         yield self._port_line(facts.get("listening_port") or NO_PORT)
         if facts.get("state") == SyncState.NOT_LISTENING:
-            yield _bind_line(BindResult.FAILED)
+            fix = facts.get("fix") or BindFailed.default_fix
+            yield Line(False, f"The running qsticky says: {facts.get('last_error')}", fix)
         elif facts.get("port_bound"):
-            yield _bind_line(BindResult.BOUND)
-
-    def _bind_result(self, client: Qbittorrent, port: int) -> BindResult:
-        """Ask the log, then the connection status; right after a start both lag behind."""
-        deadline = self._clock.monotonic() + STATUS_LAG_SECONDS
-        while True:
-            result = client.bind_result(self._did, port)
-            if result is not BindResult.UNKNOWN:
-                return result
-            if client.connection_status(self._did) is not ConnectionStatus.DISCONNECTED:
-                return BindResult.BOUND
-            if self._clock.monotonic() >= deadline:
-                return BindResult.FAILED
-            self._clock.sleep(0.5)
+            yield _LISTENS
 
     def _port_line(self, listening: int) -> Line:
         shown = listening or "a random port"
@@ -207,6 +207,10 @@ class _Known:
     def logins(self, config: TunnelConfig) -> Logins:
         """Return the logins at a tunnel's qBittorrent."""
         return self._registry.for_server(config.qbittorrent.server.address)
+
+    def push_seen(self, tunnel: str) -> bool:
+        """Whether Gluetun ever pushed to the daemon."""
+        return self._saved.get(tunnel, Saved()).push_seen
 
     def save_logins(self, tunnel: str, logins: SavedLogins | None) -> None:
         """Save a rejected login as the daemon does when it stops; raises StatusFileError."""
@@ -286,10 +290,18 @@ def _vpn_line(status: VpnStatus, *, hidden: bool) -> Line:
     return Line(False, f"The VPN is {status}", "see Gluetun's log for the reason, or restart it")
 
 
-def _bind_line(result: BindResult) -> Line:
-    if result is BindResult.BOUND:
-        return Line(True, "qBittorrent listens on its port")
-    return Line(False, "qBittorrent can't listen on its port", BindFailed.default_fix)
+_LISTENS = Line(True, "qBittorrent listens on its port")
+_WATCHED = Line(
+    True,
+    f"{WATCHING}; Gluetun's VPN_PORT_FORWARDING_UP_COMMAND as in the README makes that unnecessary",
+)
+
+
+def _socket_line(reading: QbittorrentReading) -> Line:
+    if not reading.is_closed:
+        return _LISTENS
+    error = bind_failed("qBittorrent", reading.listening_port, reading)
+    return Line(False, error.message, error.fix)
 
 
 def _web_line(config: Config, *, daemon_running: bool) -> Line:

@@ -16,7 +16,6 @@ if TYPE_CHECKING:
     from exporter.config.load import Config
 
 NOT_IN_SYNC = 3
-SHELLS = ("bash", "zsh")
 
 _DESCRIPTION = """\
 Keeps qBittorrent's listening port equal to the port that Gluetun's VPN forwards.
@@ -32,7 +31,7 @@ values in force and where each comes from. The most important ones:
   CHECK_INTERVAL                    seconds between two checks (30)
 
 Exit codes: 0 all well, 1 an error (healthcheck: unhealthy), 2 a mistake in the configuration
-or the command line, 3 not in sync (once) or not well (check).
+or the command line, 3 not in sync (once) or something wrong (check).
 """
 
 
@@ -74,11 +73,18 @@ def _parser() -> argparse.ArgumentParser:
     for name, command, text in (
         ("run", run, "run until stopped (the default)"),
         ("once", once, "run one check; exit 0 when in sync, 3 when not"),
-        ("check", check, "try everything once and say what is wrong; exit 0, or 3 when it is"),
-        ("healthcheck", healthcheck, "tell from status.json whether a running qsticky is healthy"),
+        (
+            "check",
+            check,
+            "try everything once and say what is wrong; exit 0 when all is well, else 3",
+        ),
+        (
+            "healthcheck",
+            healthcheck,
+            "print whether the running qsticky is healthy, from status.json",
+        ),
         ("config", config, "print the configuration in force and where each value comes from"),
         ("demo", demo, "show it at work on a simulated Gluetun and qBittorrent"),
-        ("completion", completion, "print what makes a shell complete qsticky's commands"),
         ("version", version, "print the version"),
     ):
         description = f"{text[0].upper()}{text[1:]}."
@@ -87,8 +93,6 @@ def _parser() -> argparse.ArgumentParser:
         if command is config:
             help_text = "check a YAML file with tunnels instead, as it would be read here"
             subparser.add_argument("--check", metavar="FILE", help=help_text)
-        if command is completion:
-            subparser.add_argument("shell", choices=SHELLS, help="the shell to complete in")
     return parser
 
 
@@ -108,7 +112,7 @@ def run() -> int:
 
 
 def once() -> int:
-    """Run one cycle of each tunnel."""
+    """Run one check of each tunnel."""
     from exporter.clock import Clock
     from exporter.daemon.service import run_once
 
@@ -116,7 +120,7 @@ def once() -> int:
 
 
 def check() -> int:
-    """Walk through everything once, a line each; changes nothing."""
+    """Try everything once, a line each; change nothing."""
     from exporter.check import run_check
     from exporter.clock import Clock
 
@@ -142,7 +146,7 @@ def _configuration() -> Config:
 
 
 def healthcheck() -> int:
-    """Judge status.json."""
+    """Print the verdict on status.json."""
     from exporter.healthcheck import main as check_health
 
     return check_health()
@@ -179,14 +183,6 @@ def demo() -> int:
     from exporter.simulator.demo import run_demo
 
     run_demo()
-    return 0
-
-
-def completion(shell: str) -> int:
-    """Print the completion of a shell, as `make docs` wrote it."""
-    from pathlib import Path
-
-    print(Path(__file__).with_name(f"completion.{shell}").read_text(encoding="utf-8"), end="")
     return 0
 
 

@@ -14,6 +14,7 @@ QstickyError
     ├── Banned           qBittorrent refuses our address
     ├── ForbiddenHost    qBittorrent refuses the Host header
     ├── HttpError        any other status than the one expected
+    ├── Unexpected       a mistake of ours, or a response that nobody thought of
     ├── InvalidResponse  an answer that the server would never give
     ├── VerifyMismatch   qBittorrent did not keep the port
     └── BindFailed       qBittorrent could not open a socket on the port
@@ -23,6 +24,8 @@ Messages hold no secret: they go to the log, the status page and status.json as 
 
 from __future__ import annotations
 
+import traceback
+from pathlib import Path
 from typing import ClassVar
 
 from exporter.model import Reason
@@ -132,6 +135,20 @@ class ForbiddenHost(ServerError):
         "unchanged (8081:8081 with WEBUI_PORT=8081, not 8081:8080), or switch off Options, Web UI, "
         "'Enable Host header validation'"
     )
+
+
+class Unexpected(ServerError):
+    """A mistake of ours, or a response that nobody thought of."""
+
+    reason = Reason.OTHER
+    default_fix = "please report this line; it is tried again"
+
+
+def unexpected(error: Exception) -> Unexpected:
+    """Return an error that names the kind and the place of another, and nothing that it quotes."""
+    frames = traceback.extract_tb(error.__traceback__)
+    place = f" at {Path(frames[-1].filename).name}:{frames[-1].lineno}" if frames else ""
+    return Unexpected(f"an unexpected {type(error).__name__}{place}")
 
 
 class HttpError(ServerError):

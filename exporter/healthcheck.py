@@ -1,12 +1,14 @@
 """`qsticky healthcheck`: judges status.json, every 30 seconds in every container.
 
-It starts in an instant: it imports nothing of ours, and neither json nor pathlib, re, enum,
-dataclasses or argparse, each of which takes about as long as the interpreter itself.
+It starts in an instant: it imports nothing else of qSticky, and neither pathlib nor argparse,
+which take about as long as the interpreter itself.
 """
 
 from __future__ import annotations
 
+import json
 import os
+import stat
 import sys
 import time
 from datetime import datetime
@@ -22,23 +24,40 @@ LARGEST_FILE_BYTES = 20_000_000
 """A thousand tunnels make 1.3 MB."""
 IMAGE_FOLDER = "/app/health"
 """Where the image, and the one that it replaces, keeps status.json."""
+RUN_SECRETS = "/run/secrets"
+LONGEST_PATH = 4096
 
-NOT_OURS = (ValueError, TypeError, AttributeError, KeyError, RecursionError, OverflowError)
+MALFORMED = (ValueError, TypeError, AttributeError, KeyError, RecursionError, OverflowError)
 """What comes of reading a file that is damaged or somebody else's."""
 
 
 def main() -> int:
-    """Print the verdict on the file that the environment names; returns the exit code."""
-    healthy, text = judge(status_path(os.environ), time.time())
+    """Print the verdict on the file that the environment names; return the exit code."""
+    try:
+        healthy, text = judge(status_path(os.environ), time.time())
+    except (OSError, ValueError):
+        healthy, text = False, "unhealthy: can't read the file that holds HEALTH_FILE"
     encoding = sys.stdout.encoding
     print(text.encode(encoding, "backslashreplace").decode(encoding))
     return 0 if healthy else 1
 
 
-def status_path(environ: Mapping[str, str], image_folder: str = IMAGE_FOLDER) -> str:
-    """Where status.json is, whether it exists or not."""
-    if chosen := environ.get("HEALTH_FILE", "").strip():
+def status_path(
+    environ: Mapping[str, str], image_folder: str = IMAGE_FOLDER, run_secrets: str = RUN_SECRETS
+) -> str:
+    """Return where status.json is, whether it exists or not."""
+    variables = in_capitals(environ)
+    if chosen := variables.get("HEALTH_FILE", "").strip():
         return chosen
+    for file in (variables.get("HEALTH_FILE_FILE"), files_in(run_secrets).get("HEALTH_FILE")):
+        if file:
+            with open(file, encoding="utf-8-sig") as opened:
+                return opened.read(LONGEST_PATH).strip()
+    return default_path(environ, image_folder)
+
+
+def default_path(environ: Mapping[str, str], image_folder: str = IMAGE_FOLDER) -> str:
+    """Return where status.json is when nobody chose a place."""
     if os.path.isdir(image_folder):
         return os.path.join(image_folder, "status.json")
     if state_folder := environ.get("STATE_DIRECTORY", "").split(":")[0]:
@@ -47,8 +66,34 @@ def status_path(environ: Mapping[str, str], image_folder: str = IMAGE_FOLDER) ->
     return os.path.join(state_home, "qsticky", "status.json")
 
 
+def in_capitals(environ: Mapping[str, str]) -> dict[str, str]:
+    """Return the variables by their names in capitals; one that is written so wins."""
+    return {name.upper(): environ[name] for name in sorted(environ, key=str.isupper)}
+
+
+def files_in(folder: str) -> dict[str, str]:
+    """Return the paths of the files in a folder, by their names in capitals."""
+    try:
+        names = sorted(os.listdir(folder), key=str.islower)
+    except OSError:  # there is none, or it is not for us to look into
+        return {}
+    paths = {name.upper(): os.path.join(folder, name) for name in names}
+    return {name: path for name, path in paths.items() if os.path.isfile(path)}
+
+
+def holds_credentials(text: str) -> bool:
+    """Return whether a text may be `user:password@host`, which nobody else may see.
+
+    An absolute path is none, even with an `@` in it.
+    """
+    before, at, _ = text.rpartition("@")
+    is_path = before.startswith("/") and not before.startswith("//") and ":" not in before
+    return bool(at) and not is_path
+
+
 def judge(path: str, now: float) -> tuple[bool, str]:
-    """Whether the status file says that all is well and is not too old; and the reason in words."""
+    """Return whether the status file is healthy and fresh; and the reason in words."""
+    shown = "what HEALTH_FILE names" if holds_credentials(path) else path
     try:
         document = _read(path)
         healthy = document["healthy"] is True
@@ -56,11 +101,11 @@ def judge(path: str, now: float) -> tuple[bool, str]:
         interval = float(document["interval_seconds"])
         state = str(document["state"])
     except OSError as error:
-        return False, f"unhealthy: can't read {path}: {error.strerror or error}"
-    except NOT_OURS:
-        return False, f"unhealthy: {path} is not a status file of qSticky"
+        return False, f"unhealthy: can't read {shown}: {error.strerror or error}"
+    except MALFORMED:
+        return False, f"unhealthy: {shown} is not a status file of qSticky"
     if not age <= 3 * interval + STALE_AFTER_SECONDS:  # NaN is old too
-        return False, f"unhealthy: nothing was written to {path} for {age:.0f} s"
+        return False, f"unhealthy: nothing was written to {shown} for {age:.0f} s"
     if not healthy:
         cause = document.get("last_error")
         return False, f"unhealthy: {state}" + (f": {cause}" if cause else "")
@@ -68,35 +113,11 @@ def judge(path: str, now: float) -> tuple[bool, str]:
 
 
 def _read(path: str) -> Any:
-    with open(path, "rb") as file:
+    # others may write in that folder, too: a FIFO must not stop the healthcheck
+    with open(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), "rb") as file:
+        if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+            raise ValueError("not a regular file")
         content = file.read(LARGEST_FILE_BYTES + 1)
     if len(content) > LARGEST_FILE_BYTES:
         raise ValueError("too large")
-    return _parsed(content.decode().strip(" \t\r\n"))
-
-
-def _parsed(text: str) -> Any:
-    """Parse JSON with the scanner inside of Python's json, which needs no regular expressions."""
-    try:
-        from _json import make_scanner
-
-        options: Any = _Options
-        document, end = make_scanner(options)(text, 0)
-        if end == len(text):
-            return document
-    except (ImportError, AttributeError, StopIteration, SystemError):
-        pass  # another Python than we know, or no JSON, of which the scanner alone can't tell
-    import json
-
-    return json.loads(text)
-
-
-class _Options:
-    """What json.JSONDecoder gives its scanner."""
-
-    strict = True
-    object_hook = None
-    object_pairs_hook = None
-    parse_float = float
-    parse_int = int
-    parse_constant = float
+    return json.loads(content)

@@ -101,6 +101,8 @@ class BindResult(StrEnum):
 
     BOUND = "bound"
     FAILED = "failed"
+    LOOPBACK = "loopback"
+    """Only this machine reaches it."""
     UNKNOWN = "unknown"
 
 
@@ -167,7 +169,8 @@ class GluetunReading:
 
     forwarded_port: int
     vpn_status: VpnStatus = VpnStatus.UNKNOWN
-    public_ip: str = ""
+    public_ip: str | None = None
+    """Empty where Gluetun does not know it, as during a reconnect; None = no answer."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -179,8 +182,10 @@ class QbittorrentReading:
     """Whether it picks a port of its own at each start, whatever `listening_port` says."""
     connection_status: ConnectionStatus = ConnectionStatus.UNKNOWN
     bind_result: BindResult = BindResult.UNKNOWN
+    on_one_interface: bool = False
+    """Whether it listens on one network interface, such as tun0, and not on all."""
     reopens_sockets: bool | None = None
-    """Whether its libtorrent reopens sockets when an interface is back; None = not known yet."""
+    """Whether it surely opens its socket again when the VPN is back; None = not known yet."""
     has_torrents: bool | None = None
     """None = not known: asked only while qBittorrent is firewalled."""
     auth: str = "password"
@@ -190,10 +195,9 @@ class QbittorrentReading:
 
     @property
     def is_closed(self) -> bool:
-        """Whether the log says so, or the connection status where the log says nothing."""
-        if self.bind_result is BindResult.UNKNOWN:
-            return self.connection_status is ConnectionStatus.DISCONNECTED
-        return self.bind_result is BindResult.FAILED
+        """Whether no peer can reach the port, as far as qBittorrent knows."""
+        closed = (BindResult.FAILED, BindResult.LOOPBACK)
+        return self.bind_result in closed or self.connection_status is ConnectionStatus.DISCONNECTED
 
 
 @dataclass(frozen=True, slots=True)
@@ -242,6 +246,8 @@ class Saved:
     """The same for `no_port` and `vpn_down` alone."""
     logins: SavedLogins | None = None
     vpn_restart: SavedVpnRestart | None = None
+    push_seen: bool = False
+    """Whether Gluetun ever asked for a check."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -262,6 +268,8 @@ class Outcome:
     """The one that explains the state stands first."""
     events: tuple[Event, ...] = ()
     operations: tuple[OperationResult, ...] = ()
+    is_watch: bool = False
+    """Whether Gluetun was asked for the port alone, between two checks, and it was the same."""
 
     @property
     def in_sync(self) -> bool:
@@ -291,15 +299,24 @@ class Outcome:
 
     @property
     def port_bound(self) -> bool:
-        """Whether the log shows an open socket and nothing newer speaks against it.
+        """Whether the log shows an open socket, and nothing newer speaks against it.
 
-        A socket that dies with its interface leaves no entry, but `disconnected`; right after a
-        change that may be a stale reading.
+        False also where the VPN is known to be away: no peer gets in. A time-out says nothing.
         """
         reading = self.qbittorrent
         if reading is None or reading.bind_result is not BindResult.BOUND:
             return False
-        return self.in_sync or reading.connection_status is not ConnectionStatus.DISCONNECTED
+        return self.in_sync or (self._may_vpn_be_up and self._is_trusted(reading))
+
+    @property
+    def _may_vpn_be_up(self) -> bool:
+        if self.gluetun is not None:
+            return self.gluetun.vpn_status.is_up_or_unknown and self.forwarded_port != NO_PORT
+        reasons = [f.reason for f in self.failures if f.operation is Operation.GLUETUN_PORT]
+        return reasons == [Reason.TIMEOUT]
+
+    def _is_trusted(self, reading: QbittorrentReading) -> bool:
+        return not reading.is_closed and self.state is not SyncState.NOT_LISTENING
 
     @property
     def login_suspended_until(self) -> float | None:

@@ -53,7 +53,9 @@ class Rig:
         time = self.clock.monotonic
         role = Role(auth="apikey", apikey=GLUETUN_KEY)
         self.gluetun = gluetun or SimulatedGluetun("3.41", role=role, clock=time)
-        self.qbittorrent = qbittorrent or SimulatedQbittorrent("5.1.0", clock=time)
+        self.qbittorrent = qbittorrent or SimulatedQbittorrent(
+            "5.1.0", clock=time, interface="tun0", addresses=("10.2.0.2",)
+        )
         self.path = folder / "status.json"
         self.environ = {
             "GLUETUN_HOST": self.gluetun.host,

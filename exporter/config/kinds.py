@@ -1,162 +1,230 @@
-"""What a value has to look like: one check for each kind of setting, and reading small files."""
+"""The kinds of values: what each has to look like, in words, and how its text is parsed."""
 
 from __future__ import annotations
 
 import ipaddress
+import math
 import re
 import unicodedata
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
+from types import MappingProxyType
+from typing import Any
 
-from exporter.config.settings import Kind, Setting
+from exporter.config.given import quoted, quoted_path, why
+from exporter.healthcheck import holds_credentials
 
-LARGEST_FILE_BYTES = 1_000_000
-
-TRUE_WORDS, FALSE_WORDS = ("true", "1", "yes", "on"), ("false", "0", "no", "off")
+TRUE_WORDS, FALSE_WORDS = (
+    ("true", "t", "1", "yes", "y", "on"),
+    ("false", "f", "0", "no", "n", "off"),
+)
 _HOST_NAME = re.compile(r"[A-Za-z0-9_-]{1,63}(\.[A-Za-z0-9_-]{1,63})*\.?")
 
 
-def check(setting: Setting, given: str) -> None:
-    """Raise ValueError, with what was given, unless the text is a right value."""
-    checks = {
-        Kind.TEXT: check_text,
-        Kind.HOST: _check_host,
-        Kind.PORT: _check_port,
-        Kind.BOOLEAN: _check_boolean,
-        Kind.FILE: _check_file,
-        Kind.CA_FILE: _check_ca_file,
-        Kind.PATH: _check_path,
-        Kind.LISTEN_ADDRESS: _check_listen_address,
-    }
-    if setting.kind in checks:
-        checks[setting.kind](given)
-    elif setting.kind in (Kind.SECONDS, Kind.COUNT):
-        _check_number(setting, given)
-    elif setting.kind is Kind.CHOICE and given.lower() not in map(str.lower, setting.choices):
-        raise ValueError(_given(given))
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """What a setting expects, in words, and how a trimmed text becomes its value."""
+
+    expected: str
+    convert: Callable[[str], Any]
+    """Returns the value; raises ValueError with what was given."""
+    secret: bool = False
+    keeps_blanks: bool = False
+    """Whether blanks at its ends are a part of it."""
+    quoted_in_yaml: bool = False
+    """Whether YAML may take it for something else, such as 0123 for 83 and no for false."""
+    empty_is_a_value: bool = False
+    """Whether an empty variable differs from one that is not set."""
+    words: tuple[str, ...] = ()
+    """All values there are, where they are few."""
+    substitute: Callable[[str], str] | None = None
+    """What is used in place of a wrong text, where that is safe; empty: the default."""
+
+    def trim(self, text: str) -> str:
+        """Return the text without what does not belong to the value at its ends."""
+        return text.rstrip("\r\n") if self.keeps_blanks else text.strip()
+
+    def parse(self, text: str) -> Any:
+        """Return the value of a text; raise ValueError with what was given."""
+        return self.convert(self.trim(text))
 
 
-def _given(text: str) -> str:
-    return f"given {text!r}" if len(text) <= 80 else f"given {text[:80]!r}…"
+def choice(*words: str) -> Kind:
+    """Return the kind with these values, in capitals or not."""
+    by_folded = {word.lower(): word for word in words}
+
+    def convert(text: str) -> str:
+        if text.lower() not in by_folded:
+            raise _wrong(text)
+        return by_folded[text.lower()]
+
+    return Kind(f"one of {', '.join(words)}", convert, words=words)
 
 
-def check_text(given: str) -> None:
-    """Raise ValueError for what is not one line of text; it may be a secret, so it is not shown."""
-    if any(unicodedata.category(character) == "Cc" for character in given):
-        raise ValueError("given a line break or another control character")
-    if any(unicodedata.category(character) == "Cs" for character in given):
-        raise ValueError("given what is not UTF-8")
+def safe_choice(*words: str, aliases: Mapping[str, str] = MappingProxyType({})) -> Kind:
+    """Return a choice whose default is used in place of a wrong word."""
+    strict = choice(*words)
+
+    def convert(text: str) -> str:
+        chosen: str = strict.convert(aliases.get(text.lower(), text))
+        return chosen
+
+    return replace(strict, convert=convert, substitute=lambda _: "")
 
 
-def _check_host(given: str) -> None:
-    if "://" in given:  # not shown, it may hold a password
-        raise ValueError("given an address with a scheme; write the host only")
-    if "@" in given:
-        raise ValueError("given a host with credentials; write the host only")
-    if not _is_host(given):
-        raise ValueError(_given(given))
+def seconds(minimum: float, maximum: float, *, or_never: bool = False) -> Kind:
+    """Return the kind of a time within these limits; 0 may mean never."""
+    never = ", or 0 for never" if or_never else ""
+    convert = partial(_number, float, minimum, maximum, or_never)
+    return Kind(f"seconds, {minimum:g} to {maximum:g}{never}", convert)
 
 
-def _is_host(given: str) -> bool:
-    if _HOST_NAME.fullmatch(given):
-        return True
-    bracketed = given.startswith("[") and given.endswith("]")
+def interval(minimum: float, maximum: float) -> Kind:
+    """Return the kind of a time in place of which the nearest one within the limits is used."""
+
+    def nearest(text: str) -> str:
+        try:
+            number = float(text)
+        except ValueError:
+            return ""
+        return "" if math.isnan(number) else f"{min(max(number, minimum), maximum):g}"
+
+    return replace(seconds(minimum, maximum), substitute=nearest)
+
+
+def count(minimum: int, maximum: int) -> Kind:
+    """Return the kind of a whole number within these limits."""
+    convert = partial(_number, _whole, minimum, maximum, False)
+    return Kind(f"a whole number, {minimum} to {maximum}", convert)
+
+
+def _number(
+    make: Callable[[str], float], minimum: float, maximum: float, or_never: bool, text: str
+) -> float:
     try:
-        ipaddress.IPv6Address(given[1:-1] if bracketed else given)
+        number = make(text)
+    except ValueError:
+        raise _wrong(text) from None
+    if not minimum <= number <= maximum and not (or_never and number == 0):
+        raise _wrong(text)
+    return number
+
+
+def _wrong(text: str) -> ValueError:
+    return ValueError(f"given {quoted(text)}")
+
+
+def _line(text: str) -> str:
+    """Return one line of text; it may be a secret, so no error shows it."""
+    categories = {unicodedata.category(character) for character in text}
+    if "Cc" in categories:
+        raise ValueError("given a line break or another control character")
+    if "Cs" in categories:
+        raise ValueError("given what is not UTF-8")
+    return text
+
+
+def _host(text: str) -> str:
+    if "://" in text:
+        raise ValueError("given an address with a scheme; write the host only")
+    if not _is_host(text):
+        raise _wrong(text)
+    return text
+
+
+def _is_host(text: str) -> bool:
+    if _HOST_NAME.fullmatch(text):
+        return True
+    bracketed = text.startswith("[") and text.endswith("]")
+    try:
+        ipaddress.IPv6Address(text[1:-1] if bracketed else text)
     except ValueError:
         return False
     return True
 
 
-def _check_port(given: str) -> None:
-    if not _is_port(given) or int(given) == 0:
-        raise ValueError(_given(given))
+def _hosts(text: str) -> tuple[str, ...]:
+    hosts = tuple(host.strip() for host in text.split(",") if host.strip())
+    for host in hosts:
+        _host(host)
+    return hosts
 
 
-def _is_port(given: str) -> bool:
-    return re.fullmatch("[0-9]{1,5}", given) is not None and int(given) <= 65535
+def _whole(text: str) -> int:
+    """Return a whole number, also one with a plus or a fraction of zero."""
+    if not text.isascii():
+        raise ValueError
+    return int(re.sub(r"\.0+$", "", text))
 
 
-def _check_boolean(given: str) -> None:
-    if given.lower() not in TRUE_WORDS + FALSE_WORDS:
-        raise ValueError(_given(given))
+def _port(text: str) -> int:
+    return int(_number(_whole, 1, 65535, False, text))
 
 
-def _check_file(given: str) -> None:
-    if not given:
-        return
-    try:
-        with Path(given).open("rb"):
-            pass
-    except OSError as error:
-        raise ValueError(f"can't read {given!r} ({why(error)})") from error
-
-
-def _check_ca_file(given: str) -> None:
-    import ssl  # 15 ms that people without such a file should not wait for
-
-    _check_file(given)
-    if not given:
-        return
-    try:
-        ssl.create_default_context(cafile=given)
-    except ssl.SSLError as error:
-        raise ValueError(f"given {given!r}, which holds no certificate") from error
-
-
-def _check_path(given: str) -> None:
-    try:
-        is_folder = bool(given) and Path(given).is_dir()
-    except OSError:
-        return  # whether it can be written is said later, with the reason
-    if is_folder:
-        raise ValueError(f"given the folder {given!r}")
-
-
-def _check_number(setting: Setting, given: str) -> None:
-    try:
-        number = float(given) if setting.kind is Kind.SECONDS else int(given)
-    except ValueError:
-        raise ValueError(_given(given)) from None
-    never = setting.zero_means_never and number == 0
-    if not never and not setting.minimum <= number <= setting.maximum:
-        raise ValueError(_given(given))
-
-
-def _check_listen_address(given: str) -> None:
-    if not given:
-        return
-    host, colon, port = given.rpartition(":")
-    bracketed = host.startswith("[") or ":" not in host
-    if not colon or not bracketed or (host and not _is_host(host)) or not _is_port(port):
-        raise ValueError(_given(given))
-
-
-def is_true(text: str) -> bool:
-    """Whether a checked boolean is true."""
+def _boolean(text: str) -> bool:
+    if text.lower() not in TRUE_WORDS + FALSE_WORDS:
+        raise _wrong(text)
     return text.lower() in TRUE_WORDS
 
 
-def read_text(path: Path) -> str:
-    """The file's text without its trailing newline; ValueError where it can't be a secret."""
-    with path.open("rb") as file:
-        content = file.read(LARGEST_FILE_BYTES + 1)
-    if len(content) > LARGEST_FILE_BYTES:
-        raise ValueError(f"larger than {LARGEST_FILE_BYTES} bytes")
-    return content.decode("utf-8-sig").rstrip("\r\n")  # some editors begin a file with a mark
+def _readable_file(text: str) -> Path | None:
+    if not text:
+        return None
+    try:
+        with Path(text).open("rb"):
+            return Path(text)
+    except (OSError, ValueError) as error:
+        raise ValueError(f"can't read {quoted_path(text)} ({why(error)})") from None
 
 
-def why(error: OSError | ValueError) -> str:
-    """Say why a file can't be used."""
-    if isinstance(error, UnicodeDecodeError):
-        return "it is not UTF-8 text"
-    return error.strerror or "input/output error" if isinstance(error, OSError) else str(error)
+def _ca_file(text: str) -> str:
+    if _readable_file(text) is None:
+        return ""
+    import ssl  # 15 ms that people without such a file should not wait for
+
+    try:
+        ssl.create_default_context(cafile=text)
+    except ssl.SSLError:
+        raise ValueError(f"given {quoted_path(text)}, which holds no certificate") from None
+    return text
 
 
-def shown_key(key: object) -> str:
-    """A key as far as it looks like one: in `{pass:hunter2}` all of it is the key."""
-    text = str(key)
-    start: str = _KEY_START.findall(text)[0]
-    return start if start == text else f"{start}…"
+def _path(text: str) -> Path | None:
+    if not text:
+        return None
+    if holds_credentials(text):  # it would be shown in the log and by the healthcheck
+        raise _wrong(text)
+    try:
+        is_folder = Path(text).is_dir()
+    except OSError:
+        is_folder = False  # whether it can be written is said later, with the reason
+    if is_folder:
+        raise ValueError(f"given the folder {quoted_path(text)}")
+    return Path(text)
 
 
-_KEY_START = re.compile(r"[A-Za-z0-9_.-]{0,40}")
+def _listen_address(text: str) -> str:
+    if not text:
+        return ""
+    host, colon, port = text.rpartition(":")
+    bracketed = host.startswith("[") or ":" not in host
+    is_port = re.fullmatch("[0-9]{1,5}", port) and int(port) <= 65535
+    if not colon or not bracketed or not is_port or (host and not _is_host(host)):
+        raise _wrong(text)
+    return text
+
+
+TEXT = Kind("text", _line, quoted_in_yaml=True)
+PASSWORD = Kind("text", _line, secret=True, keeps_blanks=True, quoted_in_yaml=True)
+KEY = Kind("text", _line, secret=True, quoted_in_yaml=True)
+"""Sent as a header of HTTP, which can't have blanks at its ends."""
+HOST = Kind("a host name or address", _host, quoted_in_yaml=True)
+HOSTS = Kind("host names or addresses, separated by commas", _hosts)
+PORT = Kind("a port, 1 to 65535", _port)
+BOOLEAN = Kind("true or false", _boolean)
+FILE = Kind("the path of a readable file", _readable_file)
+CA_FILE = Kind("the path of a readable PEM file", _ca_file, quoted_in_yaml=True)
+PATH = Kind("the path of a file", _path)
+LISTEN_ADDRESS = Kind("host:port, :port, or empty for none", _listen_address, empty_is_a_value=True)

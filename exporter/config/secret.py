@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from exporter.config.kinds import check_text, read_text, why
+from exporter.config.given import read_text, why
+from exporter.config.kinds import PASSWORD, Kind
 
 
 @dataclass(frozen=True, slots=True)
@@ -14,10 +15,10 @@ class Secret:
 
     value: str = field(default="", repr=False)
     path: Path | None = None
-    is_key: bool = field(default=False, compare=False)
-    """Whether blanks at its ends can only be a slip."""
+    kind: Kind = field(default=PASSWORD, compare=False, repr=False)
+    """How its file is parsed."""
     problem: str = field(default="", compare=False)
-    """Why the file can't be used any more: the value is the last one that it held before."""
+    """Why the file can no longer be used; the value is the last one that it held before."""
     _last: list[str] = field(default_factory=list, compare=False, repr=False)
     """The last good value, once one was read again."""
 
@@ -29,8 +30,7 @@ class Secret:
         if self.path is None:
             return self
         try:
-            text = trimmed(read_text(self.path), is_key=self.is_key)
-            check_text(text)
+            text = self.kind.parse(read_text(self.path))
         except (OSError, ValueError) as error:
             return replace(self, value=self._last_value, problem=why(error))
         if not text:  # somebody is just writing it
@@ -39,17 +39,12 @@ class Secret:
         return replace(self, value=text)
 
     @property
-    def to_mend(self) -> str:
+    def fix_prefix(self) -> str:
         """What has to be done first where the file can't be used; else empty."""
         if not self.problem:
             return ""
-        return f"mend {self.path}, which can't be used any more ({self.problem}); then "
+        return f"fix {self.path} first ({self.problem}), then "
 
     @property
     def _last_value(self) -> str:
         return self._last[0] if self._last else self.value
-
-
-def trimmed(text: str, *, is_key: bool) -> str:
-    """The secret in a text: of a key, blanks at its ends are no part."""
-    return text.strip() if is_key else text

@@ -9,7 +9,7 @@ from typing import Any
 import yaml
 from yaml.constructor import ConstructorError
 
-from exporter.config.kinds import read_text, shown_key
+from exporter.config.given import read_text, shown_key
 
 
 def load_yaml(path: Path) -> Any:

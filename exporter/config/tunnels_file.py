@@ -8,11 +8,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from exporter.config.kinds import shown_key, why
-from exporter.config.settings import SETTINGS, Kind, Setting
+from exporter.config.given import quoted, quoted_path, shown_key, why
+from exporter.config.settings import SETTINGS, Setting
 
 NAME_PATTERN = "[A-Za-z0-9][A-Za-z0-9_.-]{0,62}"
-_SECTIONS = ("gluetun", "qbittorrent")
+SECTIONS = ("gluetun", "qbittorrent")
 
 KeyPath = tuple[str, ...]
 
@@ -27,16 +27,16 @@ class Entry:
     """Its place in the file, such as `tunnels[0]`; empty: there is no file."""
     file: str = ""
 
-    def get(self, setting: Setting) -> str | None:
-        """The value of a setting, as text; None where the entry leaves it out."""
-        return self.given.get(setting.yaml_path)
+    def get(self, setting: Setting) -> str:
+        """Return the value of a setting, as text; empty where the entry leaves it out."""
+        return self.given.get(setting.yaml_path, "")
 
-    def get_file(self, setting: Setting) -> str | None:
-        """The file that holds a secret; None where the entry names none."""
-        return self.given.get(_file_key(setting))
+    def get_file(self, setting: Setting) -> str:
+        """Return the file that holds a secret; empty where the entry names none."""
+        return self.given.get(_file_key(setting), "") if setting.per_tunnel else ""
 
     def label(self, setting: Setting) -> str:
-        """What a user looks for: the path in the file, or the variable where there is no file."""
+        """Return what a user looks for: the path in the file, or the variable without a file."""
         return f"{self.where}.{'.'.join(setting.yaml_path)}" if self.where else setting.name
 
 
@@ -45,7 +45,7 @@ NO_FILE = Entry("default", {})
 
 
 def read_tunnels(path: Path) -> tuple[list[Entry], list[str]]:
-    """Read the file: its tunnels, and everything that is wrong with it."""
+    """Return the tunnels of the file, and everything that is wrong with it."""
     # PyYAML takes 45 ms to import, which people without a YAML file should not wait for
     from exporter.config.strict_yaml import load_yaml
 
@@ -53,7 +53,8 @@ def read_tunnels(path: Path) -> tuple[list[Entry], list[str]]:
     try:
         document = load_yaml(path)
     except (OSError, ValueError) as error:
-        return [], [f"QSTICKY_CONFIG: can't use {str(path)!r} ({why(error)}); expected a YAML file"]
+        shown = quoted_path(str(path))
+        return [], [f"QSTICKY_CONFIG: can't use {shown} ({why(error)}); expected a YAML file"]
     entries = reader.document(document)
     return entries, reader.mistakes
 
@@ -91,7 +92,7 @@ class _Reader:
             return Entry(where, {}, where, self.file)
         given: dict[KeyPath, str] = {}
         for key, value in item.items():
-            if key in _SECTIONS:
+            if key in SECTIONS:
                 self._section(given, where, key, value)
             elif key != "name":
                 self._value(given, where, (str(key),), value)
@@ -101,7 +102,7 @@ class _Reader:
         name = item.get("name", NO_FILE.name if count == 1 else None)
         if isinstance(name, str) and re.fullmatch(NAME_PATTERN, name):
             return name
-        shown = repr(name) if isinstance(name, str) else _kind(name)
+        shown = quoted(name) if isinstance(name, str) else _kind(name)
         self.mistakes.append(
             f"{where}.name: given {shown}; "
             "expected a name of up to 63 letters, digits, '.', '_' and '-'"
@@ -112,7 +113,7 @@ class _Reader:
         for index, name in enumerate(names):
             if (first := names.index(name)) < index:
                 self.mistakes.append(
-                    f"tunnels[{index}].name: given {name!r}, as at tunnels[{first}]; "
+                    f"tunnels[{index}].name: given {quoted(name)}, as at tunnels[{first}]; "
                     "expected a name of its own for each tunnel"
                 )
 
@@ -131,8 +132,8 @@ class _Reader:
         elif value is None or value == "":
             pass  # counts as not set, like an empty variable
         elif isinstance(value, (dict, list)):
-            self.mistakes.append(f"{label}: given {_kind(value)}; expected {setting.expected}")
-        elif setting.kind in (Kind.TEXT, Kind.HOST, Kind.CA_FILE) and not isinstance(value, str):
+            self.mistakes.append(f"{label}: given {_kind(value)}; expected {setting.kind.expected}")
+        elif setting.kind.quoted_in_yaml and not isinstance(value, str):
             # YAML reads 0123 as 83 and no as false: a password must not be guessed back
             self.mistakes.append(f"{label}: given {_kind(value)}; expected text, in quotes")
         else:
@@ -146,12 +147,12 @@ def _file_key(setting: Setting) -> KeyPath:
 
 _BY_KEY: Mapping[KeyPath, Setting] = {
     setting.yaml_path: setting for setting in SETTINGS if setting.per_tunnel
-} | {_file_key(setting): setting for setting in SETTINGS if setting.secret}
+} | {_file_key(setting): setting for setting in SETTINGS if setting.kind.secret}
 
 
 def _siblings(path: KeyPath) -> str:
     names = [key[-1] for key in _BY_KEY if key[:-1] == path[:-1]]
-    return ", ".join(names if len(path) > 1 else ["name", *_SECTIONS, *names])
+    return ", ".join(names if len(path) > 1 else ["name", *SECTIONS, *names])
 
 
 def _kind(value: Any) -> str:

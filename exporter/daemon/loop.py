@@ -264,15 +264,6 @@ class Loop:
             self._enqueue(slot)
 
     def _publish_result(self, slot: _Slot, future: Future[Outcome]) -> None:
-        if error := future.exception():
-            logger.error(
-                "An unexpected error in the check of the tunnel %s; please report it with these "
-                "lines - it is tried again",
-                slot.tunnel.config.name,
-                exc_info=error,
-                extra={"tunnel": slot.tunnel.config.name},
-            )
-            return
         outcome = future.result()
         slot.job.run_in(outcome.next_check_seconds)
         self._publisher.publish(outcome)

@@ -58,7 +58,7 @@ class Publisher:
         """Hand an outcome to all readers; `due_in_seconds` says when `beat` is to write it."""
         for reader in self._readers:
             reader.publish(outcome)
-        self._is_owing = True
+        self._is_owing = self._is_owing or not outcome.is_watch
         if self.due_in_seconds == 0:
             self.write()
 

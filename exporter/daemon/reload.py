@@ -52,6 +52,7 @@ def needing_restart(old: Config, new: Config) -> tuple[str, ...]:
         "WEB_LISTEN_ADDRESS": (old.web.listen_address, new.web.listen_address),
         "WEB_USERS_FILE": (old.web.users_file, new.web.users_file),
         "WEB_ENABLE_LIFECYCLE": (old.web.enable_lifecycle, new.web.enable_lifecycle),
+        "WEB_ALLOWED_HOSTS": (old.web.allowed_hosts, new.web.allowed_hosts),
     }
     return tuple(name for name, (before, after) in values.items() if before != after)
 

@@ -11,6 +11,7 @@ import threading
 from collections.abc import Callable, Iterable
 from concurrent.futures import Executor
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from exporter import HOME, __version__
 from exporter.clock import Clock
@@ -19,19 +20,22 @@ from exporter.daemon.loop import Loop
 from exporter.daemon.publisher import Publisher, Reader
 from exporter.daemon.reload import Changes, compare, needing_restart
 from exporter.errors import QstickyError, StatusFileError
+from exporter.healthcheck import MALFORMED
 from exporter.model import Saved
 from exporter.report import safe_file
 from exporter.report.board import StatusBoard
 from exporter.report.log import LogReader, logger
 from exporter.report.metrics import LogCounter, Metrics
-from exporter.report.saved import MALFORMED, daemon_is_running, read_saved, read_status
+from exporter.report.saved import daemon_is_running, read_saved, read_status
 from exporter.report.status_file import StatusFile
 from exporter.report.tally import Tally
 from exporter.servers.logins import LoginRegistry
 from exporter.tunnel.tunnel import Tunnel
 from exporter.web.app import WebApp
 from exporter.web.server import WebServer
-from exporter.web.users import Users
+
+if TYPE_CHECKING:
+    from exporter.web.users import Users
 
 _SWAP_WITHIN_SECONDS = 30.0
 _OPEN_FILES = 8192
@@ -186,6 +190,7 @@ class Service:
             __version__,
             users=users,
             docs_url=HOME,
+            allowed_hosts=self._config.web.allowed_hosts,
             clock=clock,
             reload=self.reload if self._load and self._config.web.enable_lifecycle else None,
         )
@@ -267,4 +272,6 @@ def _allow_open_files() -> None:
 def _read_users(config: Config) -> Users | None:
     if config.web.users_file is None or not config.web.listen_address:
         return None
+    from exporter.web.users import Users  # with bcrypt and PyYAML, for those who have users
+
     return Users(config.web.users_file)

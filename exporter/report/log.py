@@ -47,7 +47,7 @@ class LogReader:
         """Say what happened in this check."""
         for event in outcome.events:
             self.say(outcome.tunnel, event)
-        if not outcome.events and logger.isEnabledFor(logging.DEBUG):
+        if not outcome.events and not outcome.is_watch and logger.isEnabledFor(logging.DEBUG):
             logger.debug(
                 "%sstill %s: Gluetun %d, qBittorrent %d, next check in %.1f s",
                 self._prefix(outcome.tunnel),

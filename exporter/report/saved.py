@@ -11,7 +11,7 @@ from typing import Any
 
 from exporter.clock import Clock
 from exporter.errors import StatusFileError
-from exporter.healthcheck import NOT_OURS, STALE_AFTER_SECONDS
+from exporter.healthcheck import MALFORMED, STALE_AFTER_SECONDS
 from exporter.model import (
     HIGHEST_PORT,
     LOWEST_PORT,
@@ -23,8 +23,6 @@ from exporter.model import (
 )
 from exporter.report import safe_file
 
-MALFORMED = NOT_OURS
-"""What comes of reading a file that is damaged or somebody else's."""
 _LATEST_UNIX = 4_102_444_800.0
 """The year 2100: no clock of ours shows a later time."""
 _EMPTY = {"healthy": False, "state": "starting", "interval_seconds": 0, "daemon": False}
@@ -42,6 +40,7 @@ def saved_facts(saved: Saved, clock: Clock) -> dict[str, Any]:
         "failing_since": iso(saved.failing_since, clock),
         "waiting_since": iso(saved.waiting_since, clock),
         "last_forwarded_port": saved.forwarded_port or None,
+        "push_seen": saved.push_seen,
         "login": _login_facts(saved.logins, clock) if saved.logins else None,
         "vpn_restart": _vpn_facts(saved.vpn_restart, clock) if saved.vpn_restart else None,
     }
@@ -133,6 +132,7 @@ def _saved(facts: Mapping[str, Any], clock: Clock) -> Saved:
         waiting_since=_past(facts.get("waiting_since"), clock),
         logins=_logins(login, clock) if login else None,
         vpn_restart=_vpn_restart(vpn, clock) if vpn else None,
+        push_seen=facts.get("push_seen") is True,
     )
 
 

@@ -81,7 +81,7 @@ class TunnelTally:
             self,
             outcome=outcome,
             qbittorrent_auth=reading.auth if reading else self.qbittorrent_auth,
-            checks=self.checks + 1,
+            checks=self.checks + (not outcome.is_watch),
             failed_checks=self.failed_checks + (not outcome.in_sync),
             events=events,
         )

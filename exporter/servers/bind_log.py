@@ -1,26 +1,32 @@
-"""What qBittorrent's own log tells about the sockets that it opened: the proof of a bound port.
+"""What qBittorrent's own log shows of the sockets that it opened: the proof of a bound port.
 
 Facts: qBittorrent 4.2.5, 4.5.2, 5.1.0 and 5.3.0 as measured. No IO.
 """
 
 from __future__ import annotations
 
+import ipaddress
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from exporter.model import BindResult
 
-_SOCKET = re.compile(r"\b(TCP|UTP|UDP)/(\d{1,5})\b")
-_ADDRESS = re.compile(r"\b\d{1,3}(?:\.\d{1,3}){3}\b|[0-9A-Fa-f]*:[0-9A-Fa-f:]*:[0-9A-Fa-f:.]*")
+Address = ipaddress.IPv4Address | ipaddress.IPv6Address
+
 _LOG_INFO, _LOG_CRITICAL = 2, 8
+_LONGEST_MESSAGE = 500
+_SOCKET = re.compile(r"\b(TCP|UTP|UDP)/(\d{1,5})\b")
+_WORD = re.compile(r"[0-9A-Za-z:.%]+")
+_DIGIT = re.compile(r"\d")
+_LONGEST_SUFFIX = 30
 _MOST_SOCKETS = 256
-"""What is remembered of a session that lasts for years; the oldest are ports of long ago."""
+"""What is kept of a session that lasts for years; the oldest are ports of long ago."""
 
 
 @dataclass(frozen=True, slots=True)
 class LogEntry:
-    """An entry of `log/main`; type 2 tells of a success, 8 of a failure."""
+    """An entry of `log/main`; type 2 is a success, 8 a failure."""
 
     id: int
     type: int
@@ -29,49 +35,90 @@ class LogEntry:
     """In milliseconds up to 4.4 and seconds since: only fit for telling two entries apart."""
 
 
+@dataclass(frozen=True, slots=True)
+class Socket:
+    """One that qBittorrent opened, or could not open."""
+
+    port: int
+    protocol: str
+    address: Address
+
+
 @dataclass(slots=True)
 class BindLog:
-    """What the log told about sockets, folded entry by entry.
+    """What the log showed of sockets, folded entry by entry."""
 
-    The text of an entry is translated, `TCP/<port>`, the address and the type are not.
-    """
-
-    sockets: dict[tuple[int, str, str], bool] = field(default_factory=dict)
-    """Whether the last try to open (port, protocol, address) succeeded."""
+    sockets: dict[Socket, bool] = field(default_factory=dict)
+    """Whether the last try to open each succeeded."""
 
     def fold(self, entries: Iterable[LogEntry]) -> None:
         """Take in new entries; a later one about the same socket counts."""
         for entry in entries:
-            match = _SOCKET.search(entry.message)
-            if match is None or entry.type not in (_LOG_INFO, _LOG_CRITICAL):
+            found = socket_of(entry)
+            if found is None:
                 continue
-            found = _ADDRESS.search(entry.message)
-            address = found[0] if found else ""
-            if entry.type == _LOG_CRITICAL and address.lower().startswith("fe80:"):
+            if entry.type == _LOG_CRITICAL and found.address.is_link_local:
                 continue  # still being checked for duplicates, right after its interface came up
-            self.sockets[int(match[2]), match[1], address] = entry.type == _LOG_INFO
+            self.sockets[found] = entry.type == _LOG_INFO
         if len(self.sockets) > _MOST_SOCKETS:
             self.sockets = dict(list(self.sockets.items())[-_MOST_SOCKETS:])
 
     def forget(self, port: int) -> None:
-        """Drop what is known of a port that is about to be opened anew."""
-        self.sockets = {key: bound for key, bound in self.sockets.items() if key[0] != port}
+        """Drop what is known of a port that is about to be opened again."""
+        self.sockets = {s: bound for s, bound in self.sockets.items() if s.port != port}
 
     def result(self, port: int) -> BindResult:
-        """Tell whether peers can reach the port: forwarded ports are IPv4, so that goes first."""
-        by_kind: dict[str, list[bool]] = {}
-        for (at, protocol, address), bound in self.sockets.items():
-            if at == port and protocol == "TCP":
-                by_kind.setdefault(_address_kind(address), []).append(bound)
-        for kind in ("ipv4", "ipv6", "127.0.0.1", "::1"):
-            if kind in by_kind:
-                return BindResult.BOUND if any(by_kind[kind]) else BindResult.FAILED
+        """Return whether peers can reach the port: forwarded ports are IPv4, so that goes first."""
+        found = {s: bound for s, bound in self.sockets.items() if s.port == port}
+        tcp = {s.address: bound for s, bound in found.items() if s.protocol == "TCP"}
+        outside = {a: bound for a, bound in tcp.items() if not a.is_loopback}
+        for version in (4, 6):
+            results = [bound for a, bound in outside.items() if a.version == version]
+            if results:
+                return BindResult.BOUND if any(results) else BindResult.FAILED
+        if any(tcp.values()):
+            return BindResult.LOOPBACK
         # a port whose UDP socket fails gets no TCP socket either
-        others = [bound for (at, _, _), bound in self.sockets.items() if at == port]
-        return BindResult.FAILED if False in others else BindResult.UNKNOWN
+        return BindResult.FAILED if False in found.values() else BindResult.UNKNOWN
 
 
-def _address_kind(address: str) -> str:
-    if address.startswith("127.") or address == "::1":
-        return "::1" if ":" in address else "127.0.0.1"
-    return "ipv6" if ":" in address else "ipv4"
+def socket_of(entry: LogEntry) -> Socket | None:
+    """Return the socket that an entry is about; None where it has not the log's own form.
+
+    The text is translated and quoted differently by version and language, but the address comes
+    first, then protocol and port, with no other number before or between. A success ends there;
+    a failure goes on with its reason. Other entries quote foreign text, such as a torrent's name.
+    """
+    message = entry.message
+    if entry.type not in (_LOG_INFO, _LOG_CRITICAL) or len(message) > _LONGEST_MESSAGE:
+        return None
+    found = list(_SOCKET.finditer(message))
+    if len(found) != 1:
+        return None
+    before, after = message[: found[0].start()], message[found[0].end() :]
+    address = _only_address(before)
+    if address is None or (entry.type == _LOG_INFO and not _is_end(after)):
+        return None
+    return Socket(int(found[0][2]), found[0][1], address)
+
+
+def _only_address(text: str) -> Address | None:
+    """Return the address in a text that has no other number."""
+    addresses = [(word, _address(word)) for word in _WORD.findall(text)]
+    found = [(word, address) for word, address in addresses if address is not None]
+    if len(found) != 1:
+        return None
+    word, address = found[0]
+    return None if _DIGIT.search(text.replace(word, "", 1)) else address
+
+
+def _address(word: str) -> Address | None:
+    try:
+        return ipaddress.ip_address(word.rstrip("."))
+    except ValueError:
+        return None
+
+
+def _is_end(text: str) -> bool:
+    """Whether only punctuation follows, or the few words of a language whose verb comes last."""
+    return len(text) <= _LONGEST_SUFFIX and ":" not in text and not _DIGIT.search(text)

@@ -72,16 +72,19 @@ class Gluetun:
             self._status_routes = ()
             return VpnStatus.UNKNOWN
 
-    def public_ip(self, did: Operations) -> str:
-        """Ask for the VPN's public address; empty where it is not known or not ours to ask."""
+    def public_ip(self, did: Operations) -> str | None:
+        """Ask for the VPN's public address; empty where Gluetun does not know it.
+
+        None where our role does not let us ask.
+        """
         if not self._public_ip_allowed:
-            return ""
+            return None
         try:
             with did.measured(Operation.GLUETUN_PUBLIC_IP):
                 return self._public_ip()
         except Unauthorized:
             self._public_ip_allowed = False
-            return ""
+            return None
 
     def routes_to_add(self) -> str:
         """Return what the role lacks after a refusal: exact where Gluetun shows its version."""
@@ -211,10 +214,10 @@ class Gluetun:
             "basic": "check GLUETUN_USERNAME and GLUETUN_PASSWORD against the role in",
         }.get(self._config.auth_in_use, "set GLUETUN_AUTH_TYPE and its credentials as in")
         secrets = {"apikey": self._config.apikey, "basic": self._config.password}
-        to_mend = secrets.get(self._config.auth_in_use, Secret()).current().to_mend
+        fix_prefix = secrets.get(self._config.auth_in_use, Secret()).current().fix_prefix
         return Unauthorized(
             f"{self._transport.where} denied access to the forwarded port",
-            f"{to_mend}{credentials} /gluetun/auth/config.toml, and {role_fix}; "
+            f"{fix_prefix}{credentials} /gluetun/auth/config.toml, and {role_fix}; "
             "then restart Gluetun",
         )
 

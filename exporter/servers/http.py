@@ -80,9 +80,7 @@ class Transport:
         self._timeout = urllib3.Timeout(connect=timeout_seconds, read=timeout_seconds)
         self._headers: dict[str, str | bytes] = {
             "User-Agent": "qsticky",
-            "Accept": "*/*",
             "Accept-Encoding": "gzip, deflate",
-            "Connection": "keep-alive",
         }
         self._prepared: dict[str, requests.PreparedRequest] = {}
 

@@ -1,8 +1,8 @@
 """May a login be tried now? The rules, pure, and the logins at each qBittorrent.
 
-Fewer than 5 failed tries in any hour, so that nothing bans us. qBittorrent bans an address, so
-all tunnels that share a server share its logins: one with another name, one that a reload made,
-and the check of its predecessor that is still under way.
+qBittorrent bans an address for an hour after 5 failed logins. So credentials that were rejected are
+tried fewer than 5 times in any hour, all tunnels together that share a server: one with another
+name, one that a reload made, and the check of its predecessor that is still under way.
 """
 
 from __future__ import annotations
@@ -24,72 +24,78 @@ LOGIN_WAITS = (300.0, 1800.0, 3600.0)
 """Waits after the first, the second and each further rejected login."""
 UNANSWERED_WAITS = (0.0, 60.0, 300.0, 1200.0)
 """Waits after the first and each further try of an hour that had no answer of qBittorrent's own."""
+LONGEST_WAIT_OF_PROVED = 300.0
+"""The same for credentials that have worked: they can't lead to a ban."""
 BAN_SECONDS = 3600.0
 LOGIN_TRIES_AN_HOUR = 4
 """One fewer than the failures for which qBittorrent bans an address."""
+_ROUNDS = 10_000
+_DIGEST_BYTES = 2
+
+
+@dataclass(frozen=True, slots=True)
+class Attempt:
+    """A login that did not lead to a session, or is not known to yet."""
+
+    at: float
+    digest: str
+    """Shows whether two attempts had the same credentials."""
 
 
 @dataclass(frozen=True, slots=True)
 class LoginState:
     """Failed tries of the last hour, and until when the next one waits."""
 
-    attempts_at: tuple[float, ...] = ()
+    attempts: tuple[Attempt, ...] = ()
     rejections: int = 0
+    """How many tries in a row were rejected."""
     suspended_until: float = -math.inf
     reason: Reason = Reason.TIMEOUT
     """Why the last one failed; `other` where it was accepted and did not lead to a session.
 
     `timeout` as long as none has ended.
     """
-    fingerprint: str = ""
-    """Of the credentials that were rejected last; empty = none were."""
+    proved: bool = False
+    """Whether the credentials of the last try have worked, and were not rejected since."""
 
 
 def may_log_in(
-    state: LoginState,
-    now: float,
-    *,
-    same_credentials: bool,
-    tries_an_hour: int = LOGIN_TRIES_AN_HOUR,
+    state: LoginState, now: float, digest: str, tries_an_hour: int = LOGIN_TRIES_AN_HOUR
 ) -> bool:
-    """Whether a login may be tried; other credentials than last time need not wait.
+    """Whether a login may be tried now.
 
-    That is safe while we are banned too: a try then neither counts nor makes the ban longer.
+    Credentials that were not tried in this hour need not wait, even where qBittorrent then bans us:
+    that costs no more than waiting, and a try during a ban neither counts nor prolongs it.
     """
-    if len(recent_attempts(state, now)) >= tries_an_hour:
-        return False
-    return not same_credentials or now >= state.suspended_until
+    recent = recent_attempts(state, now)
+    if all(attempt.digest != digest for attempt in recent):
+        return True
+    return now >= next_login_at(state, now, tries_an_hour)
 
 
 def next_login_at(state: LoginState, now: float, tries_an_hour: int = LOGIN_TRIES_AN_HOUR) -> float:
     """Return when the next try is allowed, as long as the credentials stay the same."""
     recent = recent_attempts(state, now)
-    if len(recent) >= tries_an_hour:
-        return max(state.suspended_until, recent[-tries_an_hour] + BAN_SECONDS)
+    if len(recent) >= tries_an_hour and not state.proved:
+        return max(state.suspended_until, recent[-tries_an_hour].at + BAN_SECONDS)
     return state.suspended_until
 
 
-def after_attempt(state: LoginState, now: float) -> LoginState:
+def after_attempt(state: LoginState, now: float, digest: str, *, proved: bool) -> LoginState:
     """Take note of a try as soon as it is made: qBittorrent may count it, answer or not."""
-    return replace(state, attempts_at=(*recent_attempts(state, now), now))
+    attempts = (*recent_attempts(state, now), Attempt(now, digest))
+    return replace(state, attempts=attempts, proved=proved)
 
 
-def after_failure(state: LoginState, now: float, reason: Reason, fingerprint: str) -> LoginState:
-    """Take note of how a try ended, and of the fingerprint that is known from now on."""
-    match reason:
-        case Reason.AUTH:
-            wait = LOGIN_WAITS[min(state.rejections, len(LOGIN_WAITS) - 1)]
-        case Reason.BANNED:
-            wait = BAN_SECONDS
-        case _:
-            unanswered = max(1, len(state.attempts_at))
-            wait = UNANSWERED_WAITS[min(unanswered, len(UNANSWERED_WAITS)) - 1]
-    return LoginState(
-        attempts_at=state.attempts_at,
-        rejections=state.rejections + (reason is Reason.AUTH),
-        suspended_until=now + wait,
+def after_failure(state: LoginState, now: float, reason: Reason) -> LoginState:
+    """Take note of how a try ended."""
+    rejected = reason is Reason.AUTH
+    return replace(
+        state,
+        rejections=state.rejections + rejected,
+        suspended_until=now + _wait(state, reason),
         reason=reason,
-        fingerprint=fingerprint,
+        proved=state.proved and not rejected,
     )
 
 
@@ -103,21 +109,21 @@ def after_server_restart(state: LoginState) -> LoginState:
     return without_wait(state) if state.reason is Reason.BANNED else state
 
 
-def recent_attempts(state: LoginState, now: float) -> tuple[float, ...]:
+def recent_attempts(state: LoginState, now: float) -> tuple[Attempt, ...]:
     """Return the tries of the last hour."""
-    return tuple(at for at in state.attempts_at if now - at < BAN_SECONDS)
+    return tuple(attempt for attempt in state.attempts if now - attempt.at < BAN_SECONDS)
 
 
-def fingerprint(credentials: Credentials, salt: str) -> str:
-    """Return what shows whether credentials changed; 16 bits, too few to guess a password from."""
-    secret = "\n".join(credentials).encode()
-    digest = hashlib.pbkdf2_hmac("sha256", secret, salt.encode(), 50_000, 2)
-    return f"{salt}:{digest.hex()}"
-
-
-def matches(credentials: Credentials, known: str) -> bool:
-    """Whether a fingerprint is that of these credentials; an empty one is nobody's."""
-    return known != "" and fingerprint(credentials, known.partition(":")[0]) == known
+def _wait(state: LoginState, reason: Reason) -> float:
+    match reason:
+        case Reason.AUTH:
+            return LOGIN_WAITS[min(state.rejections, len(LOGIN_WAITS) - 1)]
+        case Reason.BANNED:
+            return BAN_SECONDS
+        case _:
+            unanswered = min(max(1, len(state.attempts)), len(UNANSWERED_WAITS))
+            wait = UNANSWERED_WAITS[unanswered - 1]
+            return min(wait, LONGEST_WAIT_OF_PROVED) if state.proved else wait
 
 
 class Logins:
@@ -125,52 +131,57 @@ class Logins:
 
     def __init__(self, server: str, clock: Clock, tries_an_hour: int = LOGIN_TRIES_AN_HOUR) -> None:
         self.state = LoginState()
-        self._tries_an_hour = tries_an_hour
         self._server = server
         self._clock = clock
+        self._tries_an_hour = tries_an_hour
         self._lock = threading.Lock()
-        self._tried: Credentials | None = None
+        self._salt = secrets.token_hex(4)
+        self._digests: dict[Credentials, str] = {}
+        self._proved: Credentials | None = None
 
     def restore(self, saved: SavedLogins, *, try_at_once: bool) -> None:
         """Take over what status.json keeps; `try_at_once` where somebody waits for it."""
         now = self._clock.monotonic()
+        salt, *digests = saved.fingerprint.split(":")
+        if salt:
+            self._salt = salt
+        # a file of an older version has one digest for all, or none
+        missing = len(saved.attempts_at) - len(digests)
+        digests = [digests[-1] if digests else ""] * missing + digests
+        times = sorted(min(now, at) for at in saved.attempts_at)
         until = -math.inf if saved.suspended_until is None else saved.suspended_until
         state = LoginState(
-            attempts_at=tuple(sorted(min(now, at) for at in saved.attempts_at)),
+            attempts=tuple(map(Attempt, times, digests)),
             rejections=saved.rejections,
             # even where the clock was set in between, never longer than an hour from now
             suspended_until=min(now + BAN_SECONDS, until),
             reason=saved.reason,
-            fingerprint=saved.fingerprint,
         )
         self.state = without_wait(state) if try_at_once else state
 
     def begin(self, credentials: Credentials) -> bool:
         """Take note of a try, if it is allowed now."""
-        same = self._are_the_same(credentials)
+        digest = self._digest(credentials)
         with self._lock:
             now = self._clock.monotonic()
-            allowed = may_log_in(
-                self.state, now, same_credentials=same, tries_an_hour=self._tries_an_hour
-            )
-            if not allowed:
+            if not may_log_in(self.state, now, digest, self._tries_an_hour):
                 return False
-            self.state = after_attempt(self.state, now)
-            self._tried = credentials
+            proved = credentials == self._proved
+            self.state = after_attempt(self.state, now, digest, proved=proved)
             return True
 
-    def fail(self, reason: Reason, credentials: Credentials) -> None:
-        """Take note of how a try ended."""
-        known = self.state.fingerprint
-        # the same salt for the same credentials: two fingerprints would reveal more than one
-        if reason is Reason.AUTH and not matches(credentials, known):
-            known = fingerprint(credentials, secrets.token_hex(4))
+    def fail(self, reason: Reason) -> None:
+        """Take note of how the last try ended."""
         with self._lock:
-            self.state = after_failure(self.state, self._clock.monotonic(), reason, known)
+            self.state = after_failure(self.state, self._clock.monotonic(), reason)
+            if not self.state.proved:
+                self._proved = None
 
-    def succeed(self) -> None:
+    def succeed(self, credentials: Credentials) -> None:
         """Forget the failed tries, as qBittorrent does at a good one."""
-        self.state = LoginState()
+        with self._lock:
+            self.state = LoginState()
+            self._proved = credentials
 
     def server_is_gone(self) -> None:
         """Take note that nobody listens at that address: a restart would end a ban."""
@@ -185,27 +196,29 @@ class Logins:
     def saved(self) -> SavedLogins | None:
         """Return what has to survive a restart; None where no login failed of late."""
         state, now = self.state, self._clock.monotonic()
-        if not state.attempts_at:
+        if not state.attempts:
             return None
         until = next_login_at(state, now)
         return SavedLogins(
-            attempts_at=state.attempts_at,
+            attempts_at=tuple(attempt.at for attempt in state.attempts),
             rejections=state.rejections,
             suspended_until=until if until > now else None,
             reason=state.reason,
-            fingerprint=state.fingerprint,
+            fingerprint=":".join([self._salt, *(attempt.digest for attempt in state.attempts)]),
             server=self._server,
         )
 
-    def _are_the_same(self, credentials: Credentials) -> bool:
-        """Whether these were tried last, or rejected before a restart."""
-        if self._tried:
-            return credentials == self._tried
-        known = self.state.fingerprint
-        if known and not matches(credentials, known):
-            return False
-        self._tried = credentials  # making a fingerprint takes long
-        return True
+    def _digest(self, credentials: Credentials) -> str:
+        """Return what shows whether credentials changed.
+
+        16 bits: too few to guess a password from.
+        """
+        if credentials not in self._digests:
+            secret = "\n".join(credentials).encode()
+            salt = self._salt.encode()
+            digest = hashlib.pbkdf2_hmac("sha256", secret, salt, _ROUNDS, _DIGEST_BYTES)
+            self._digests[credentials] = digest.hex()
+        return self._digests[credentials]
 
 
 class LoginRegistry:

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from exporter.clock import Clock
-from exporter.errors import ServerError
+from exporter.errors import ServerError, unexpected
 from exporter.model import Failure, Operation, OperationResult, Reason
 
 
@@ -29,6 +29,9 @@ class Operations:
         except ServerError as error:
             reason = error.reason
             raise
+        except Exception as error:
+            reason = Reason.OTHER
+            raise unexpected(error) from error
         finally:
             seconds = self._clock.monotonic() - started
             self.results.append(OperationResult(operation, seconds, reason))

@@ -13,7 +13,7 @@ from typing import Any
 
 from exporter.config.load import QbittorrentConfig
 from exporter.errors import InvalidResponse, VerifyMismatch
-from exporter.model import BindResult, ConnectionStatus, Operation
+from exporter.model import HIGHEST_PORT, NO_PORT, BindResult, ConnectionStatus, Operation
 from exporter.servers.bind_log import BindLog, LogEntry
 from exporter.servers.http import Response
 from exporter.servers.logins import Logins
@@ -22,6 +22,7 @@ from exporter.servers.session import Request, SaveLogins, Session
 
 _LARGEST_LOG_BYTES = 8_000_000  # qBittorrent keeps up to 20,000 entries
 _LARGEST_NUMBER = 2**63
+_LARGEST_SETTING = 2**31
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +32,10 @@ class Listening:
     port: int
     random_port: bool
     """Whether qBittorrent picks a port of its own at each start (up to 4.3 beside `port`)."""
+    on_one_interface: bool = False
+    """Whether it is told to listen on one network interface, and not on all."""
+    on_loopback_alone: bool = False
+    """Whether it is told to listen where only its own machine reaches it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,11 +48,13 @@ class Version:
 
     @property
     def reopens_sockets(self) -> bool:
-        """Whether a vanished network interface that comes back is listened on again.
+        """Whether one network interface that vanished and came back is listened on again.
 
-        libtorrent 2.0.8 does not, 1.2.9, 2.0.11 and 2.0.14 do (measured).
+        libtorrent 2.0.8 does not, 1.2.9, 2.0.11 and 2.0.14 do (measured); what was not measured
+        counts as one that does not. On all interfaces none of them does reliably: they look when
+        an address appears, which Gluetun gives to an interface before it is up.
         """
-        return self.libtorrent >= (2, 0, 11)
+        return self.libtorrent >= (2, 0, 11) or self.libtorrent[:3] == (1, 2, 9)
 
 
 class Qbittorrent:
@@ -152,7 +159,14 @@ class Qbittorrent:
         port = document.get("listen_port") if isinstance(document, dict) else None
         if type(port) is not int:
             raise InvalidResponse(f"{self.where} answered preferences without a listening port")
-        return Listening(port, random_port=document.get("random_port") is True)
+        if abs(port) > _LARGEST_SETTING:
+            raise InvalidResponse(f"{self.where} answered with a listening port that is none")
+        return Listening(
+            port if 0 < port <= HIGHEST_PORT else NO_PORT,  # it takes 70000 and -1, and binds none
+            random_port=document.get("random_port") is True,
+            on_one_interface=bool(document.get("current_network_interface")),
+            on_loopback_alone=_is_loopback(document),
+        )
 
     def _confirm(self, port: int, response: Response) -> None:
         kept = self._listening(response)
@@ -220,6 +234,13 @@ class Qbittorrent:
 
 
 _PREFERENCES = Request("/api/v2/app/preferences")
+
+
+def _is_loopback(preferences: dict[str, Any]) -> bool:
+    """Whether the network interface, or the address on it, is a loopback (since 4.2)."""
+    interface = preferences.get("current_network_interface")
+    address = str(preferences.get("current_interface_address", ""))
+    return interface == "lo" or address == "::1" or address.startswith("127.")
 
 
 def _body(response: Response) -> Response:

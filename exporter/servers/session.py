@@ -33,6 +33,7 @@ T = TypeVar("T")
 SaveLogins = Callable[[SavedLogins], None]
 
 _LARGEST_COOKIES = 8_192
+_SHORTEST_BAN_BYTES = 24
 _COOKIE = re.compile(r"[!-:<>-~]+=[!-:<-~]*")
 """Without `=` in the name: what matches in one way only takes no time."""
 
@@ -140,8 +141,8 @@ class Session:
             self._check(response)
             result = parse(response)
         if self._unproven:
+            self._logins.succeed(self._unproven)
             self._unproven = None
-            self._logins.succeed()
         return result
 
     def _check(self, response: Response) -> None:
@@ -168,7 +169,7 @@ class Session:
             with did.measured(Operation.QBITTORRENT_LOGIN):
                 self._post_login(credentials)
         except ServerError as error:
-            self._logins.fail(error.reason, credentials)
+            self._logins.fail(error.reason)
             raise
         self._unproven = credentials
         self._begin_session()
@@ -205,8 +206,8 @@ class Session:
         if response.status == 403 and api_key.value:
             raise Unauthorized(
                 f"{self.where} does not accept the API key",
-                f"{api_key.to_mend}correct QBITTORRENT_API_KEY (Options, Web UI; qBittorrent 5.2 "
-                "and later), or unset it and use QBITTORRENT_USER and QBITTORRENT_PASS",
+                f"{api_key.fix_prefix}correct QBITTORRENT_API_KEY (Options, Web UI; qBittorrent "
+                "5.2 and later), or unset it and use QBITTORRENT_USER and QBITTORRENT_PASS",
             )
         if response.status == 401:
             raise self._forbidden_host()
@@ -221,6 +222,8 @@ class Session:
         form = {"username": credentials[0], "password": credentials[1]}
         response = self._http.post("/api/v2/auth/login", form)
         self._refuse_proxy(response)
+        if response.status == 403 and not _is_ban(response):
+            raise self._proxy(response)
         if response.status == 403:
             raise Banned(f"{self.where} has banned our address after too many failed logins")
         # up to 5.1: 200 and `Ok.` or `Fails.`; from 5.2 on: 204 or 401
@@ -228,7 +231,7 @@ class Session:
             self._take_cookies(response)
             return
         if response.status == 401 or response.body.strip() == b"Fails.":
-            fix = self._config.password.current().to_mend + LoginRejected.default_fix
+            fix = self._config.password.current().fix_prefix + LoginRejected.default_fix
             raise LoginRejected(f"{self.where} rejected the user name or password", fix)
         raise self._not_qbittorrent(response)
 
@@ -268,7 +271,7 @@ class Session:
     def _session_lost(self) -> Unauthorized:
         """Return the error for a login that was accepted although the session is unknown."""
         if self._unproven:
-            self._logins.fail(Reason.OTHER, self._unproven)
+            self._logins.fail(Reason.OTHER)
         return Unauthorized(
             f"{self.where} accepted our login but refused the next request",
             "check that no proxy in between removes cookies",
@@ -293,12 +296,23 @@ class Session:
             return
         page = response.headers.get("Content-Type", "").startswith("text/html")
         if page or "WWW-Authenticate" in response.headers:
-            raise HttpError(
-                f"a proxy answers for {self.where}, with status {response.status}",
-                response.status,
-                "let QBITTORRENT_HOST and QBITTORRENT_PORT lead to qBittorrent itself, past the "
-                "proxy; or let the proxy pass /api/ on without a login of its own",
-            )
+            raise self._proxy(response)
+
+    def _proxy(self, response: Response) -> HttpError:
+        return HttpError(
+            f"a proxy answers for {self.where}, with status {response.status}",
+            response.status,
+            "let QBITTORRENT_HOST and QBITTORRENT_PORT lead to qBittorrent itself, past the "
+            "proxy; or let the proxy pass /api/ on without a login of its own",
+        )
+
+
+def _is_ban(response: Response) -> bool:
+    """Whether a 403 is a sentence about an IP address, as in every language of qBittorrent.
+
+    Proxies say `Forbidden`, or nothing.
+    """
+    return len(response.body) >= _SHORTEST_BAN_BYTES and b"IP" in response.body
 
 
 def why_suspended(reason: Reason) -> tuple[str, str]:

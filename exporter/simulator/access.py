@@ -14,8 +14,8 @@ from exporter.simulator.dialect import (
     cookies_of,
     json_answer,
 )
-from exporter.simulator.listening import NORMAL, WARNING
-from exporter.simulator.server import Answer, Request
+from exporter.simulator.http import Answer, Request
+from exporter.simulator.journal import NORMAL, WARNING
 from exporter.simulator.versions import Traits
 
 API_KEY_LETTERS = "23456789ABCDEFGHIJKLMNPQRSTUVWXYZabcdefghjkmnpqrstuvwxyz"
@@ -64,7 +64,7 @@ class Access:
         self._sessions.clear()
 
     def resend_cookies(self) -> None:
-        """From 5.2 on, cookies are sent again after each change of the settings."""
+        """Send cookies again, as 5.2 and later do after each change of the settings."""
         for session in self._sessions.values():
             session.resend_cookie = True
 
@@ -72,7 +72,7 @@ class Access:
         return int(str(self._preferences.get(name, 0)))
 
     def presented_key(self, request: Request) -> str | None:
-        """The API key of a request, whether right or wrong."""
+        """Return the API key of a request, whether right or wrong."""
         scheme, _, key = request.headers.get("authorization", "").partition(" ")
         return key if self._traits.modern and scheme.lower() == "bearer" and key else None
 
@@ -82,7 +82,7 @@ class Access:
             raise HttpError(403)
 
     def session(self, request: Request) -> tuple[str | None, str | None]:
-        """The session of the request, and the cookie to send with the answer."""
+        """Return the session of the request, and the cookie to send with the answer."""
         now = self._clock()
         timeout = self._number("web_ui_session_timeout")
         session_id = cookies_of(request).get(self.cookie_name, "")
@@ -120,7 +120,7 @@ class Access:
 
     @property
     def cookie_name(self) -> str:
-        """The session cookie's name; from 5.2 on it tells the port."""
+        """The session cookie's name; from 5.2 on it has the port in it."""
         return f"QBT_SID_{self._number('web_ui_port')}" if self._traits.modern else "SID"
 
     def _cookie(self, session_id: str) -> str:

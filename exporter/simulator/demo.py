@@ -12,8 +12,11 @@ from exporter.config.load import Config, load_config
 from exporter.daemon.service import Service
 from exporter.report import log
 from exporter.report.log import logger
+from exporter.simulator.versions import Version
 from exporter.simulator.world import World
 
+# its libtorrent, 2.0.8, is one whose sockets die with the VPN's interface
+VERSION: Version = "4.5.2"
 SECONDS_BETWEEN_EVENTS = 20.0
 CHECK_INTERVAL = "5"
 WEB_LISTEN_ADDRESS = "127.0.0.1:9809"
@@ -21,14 +24,17 @@ WEB_LISTEN_ADDRESS = "127.0.0.1:9809"
 
 def run_demo() -> None:
     """Run until Ctrl-C."""
-    with tempfile.TemporaryDirectory(prefix="qsticky-demo-") as folder, World() as world:
+    with (
+        tempfile.TemporaryDirectory(prefix="qsticky-demo-") as folder,
+        World(version=VERSION) as world,
+    ):
         settings = load_config(_environment(world, Path(folder)))
         log.set_up("INFO", "text")
         service = Service(settings, Clock())
         _introduce(settings, world)
         service.start()
         ended = threading.Event()
-        storyteller = threading.Thread(target=_tell, args=(world, ended), daemon=True)
+        storyteller = threading.Thread(target=_narrate, args=(world, ended), daemon=True)
         storyteller.start()
         service.run()
         ended.set()
@@ -51,14 +57,14 @@ def _environment(world: World, folder: Path) -> dict[str, str]:
 
 
 def _introduce(settings: Config, world: World) -> None:
-    logger.info("This is a demo: Gluetun and qBittorrent are simulated, nothing leaves this host")
-    logger.info("Gluetun's control server: %s", world.gluetun.url)
-    logger.info("qBittorrent's Web UI API: %s", world.qbittorrent.url)
-    logger.info("The status file: %s", settings.health_file)
-    logger.info("Something happens every %.0f s; stop with Ctrl-C", SECONDS_BETWEEN_EVENTS)
+    logger.info("Demo: Gluetun and qBittorrent are simulated, nothing leaves this machine")
+    logger.info("Simulated Gluetun: %s", world.gluetun.url)
+    logger.info("Simulated qBittorrent %s: %s", VERSION, world.qbittorrent.url)
+    logger.info("Status file: %s", settings.health_file)
+    logger.info("Every %.0f s something happens to them; stop with Ctrl-C", SECONDS_BETWEEN_EVENTS)
 
 
-def _tell(world: World, ended: threading.Event) -> None:
-    """Let the next thing happen from time to time."""
+def _narrate(world: World, ended: threading.Event) -> None:
+    """Let something happen from time to time, and log what."""
     while not ended.wait(SECONDS_BETWEEN_EVENTS):
         logger.info(">>> %s", world.next_event())

@@ -7,7 +7,7 @@ from email.utils import formatdate
 from http import HTTPStatus
 from urllib.parse import parse_qsl
 
-from exporter.simulator.server import Answer, Request
+from exporter.simulator.http import Answer, Request
 from exporter.simulator.versions import Traits
 
 BANNED = "Your IP address has been banned after too many failed authentication attempts."
@@ -36,7 +36,7 @@ class Dialect:
         self._traits = traits
 
     def head(self, answer: Answer) -> bytes:
-        """Status line and headers in qBittorrent's own spelling and order."""
+        """Return status line and headers in qBittorrent's own spelling and order."""
         headers = dict(answer.headers)
         headers["content-length"] = str(len(answer.body))
         if not answer.bare:
@@ -52,12 +52,12 @@ class Dialect:
         return "\r\n".join([f"HTTP/1.1 {answer.status} {reason}", *lines, "", ""]).encode()
 
     def malformed(self, method: str | None) -> Answer:
-        """The answer to a request that qBittorrent's parser rejects."""
+        """Answer a request that qBittorrent's parser rejects."""
         status = 501 if method is not None and self._traits.qt6 else 400
         return Answer(status, headers={"connection": "close"}, close=True, bare=True)
 
     def page(self, request: Request) -> Answer:
-        """A file of the WebUI: there is only one."""
+        """Return a file of the WebUI; there is only one."""
         if request.path != "/":
             raise HttpError(404)
         page = b'<!DOCTYPE html>\n<html lang="en"><title>qBittorrent WebUI</title></html>'
@@ -68,17 +68,17 @@ class Dialect:
         return {"content-type": "text/plain" + ("" if self._traits.old else "; charset=UTF-8")}
 
     def text(self, text: str) -> Answer:
-        """A good answer in plain text."""
+        """Return a good answer in plain text."""
         return Answer(200, text.encode(), self._text_type)
 
     def error(self, error: HttpError) -> Answer:
-        """The answer to a refused request."""
+        """Return the answer to a refused request."""
         if self._traits.old and error.body != BANNED:
             return Answer(error.answer_status)
         return Answer(error.answer_status, error.body.encode(), self._text_type)
 
     def finished(self, request: Request, answer: Answer) -> Answer:
-        """The answer as it is sent: compressed, or without its body."""
+        """Return the answer as it is sent, compressed or without its body."""
         accepted = request.headers.get("accept-encoding", "")
         body, headers = answer.body, answer.headers
         if len(body) >= GZIP_FROM_BYTES and ("gzip" in accepted or "*" in accepted):
@@ -99,13 +99,13 @@ class Dialect:
 
 
 def json_answer(value: object) -> Answer:
-    """A good answer in JSON, as compact as Qt writes it."""
+    """Return a good answer in JSON, as compact as Qt writes it."""
     text = json.dumps(value, separators=(",", ":"), sort_keys=True, ensure_ascii=False)
     return Answer(200, text.encode(), {"content-type": "application/json"})
 
 
 def api_name(path: str, *, old: bool) -> str | None:
-    """The scope and action of an API path, or None for what is a file of the WebUI."""
+    """Return the scope and action of an API path, or None for a file of the WebUI."""
     words = path.split("/")
     if len(words) != 5 or words[:3] != ["", "api", "v2"]:
         return None
@@ -115,7 +115,7 @@ def api_name(path: str, *, old: bool) -> str | None:
 
 
 def parameters_of(request: Request) -> dict[str, str] | None:
-    """The parameters, or None where the body is of a kind that qBittorrent's parser rejects."""
+    """Return the parameters; None where qBittorrent's parser rejects the body."""
     if request.method != "POST":
         return request.query
     kind, _, rest = request.headers.get("content-type", "").partition(";")
@@ -139,13 +139,13 @@ def _multipart(body: bytes, boundary: str) -> dict[str, str]:
 
 
 def cookies_of(request: Request) -> dict[str, str]:
-    """The cookies of a request."""
+    """Return the cookies of a request."""
     pairs = (pair.partition("=") for pair in request.headers.get("cookie", "").split(";"))
     return {name.strip(): value.strip() for name, _, value in pairs}
 
 
 def cookie_date(seconds: float) -> str:
-    """The date so many seconds from now, as cookies spell it."""
+    """Return the date so many seconds from now, as cookies spell it."""
     moment = time.gmtime(time.time() + seconds)
     days = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
     months = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
@@ -154,12 +154,12 @@ def cookie_date(seconds: float) -> str:
 
 
 def is_true(text: str) -> bool:
-    """What qBittorrent takes for true: all but the word false."""
+    """Tell what qBittorrent takes for true, which is all but the word false."""
     return text.lower() != "false"
 
 
 def whole_number(text: str, otherwise: int) -> int:
-    """The number that a text holds, or the other one."""
+    """Return the number that a text holds, or the other one."""
     try:
         return int(text)
     except ValueError:
@@ -167,7 +167,7 @@ def whole_number(text: str, otherwise: int) -> int:
 
 
 def port_number(value: object) -> int:
-    """What qBittorrent makes of a value: Qt's conversion to a 32-bit integer."""
+    """Return what Qt's conversion to a 32-bit integer makes of a value."""
     if isinstance(value, str):
         return whole_number(value, 0) if "_" not in value else 0
     if isinstance(value, bool | int | float):

@@ -1,210 +1,272 @@
-"""The part of a fake qBittorrent that listens for peers: its sockets, its log, its status."""
+"""The sockets on which a simulated qBittorrent listens for peers."""
 
 import random
-import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Literal
 
-ConnectionStatus = Literal["connected", "firewalled", "disconnected"]
+from exporter.simulator.connection_status import ConnectionStatus, StatusHistory
+from exporter.simulator.interface import NAME, Change, VpnInterface
+from exporter.simulator.journal import CRITICAL, INFO, Entry, Journal
 
-NORMAL, INFO, WARNING, CRITICAL = 1, 2, 4, 8
-
-# how often qBittorrent from 4.6 on looks at libtorrent for its connection status
-REFRESH_SECONDS = 1.5
+ALL_INTERFACES = ""
+LOOPBACK = "lo"
 
 # from the end of the answer to setPreferences to the log entry
 BIND_SECONDS = 0.002
 
+# how often Qt 5 looks at the network
+QT5_LOOKS_EVERY_SECONDS = 10.0
+
 _EPHEMERAL = range(32_768, 61_000)
 _MAX_PORT = 65_535
-
-_BOOTED_AT = time.time() - time.monotonic()
-"""What makes a Unix time of the clock, which is that of the tests or time.monotonic."""
+_FIRST_UNPRIVILEGED_PORT = 1024
 
 
-@dataclass(frozen=True, slots=True)
-class Words:
-    """How a version words and types its log entries."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Habits:
+    """How a version's libtorrent and Qt deal with the network."""
 
-    trying: tuple[int, str]
-    success: str
-    failure: str
-    udp: str
-    milliseconds: bool
-
-
-WORDS_4_2 = Words(
-    (INFO, "Trying to listen on: {address}:{port}"),
-    "Successfully listening on IP: {address}, port: {kind}/{port}",
-    "Failed to listen on IP: {address}, port: {kind}/{port}. Reason: {reason}",
-    "UDP",
-    milliseconds=True,
-)
-WORDS = Words(
-    (NORMAL, 'Trying to listen on the following list of IP addresses: "{address}:{port}"'),
-    'Successfully listening on IP. IP: "{address}". Port: "{kind}/{port}"',
-    'Failed to listen on IP. IP: "{address}". Port: "{kind}/{port}". Reason: "{reason}"',
-    "UTP",
-    milliseconds=False,
-)
+    reopens_sockets: bool
+    """libtorrent 2.0.8 leaves a socket as dead as its interface."""
+    late_status: bool
+    watches_network: bool
+    """Qt 5 looks at the network from time to time, and says so in the log."""
 
 
 @dataclass(frozen=True, slots=True)
-class Entry:
-    """One entry of qBittorrent's log."""
+class Socket:
+    """A TCP socket; that of an interface that is gone looks alike, and hears nothing."""
 
-    id: int
-    message: str
-    timestamp: int
-    type: int
-
-
-@dataclass(slots=True)
-class Sockets:
-    """What is really bound, whatever the preferences say."""
-
-    tcp: dict[str, int]
-    # a socket of an interface that is gone: looks bound, hears nothing
-    dead: bool = False
-    heard_peer: bool = False
+    port: int
+    interface_number: int
 
 
 class Listening:
     """Binds ports as libtorrent does: when told, without a retry, the result only in the log."""
 
-    def __init__(  # noqa: PLR0913 - what differs between versions, given by name
+    def __init__(  # noqa: PLR0913 - what differs between machines and versions, given by name
         self,
-        words: Words,
+        habits: Habits,
+        journal: Journal,
+        vpn: VpnInterface,
         *,
         clock: Callable[[], float],
-        cached_status: bool,
-        interface: str,
-        addresses: Sequence[str],
+        loopback: Sequence[str],
+        lan: Sequence[str],
         privileged: bool,
     ) -> None:
         self.occupied: set[int] = set()
         self.occupied_ipv4: set[int] = set()
         self.occupied_udp: set[int] = set()
-        self.interface = interface
-        self._home = interface
-        self._words = words
+        self._interface = ALL_INTERFACES
+        self._port = 0
+        self._habits = habits
+        self._journal = journal
+        self._vpn = vpn
         self._clock = clock
-        self._cached_status = cached_status
-        self._addresses = addresses
+        self._loopback = tuple(loopback)
+        self._lan = tuple(lan)
         self._privileged = privileged
-        self._log: list[Entry] = []
-        self._coming: list[tuple[float, int, str]] = []
-        self._sockets = Sockets({})
-        self._started = clock()
-        self._history: list[tuple[float, bool, bool]] = [(self._started, False, False)]
+        self._sockets: dict[str, Socket] = {}
+        self._heard_peer = False
+        self._known_changes = 0
+        self._interface_number = 0
+        self._vpn_addresses: tuple[str, ...] = ()
+        self._next_network_look = clock()
+        self._seen_addresses: tuple[str, ...] = ()
+        self._status = StatusHistory(clock, late=habits.late_status)
 
     def begin(self) -> None:
-        """Forget log and sockets, as a restart does."""
-        self._log.clear()
-        self._coming.clear()
-        self._started = self._clock()
-        self._sockets = Sockets({})
-        self._history = [(self._started, False, False)]
+        """Start without log and sockets, on the network as it is now."""
+        self._journal.clear()
+        self._sockets.clear()
+        self._heard_peer = False
+        for change in self._new_changes():
+            self._follow(change)
+        self._seen_addresses = self._vpn_addresses
+        self._next_network_look = self._clock() + QT5_LOOKS_EVERY_SECONDS
+        self._status.begin()
 
-    def write_log(self, kind: int, message: str, *, after: float = 0.0) -> None:
-        """Append an entry, which can be read after that time."""
-        self._coming.append((self._clock() + after, kind, message))
-        self._coming.sort(key=lambda each: each[0])
+    def catch_up(self) -> None:
+        """Do what the interface's coming and going have caused up to now."""
+        for change in self._new_changes():
+            self._look_at_network(until=change.at)
+            self._follow(change)
+            if change.addresses:
+                self._interface_came(change.at)
+            else:
+                self._interface_went(change.at)
+        self._look_at_network(until=self._clock())
 
     def entries(self) -> list[Entry]:
-        """The log as it can be read now."""
-        now = self._clock()
-        while self._coming and self._coming[0][0] <= now:
-            at, kind, message = self._coming.pop(0)
-            stamp = _BOOTED_AT + at
-            timestamp = int(stamp * 1000) if self._words.milliseconds else int(stamp)
-            self._log.append(Entry(len(self._log), message, timestamp, kind))
-        return list(self._log)
+        """Return the log as it can be read now."""
+        self.catch_up()
+        return self._journal.entries()
 
     @property
     def bound_ports(self) -> set[int]:
-        """The ports that a peer could reach now."""
-        return set() if self._sockets.dead else set(self._sockets.tcp.values())
+        """The ports on which some socket hears."""
+        self.catch_up()
+        return {each.port for address, each in self._sockets.items() if self._alive(address)}
+
+    def open_to_the_outside(self, port: int) -> bool:
+        """Whether a peer who comes through the VPN, over IPv4 as ports are forwarded, is heard."""
+        self.catch_up()
+        return any(
+            self._sockets[address].port == port and self._alive(address)
+            for address in self._vpn_addresses
+            if address in self._sockets and ":" not in address
+        )
 
     @property
     def status(self) -> ConnectionStatus:
         """What transfer/info says, late from 4.6 on."""
-        listening, heard = bool(self._sockets.tcp), self._sockets.heard_peer
-        if self._cached_status:
-            listening, heard = self._as_of_last_refresh()
-        if not listening:
-            return "disconnected"
-        return "connected" if heard else "firewalled"
+        self.catch_up()
+        return self._status.shown
 
-    def bind(self, port: int) -> None:
-        """Close all sockets and open them on another port; 0 lets the system choose."""
-        kind, trying = self._words.trying
-        unknown = self.interface not in ("", self._home)
-        if unknown:
-            self.write_log(CRITICAL, self._no_interface())
-        self.write_log(kind, trying.format(address=self.interface or "0.0.0.0", port=port))  # noqa: S104
-        self._sockets = Sockets({})
-        if not 0 <= port <= _MAX_PORT:
-            self._report("TCP", "0.0.0.0", 0, "invalid port")  # noqa: S104
-        elif not unknown:
-            for address in self._addresses:
-                self._bind_on(address, port or random.choice(_EPHEMERAL))  # noqa: S311
-        self._remember()
+    def bind(self, interface: str, port: int) -> None:
+        """Close all sockets and open others; port 0 lets the system choose."""
+        self.catch_up()
+        self._interface = interface
+        self._port = port
+        self._sockets.clear()
+        self._heard_peer = False
+        now = self._clock()
+        if self._missing_interface:
+            self._write_missing_interface(now)
+        self._write_trying(now)
+        if self._bindable:
+            self._open(self._wanted_addresses(), now)
+        else:
+            self._report("TCP", "0.0.0.0", 0, "invalid port", now)  # noqa: S104
+        self._remember(now)
 
-    def interface_recreated(self, *, stays_dead: bool) -> None:
-        """The VPN's interface went and came back with the same address."""
-        self._sockets.dead = stays_dead and bool(self._sockets.tcp)
-        self._sockets.heard_peer = self._sockets.heard_peer and stays_dead
-        if not stays_dead:
-            for address, port in self._sockets.tcp.items():
-                self._report_success(address, port)
-        self._remember()
-
-    def peer_arrives(self) -> bool:
+    def peer_connects(self, port: int | None = None) -> bool:
         """A peer from outside connects; False when nobody hears it."""
-        heard = bool(self.bound_ports)
-        self._sockets.heard_peer = self._sockets.heard_peer or heard
-        self._remember()
+        ports = self.bound_ports if port is None else {port}
+        heard = any(self.open_to_the_outside(each) for each in ports)
+        self._heard_peer = self._heard_peer or heard
+        self._remember(self._clock())
         return heard
 
-    def _bind_on(self, address: str, port: int) -> None:
+    # What the network does
+
+    def _new_changes(self) -> Sequence[Change]:
+        changes = self._vpn.changes(self._known_changes)
+        self._known_changes += len(changes)
+        return changes
+
+    def _follow(self, change: Change) -> None:
+        self._vpn_addresses = change.addresses
+        self._interface_number += 1
+
+    def _interface_went(self, at: float) -> None:
+        if not self._habits.reopens_sockets:
+            return  # nothing is closed, nothing is said
+        self._close_vpn_sockets()
+        self._remember(at)
+
+    def _interface_came(self, at: float) -> None:
+        misses_it = self._interface == ALL_INTERFACES and self._vpn.comes_up_late
+        if self._interface not in (NAME, ALL_INTERFACES) or misses_it or not self._bindable:
+            return
+        if self._habits.reopens_sockets:
+            self._open(self._vpn_addresses, at)
+        elif self._vpn_addresses[0] not in self._sockets:
+            # libtorrent 2.0.8 looks at the first address, and takes a dead socket for a good one
+            self._close_vpn_sockets()
+            self._open(self._vpn_addresses[:1], at)
+        self._remember(at)
+
+    def _close_vpn_sockets(self) -> None:
+        self._heard_peer = False
+        self._sockets = {
+            address: socket
+            for address, socket in self._sockets.items()
+            if socket.interface_number == 0
+        }
+
+    def _look_at_network(self, *, until: float) -> None:
+        while self._habits.watches_network and self._next_network_look <= until:
+            at = self._next_network_look
+            self._next_network_look += QT5_LOOKS_EVERY_SECONDS
+            if self._seen_addresses != self._vpn_addresses:
+                self._say_network_changed(at)
+            self._seen_addresses = self._vpn_addresses
+
+    def _say_network_changed(self, at: float) -> None:
+        there = bool(self._vpn_addresses)
+        changed = f"Network configuration of {NAME} has changed, refreshing session binding"
+        online = f"System network status changed to {'ONLINE' if there else 'OFFLINE'}"
+        bound = self._interface == NAME
+        # with another network the machine stays online
+        said = [online] if bool(self._seen_addresses) != there and not self._lan else []
+        said += [changed] if bound else []
+        for message in said if there else reversed(said):
+            self._journal.write(INFO, message, at=at)
+        if bound and not there:
+            self._write_missing_interface(at)
+        if bound:
+            self._write_trying(at)
+
+    # Sockets
+
+    @property
+    def _bindable(self) -> bool:
+        return 0 <= self._port <= _MAX_PORT
+
+    @property
+    def _missing_interface(self) -> bool:
+        there = {ALL_INTERFACES, LOOPBACK} | ({NAME} if self._vpn_addresses else set())
+        return self._interface not in there
+
+    def _wanted_addresses(self) -> Sequence[str]:
+        if self._interface == ALL_INTERFACES:
+            every = (*self._loopback, *self._lan, *self._vpn_addresses)
+            return sorted(every, key=lambda address: ":" in address)
+        return {LOOPBACK: self._loopback, NAME: self._vpn_addresses}.get(self._interface, ())
+
+    def _alive(self, address: str) -> bool:
+        return self._sockets[address].interface_number in (0, self._interface_number)
+
+    def _open(self, addresses: Sequence[str], at: float) -> None:
+        for address in addresses:
+            self._open_one(address, self._port or random.choice(_EPHEMERAL), at)  # noqa: S311
+
+    def _open_one(self, address: str, port: int, at: float) -> None:
         reason = "Address already in use"
-        if not self._privileged and port < 1024:
-            self._report("TCP", address, port, "Permission denied")
+        if not self._privileged and port < _FIRST_UNPRIVILEGED_PORT:
+            self._report("TCP", address, port, "Permission denied", at)
         elif port in self.occupied or (":" not in address and port in self.occupied_ipv4):
-            self._report("TCP", address, port, reason)
+            self._report("TCP", address, port, reason, at)
         elif port in self.occupied_udp:
-            self._report(self._words.udp, address, port, reason)
+            self._report(self._journal.words.udp, address, port, reason, at)
         else:
-            self._sockets.tcp[address] = port
-            self._report_success(address, port)
+            number = self._interface_number if address in self._vpn_addresses else 0
+            self._sockets[address] = Socket(port, number)
+            self._report_success(address, port, at)
 
-    def _report(self, kind: str, address: str, port: int, reason: str) -> None:
-        message = self._words.failure.format(address=address, kind=kind, port=port, reason=reason)
-        self.write_log(CRITICAL, message, after=BIND_SECONDS)
+    def _remember(self, at: float) -> None:
+        self._status.note(at, listening=bool(self._sockets), heard_peer=self._heard_peer)
 
-    def _report_success(self, address: str, port: int) -> None:
-        for kind in ("TCP", self._words.udp):
-            message = self._words.success.format(address=address, kind=kind, port=port)
-            self.write_log(INFO, message, after=BIND_SECONDS)
+    # The log
 
-    def _no_interface(self) -> str:
-        if self._words is WORDS_4_2:
-            return f"The network interface defined is invalid: {self.interface}"
-        return f'The configured network interface is invalid. Interface: "{self.interface}"'
+    def _write_missing_interface(self, at: float) -> None:
+        message = self._journal.words.no_interface.format(interface=self._interface)
+        self._journal.write(CRITICAL, message, at=at)
 
-    def _remember(self) -> None:
-        now = self._clock()
-        self._history.append((now, bool(self._sockets.tcp), self._sockets.heard_peer))
-        # only what the last two refreshes could still show is needed
-        while len(self._history) > 2 and self._history[1][0] < now - 2 * REFRESH_SECONDS:
-            self._history.pop(0)
+    def _write_trying(self, at: float) -> None:
+        kind, trying = self._journal.words.trying
+        hosts = [self._interface] if self._interface else ["0.0.0.0", "[::]"]  # noqa: S104
+        addresses = ",".join(f"{host}:{self._port}" for host in hosts)
+        self._journal.write(kind, trying.format(addresses=addresses), at=at)
 
-    def _as_of_last_refresh(self) -> tuple[bool, bool]:
-        passed = int((self._clock() - self._started) / REFRESH_SECONDS)
-        if passed == 0:
-            return False, False
-        refreshed = self._started + passed * REFRESH_SECONDS
-        seen = [state for at, *state in self._history if at < refreshed] or [[False, False]]
-        return seen[-1][0], seen[-1][1]
+    def _report(self, kind: str, address: str, port: int, reason: str, at: float) -> None:
+        failure = self._journal.words.failure
+        message = failure.format(address=address, kind=kind, port=port, reason=reason)
+        self._journal.write(CRITICAL, message, at=at + BIND_SECONDS)
+
+    def _report_success(self, address: str, port: int, at: float) -> None:
+        for kind in ("TCP", self._journal.words.udp):
+            message = self._journal.words.success.format(address=address, kind=kind, port=port)
+            self._journal.write(INFO, message, at=at + BIND_SECONDS)

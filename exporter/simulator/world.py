@@ -6,9 +6,11 @@ import time
 from collections.abc import Callable, Iterator
 from typing import Self
 
-from exporter.simulator.gluetun import Generation, Role, SimulatedGluetun
+from exporter.simulator.faults import AnyFault, Fault, RedirectAway, Status
+from exporter.simulator.gluetun import SimulatedGluetun
 from exporter.simulator.qbittorrent import SimulatedQbittorrent
-from exporter.simulator.server import AnyFault, Fault, RedirectAway, SimulatedServer, Status
+from exporter.simulator.roles import Generation, Role
+from exporter.simulator.server import SimulatedServer
 from exporter.simulator.versions import VERSIONS, Version
 
 __all__ = [
@@ -28,7 +30,7 @@ __all__ = [
 
 
 class World:
-    """One tunnel: both servers, and a story in which things happen to them."""
+    """One tunnel: both servers, of which one gives the other its network, and a story."""
 
     def __init__(
         self,
@@ -40,11 +42,10 @@ class World:
     ) -> None:
         role = Role(auth="apikey", apikey="simulated-key")
         self.gluetun = SimulatedGluetun(generation, role=role, clock=clock)
-        self.qbittorrent = SimulatedQbittorrent(
-            version, clock=clock, interface="tun0", addresses=("10.2.0.2",)
-        )
+        self.qbittorrent = SimulatedQbittorrent(version, clock=clock, addresses=("10.2.0.2",))
+        self.gluetun.carry(self.qbittorrent.vpn_interface)
         self._random = random.Random(seed)  # noqa: S311 - the same story each time
-        self._story = self._told()
+        self._story = self._events()
 
     def __enter__(self) -> Self:
         self.gluetun.start()
@@ -55,24 +56,29 @@ class World:
         self.qbittorrent.__exit__()
         self.gluetun.__exit__()
 
+    def is_open(self) -> bool:
+        """Tell whether a peer gets in on the port that the provider forwards now."""
+        ports = self.gluetun.forwarded_ports
+        return bool(ports) and self.qbittorrent.peer_gets_in(ports[0])
+
     def next_event(self) -> str:
-        """Let the next thing happen; says what, for people. First ends what was broken."""
+        """Undo the last event where something broke, let the next one happen, and describe it."""
         for server in (self.gluetun, self.qbittorrent):
             server.heal()
             server.start()
         return next(self._story)
 
-    def _told(self) -> Iterator[str]:
+    def _events(self) -> Iterator[str]:
         events = (
-            self._changed_port,
-            self._peer,
-            self._reconnected,
-            self._changed_port,
-            self._hung,
-            self._drifted,
-            self._restarted,
-            self._changed_port,
-            self._away,
+            self._change_port,
+            self._reconnect,
+            self._connect_peer,
+            self._change_port,
+            self._hang,
+            self._set_another_port,
+            self._restart_gluetun,
+            self._restart_qbittorrent,
+            self._stop_qbittorrent,
         )
         for event in itertools.cycle(events):
             yield event()
@@ -80,33 +86,40 @@ class World:
     def _new_port(self) -> int:
         return self._random.randrange(32_768, 61_000)
 
-    def _changed_port(self) -> str:
+    def _change_port(self) -> str:
         port = self._new_port()
         self.gluetun.change_port(port)
-        return f"the provider forwards another port: {port}"
+        return f"The provider forwards another port: {port}"
 
-    def _peer(self) -> str:
-        heard = self.qbittorrent.incoming_peer()
-        return f"a peer connects from outside: {'it is heard' if heard else 'nobody hears it'}"
+    def _reconnect(self) -> str:
+        self.gluetun.reconnect(gap_seconds=6.0)
+        return (
+            "The VPN reconnects: 6 seconds without a port, then the same one; "
+            "this qBittorrent's socket does not survive it"
+        )
 
-    def _reconnected(self) -> str:
-        self.gluetun.reconnect(gap_seconds=5.0)
-        self.qbittorrent.vpn_interface_recreated()
-        return "the VPN reconnects: 5 s without a port, then the same one"
+    def _connect_peer(self) -> str:
+        if self.qbittorrent.incoming_peer():
+            return "A peer connects from outside"
+        return "A peer tries to connect from outside, and finds the port closed"
 
-    def _hung(self) -> str:
+    def _hang(self) -> str:
         self.gluetun.fail(None, Fault.HANG)
         return "Gluetun stops answering"
 
-    def _drifted(self) -> str:
+    def _set_another_port(self) -> str:
         port = self._new_port()
         self.qbittorrent.listening_port = port
-        return f"somebody sets qBittorrent's listening port to {port}"
+        return f"Somebody sets qBittorrent's listening port to {port}"
 
-    def _restarted(self) -> str:
+    def _restart_gluetun(self) -> str:
+        self.gluetun.restart(away_seconds=2.0, tunnel_seconds=3.0)
+        return "Gluetun restarts: it is away for 2 seconds, and has a port again after 5"
+
+    def _restart_qbittorrent(self) -> str:
         self.qbittorrent.restart()
         return "qBittorrent restarts and forgets its sessions"
 
-    def _away(self) -> str:
+    def _stop_qbittorrent(self) -> str:
         self.qbittorrent.stop()
         return "qBittorrent is stopped"

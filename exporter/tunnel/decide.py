@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, replace
+from enum import Enum, auto
+from typing import TypeGuard
 
 from exporter.model import (
     NO_PORT,
@@ -17,13 +19,15 @@ from exporter.model import (
     SyncState,
 )
 
-STATUS_LAG_SECONDS = 3.0
-"""For how long `disconnected` may be stale: 1.5 s from qBittorrent 4.6 on, and some margin."""
-REBIND_AT_MOST_EVERY = 300.0
-RECONNECT_MATTERS_FOR = 600.0
-"""How long after a VPN reconnect a re-bind for its sake makes sense."""
+MOST_REBINDS, REBINDS_WITHIN = 6, 300.0
+"""A guard against storms: so many re-binds in so many seconds."""
 REPAIR_AFTER = (60.0, 300.0, 1800.0)
 """Waits before the first, the second and each further re-bind of a port that is not listening."""
+CLOSED_CHECK_AFTER = 3.0
+WATCH_EVERY = 1.0
+"""How often to ask for the port where only that can show a reconnect, which takes 1.3 s."""
+PUSH_BELIEVED_AFTER = 0.5
+"""Gluetun has the port in its API before its up command runs; main holds the lock meanwhile."""
 CHECKS_AFTER_PUSH = (0.2, 0.5, 1.0, 2.0)
 """When to check again after a push that brought no new port, in seconds since the push."""
 _ROUNDING = 0.001
@@ -64,11 +68,23 @@ class SetPort:
     port: int
 
 
+class RebindCause(Enum):
+    """Why a port that is set right is to be set again."""
+
+    RECONNECT = auto()
+    """The VPN was away, or may have been, and libtorrent may sit on a dead socket."""
+    START = auto()
+    """Nobody watched before the start, and this libtorrent does not reopen its sockets."""
+    CLOSED = auto()
+    """No socket listens on the port."""
+
+
 @dataclass(frozen=True, slots=True)
 class Rebind:
     """Set another port, then this one again: reopens a dead socket."""
 
     port: int
+    cause: RebindCause
 
 
 Decision = Nothing | Wait | SetPort | Rebind
@@ -78,23 +94,27 @@ Decision = Nothing | Wait | SetPort | Rebind
 class TunnelState:
     """What is known of a tunnel from check to check."""
 
+    policy: RebindPolicy = RebindPolicy.AUTO
+    """As configured."""
     forwarded_port: int = NO_PORT
     """The last port that Gluetun forwarded, through gaps."""
     synced_port: int = NO_PORT
     """The port that was verified last; 0 once it is no longer expected to hold."""
     public_ip: str = ""
     interrupted: bool = False
-    """The VPN was away since its port was seen last."""
-    reconnected_at: float = -math.inf
-    """When the VPN came back, unless the socket was reopened since."""
-    disconnected_at: float = math.inf
-    """Since when every reading of the connection status is `disconnected`."""
+    """The VPN was away, or may have been, since its port was seen last."""
+    wanted: RebindCause | None = RebindCause.START
+    """Why the port is to be re-bound as soon as it can be; None where its socket is trusted."""
+    rebinds_at: tuple[float, ...] = ()
+    """The last re-bindings, as far as they count for the guard."""
     repairs: int = 0
     """Re-binds since the port was last seen listening."""
     repair_at: float = math.inf
-    last_rebind_at: float = -math.inf
+    """When to re-bind a closed port; infinity while it is not known to be closed."""
     pushed_at: float = -math.inf
     port_at_push: int = NO_PORT
+    push_seen: bool = False
+    """Whether Gluetun ever asked for a check."""
     facts: tuple[tuple[object, ...], ...] = ()
     facts_since: float = -math.inf
     announce: bool = False
@@ -106,16 +126,13 @@ def after_reading(observation: Observation, known: TunnelState, now: float) -> T
     """Return what is known with the observation, before deciding."""
     known = _with_facts(observation, known, now)
     if observation.pushed:
-        known = replace(known, pushed_at=now, port_at_push=known.forwarded_port)
-    known = _with_reconnect(observation, known, now)
-    return _with_socket(observation.qbittorrent, known, now)
+        known = replace(known, pushed_at=now, port_at_push=known.forwarded_port, push_seen=True)
+    known = _with_reconnect(observation.gluetun, known, now)
+    return _with_socket(observation, known)
 
 
 def decide(  # noqa: PLR0911  # each return is one rule, in their order of precedence
-    observation: Observation,
-    known: TunnelState,
-    now: float,
-    policy: RebindPolicy = RebindPolicy.AUTO,
+    observation: Observation, known: TunnelState, now: float
 ) -> Decision:
     """Choose the next step; `known` includes the observation already."""
     gluetun, qbittorrent = observation.gluetun, observation.qbittorrent
@@ -129,44 +146,25 @@ def decide(  # noqa: PLR0911  # each return is one rule, in their order of prece
         return Wait(state_of(qbittorrent))
     if qbittorrent.listening_port != gluetun.forwarded_port or qbittorrent.random_port:
         return SetPort(gluetun.forwarded_port)
-    if is_dead(qbittorrent, known, now):
-        if now >= repair_due(known, policy):
-            return Rebind(gluetun.forwarded_port)
+    if cause := _rebind_cause(qbittorrent, known, now):
+        if now >= guard_ends_at(known):
+            return Rebind(gluetun.forwarded_port, cause)
         return Wait(SyncState.NOT_LISTENING)
-    if should_rebind(qbittorrent, known, now, policy):
-        return Rebind(gluetun.forwarded_port)
-    return Nothing()
+    return Wait(SyncState.NOT_LISTENING) if qbittorrent.is_closed else Nothing()
 
 
-def is_dead(reading: QbittorrentReading, known: TunnelState, now: float) -> bool:
-    """Whether no socket listens on the port; a fresh `disconnected` may be a stale reading."""
-    failed = reading.bind_result is BindResult.FAILED
-    return failed or now - known.disconnected_at >= STATUS_LAG_SECONDS
+def guard_ends_at(known: TunnelState) -> float:
+    """Return from when on another re-bind is no storm."""
+    if len(known.rebinds_at) < MOST_REBINDS:
+        return -math.inf
+    return known.rebinds_at[-MOST_REBINDS] + REBINDS_WITHIN
 
 
-def repair_due(known: TunnelState, policy: RebindPolicy) -> float:
-    """Return when to reopen a dead socket; infinity where it never is."""
-    if policy is RebindPolicy.NEVER:
-        return math.inf
-    return max(known.repair_at, known.last_rebind_at + REBIND_AT_MOST_EVERY)
-
-
-def should_rebind(
-    reading: QbittorrentReading, known: TunnelState, now: float, policy: RebindPolicy
-) -> bool:
-    """Whether a VPN reconnect calls for reopening the socket, though all looks right."""
-    if now >= known.reconnected_at + RECONNECT_MATTERS_FOR:
+def must_watch(reading: QbittorrentReading | None, known: TunnelState) -> bool:
+    """Whether a reconnect between two checks would leave a dead socket that nothing shows."""
+    if reading is None or reading.reopens_sockets or known.policy is RebindPolicy.NEVER:
         return False
-    if now < known.last_rebind_at + REBIND_AT_MOST_EVERY:
-        return False
-    match policy:
-        case RebindPolicy.NEVER:
-            return False
-        case RebindPolicy.ALWAYS:
-            return True
-        case RebindPolicy.AUTO:
-            closed = reading.connection_status is ConnectionStatus.DISCONNECTED
-            return closed or reading.reopens_sockets is False
+    return not known.push_seen
 
 
 def state_of(failure: Failure) -> SyncState:
@@ -189,21 +187,21 @@ def state_of(failure: Failure) -> SyncState:
 
 def after_write(known: TunnelState, now: float, *, rebind: bool) -> TunnelState:
     """Return what is known once a port is being set: it is not synced until it is verified."""
+    recent = tuple(at for at in known.rebinds_at if now - at < REBINDS_WITHIN)
     return replace(
         known,
         synced_port=NO_PORT,
-        reconnected_at=-math.inf,
-        disconnected_at=math.inf,
+        wanted=None,
         repairs=known.repairs + 1 if rebind else known.repairs,
         repair_at=math.inf,
-        last_rebind_at=now if rebind else known.last_rebind_at,
+        rebinds_at=(*recent, now) if rebind else recent,
     )
 
 
 def after_check(state: SyncState, known: TunnelState, now: float) -> TunnelState:
     """Return what is known at the end of a check."""
     if state is SyncState.IN_SYNC:
-        return replace(known, synced_port=known.forwarded_port)
+        return _changed(known, synced_port=known.forwarded_port)
     if state is SyncState.NOT_LISTENING and known.repair_at == math.inf:
         wait = REPAIR_AFTER[min(known.repairs, len(REPAIR_AFTER) - 1)]
         return replace(known, repair_at=now + wait)
@@ -223,10 +221,10 @@ def should_announce(known: TunnelState, now: float) -> bool:
 
 def next_check(
     state: SyncState,
+    reading: QbittorrentReading | None,
     known: TunnelState,
     now: float,
     interval: float,
-    policy: RebindPolicy = RebindPolicy.AUTO,
 ) -> float:
     """Return the seconds until the next check: few while something is awaited, then `interval`."""
     since_push = now - known.pushed_at
@@ -235,10 +233,9 @@ def next_check(
         return checks_left[0] - since_push
     match state:
         case SyncState.IN_SYNC:
-            doubtful = known.disconnected_at != math.inf
-            return min(STATUS_LAG_SECONDS, interval) if doubtful else interval
+            return min(interval, _in_sync_pause(reading, known))
         case SyncState.NOT_LISTENING:
-            return min(interval, max(1.0, repair_due(known, policy) - now))
+            return min(interval, _closed_pause(reading, known, now))
         case SyncState.GLUETUN_UNAUTHORIZED | SyncState.QBITTORRENT_UNAUTHORIZED:
             return interval
         case SyncState.QBITTORRENT_BANNED | SyncState.STARTING:
@@ -256,6 +253,44 @@ def next_check(
             return min(interval, max(1.0, waited if hangs else waited / CHECK_OFTEN_FOR))
 
 
+def _in_sync_pause(reading: QbittorrentReading | None, known: TunnelState) -> float:
+    if must_watch(reading, known):
+        return WATCH_EVERY
+    # read before the port was set, which is what is to be confirmed
+    doubtful = reading is not None and _is_disconnected(reading)
+    return CLOSED_CHECK_AFTER if doubtful else math.inf
+
+
+def _closed_pause(reading: QbittorrentReading | None, known: TunnelState, now: float) -> float:
+    if reading is not None and _is_disconnected(reading):
+        return max(CLOSED_CHECK_AFTER, (now - known.facts_since) / CHECK_OFTEN_FOR)
+    if known.policy is RebindPolicy.NEVER:
+        return math.inf
+    due = known.repair_at if known.wanted is None else now
+    return max(1.0, max(due, guard_ends_at(known)) - now)
+
+
+def _is_disconnected(reading: QbittorrentReading) -> bool:
+    return reading.connection_status is ConnectionStatus.DISCONNECTED
+
+
+def _rebind_cause(
+    reading: QbittorrentReading, known: TunnelState, now: float
+) -> RebindCause | None:
+    """Return why to re-bind now; on loopback alone it would not help."""
+    if known.policy is RebindPolicy.NEVER or reading.bind_result is BindResult.LOOPBACK:
+        return None
+    if known.wanted:
+        return known.wanted
+    return RebindCause.CLOSED if reading.is_closed and now >= known.repair_at else None
+
+
+def _changed(known: TunnelState, **values: object) -> TunnelState:
+    """Replace what differs; mostly nothing does, and a copy takes long."""
+    differ = {name: value for name, value in values.items() if getattr(known, name) != value}
+    return replace(known, **differ) if differ else known  # type: ignore[arg-type]  # as replace
+
+
 def _with_facts(observation: Observation, known: TunnelState, now: float) -> TunnelState:
     """Note since when everything reads the same: a change makes frequent checks worthwhile."""
     facts: tuple[tuple[object, ...], ...] = tuple(
@@ -268,41 +303,58 @@ def _with_facts(observation: Observation, known: TunnelState, now: float) -> Tun
 def _facts_of(reading: GluetunReading | QbittorrentReading) -> tuple[object, ...]:
     if isinstance(reading, GluetunReading):
         return (reading.forwarded_port, reading.vpn_status)
-    return (reading.listening_port,)
+    return (reading.listening_port, reading.is_closed)
 
 
-def _with_reconnect(observation: Observation, known: TunnelState, now: float) -> TunnelState:
-    gluetun = observation.gluetun
-    if isinstance(gluetun, Failure):
+def _with_reconnect(
+    gluetun: GluetunReading | Failure, known: TunnelState, now: float
+) -> TunnelState:
+    if not _is_vpn_up(gluetun):
         # a time-out says nothing about the VPN
-        interrupted = known.interrupted or gluetun.reason is Reason.CONNECTION
-        return replace(known, interrupted=interrupted)
-    if not gluetun.vpn_status.is_up_or_unknown or gluetun.forwarded_port == NO_PORT:
-        return replace(known, interrupted=True)
-    moved = bool(known.public_ip and gluetun.public_ip and gluetun.public_ip != known.public_ip)
+        silent = isinstance(gluetun, Failure) and gluetun.reason is Reason.TIMEOUT
+        return _changed(known, interrupted=known.interrupted or not silent)
+    moved = bool(known.public_ip) and gluetun.public_ip not in (None, known.public_ip)
     pushed_same = (
-        gluetun.forwarded_port == known.port_at_push != NO_PORT
-        and now - known.pushed_at + _ROUNDING >= CHECKS_AFTER_PUSH[-1]
+        gluetun.forwarded_port == known.port_at_push
+        and now - known.pushed_at + _ROUNDING >= PUSH_BELIEVED_AFTER
     )
     came_back = known.interrupted or moved or pushed_same
-    return replace(
+    return _changed(
         known,
         forwarded_port=gluetun.forwarded_port,
-        public_ip=gluetun.public_ip or known.public_ip,
+        public_ip=gluetun.public_ip or ("" if moved else known.public_ip),
         interrupted=False,
-        reconnected_at=now if came_back else known.reconnected_at,
+        wanted=RebindCause.RECONNECT if came_back else known.wanted,
+        repair_at=math.inf if came_back else known.repair_at,
         pushed_at=-math.inf if pushed_same else known.pushed_at,
         port_at_push=NO_PORT if pushed_same else known.port_at_push,
     )
 
 
-def _with_socket(
-    reading: QbittorrentReading | Failure, known: TunnelState, now: float
-) -> TunnelState:
-    if isinstance(reading, Failure):
-        return replace(known, disconnected_at=math.inf)
-    if reading.connection_status is ConnectionStatus.DISCONNECTED:
-        return replace(known, disconnected_at=min(known.disconnected_at, now))
-    if reading.bind_result is BindResult.FAILED:
-        return replace(known, disconnected_at=math.inf)
-    return replace(known, disconnected_at=math.inf, repairs=0, repair_at=math.inf)
+def _is_vpn_up(gluetun: GluetunReading | Failure) -> TypeGuard[GluetunReading]:
+    if isinstance(gluetun, Failure):
+        return False
+    return gluetun.vpn_status.is_up_or_unknown and gluetun.forwarded_port != NO_PORT
+
+
+def _with_socket(observation: Observation, known: TunnelState) -> TunnelState:
+    reading = observation.qbittorrent
+    if isinstance(reading, Failure) or not _is_vpn_up(observation.gluetun):
+        return _changed(known, repair_at=math.inf)
+    wanted = _still_wanted(reading, known)
+    if reading.is_closed:
+        return _changed(known, wanted=wanted)
+    return _changed(known, wanted=wanted, repairs=0, repair_at=math.inf)
+
+
+def _still_wanted(reading: QbittorrentReading, known: TunnelState) -> RebindCause | None:
+    """Return what a reading leaves of a wish: a socket that reopened by itself fulfils it."""
+    match known.policy, known.wanted:
+        case (RebindPolicy.NEVER, _) | (_, None):
+            return None
+        case RebindPolicy.ALWAYS, RebindCause.RECONNECT:
+            return known.wanted
+        case _, RebindCause.START:
+            return None if reading.reopens_sockets else known.wanted
+        case _:
+            return known.wanted if reading.is_closed or not reading.reopens_sockets else None

@@ -12,6 +12,7 @@ from exporter.model import (
     Outcome,
     SyncState,
 )
+from exporter.tunnel.decide import RebindCause
 
 _ERRORS = (
     SyncState.GLUETUN_UNAUTHORIZED,
@@ -167,7 +168,30 @@ def announced(port: int) -> Event:
     return _notice(f"Announced all torrents to their trackers with port {port}")
 
 
-def rebinding(port: int, *, dead: bool) -> Event:
+_CAUSES = {
+    RebindCause.RECONNECT: "the VPN reconnected with the same port",
+    RebindCause.START: "the VPN may have reconnected while qSticky was away",
+    RebindCause.CLOSED: "it was not listening",
+}
+
+
+WATCHING = (
+    "qBittorrent may not reopen its socket after a VPN reconnect, so Gluetun is asked for its port "
+    "every second"
+)
+
+
+def watching() -> Event:
+    """Say that Gluetun is asked every second, and what makes that unnecessary."""
+    return Event(
+        EventKind.NOTICE,
+        Level.INFO,
+        WATCHING,
+        "set Gluetun's VPN_PORT_FORWARDING_UP_COMMAND as in the README, and that is no longer "
+        "needed; until then HTTP_CONTROL_SERVER_LOG=off keeps Gluetun's log quiet",
+    )
+
+
+def rebinding(port: int, cause: RebindCause) -> Event:
     """Say that the socket is being reopened, and why."""
-    why = "it was not listening" if dead else "the VPN reconnected with the same port"
-    return Event(EventKind.REBIND, Level.INFO, f"Reopening port {port}: {why}")
+    return Event(EventKind.REBIND, Level.INFO, f"Reopening port {port}: {_CAUSES[cause]}")

@@ -8,24 +8,19 @@ from dataclasses import replace
 
 from exporter.clock import Clock
 from exporter.config.load import TunnelConfig
-from exporter.errors import BindFailed, ServerError
+from exporter.errors import unexpected
 from exporter.model import (
-    HIGHEST_PORT,
     NO_PORT,
-    BindResult,
-    ConnectionStatus,
     Event,
     Failure,
     GluetunReading,
     Operation,
     Outcome,
     QbittorrentReading,
-    Reason,
     Saved,
     SavedLogins,
     SavedVpnRestart,
     SyncState,
-    VpnStatus,
 )
 from exporter.servers.gluetun import Gluetun
 from exporter.servers.logins import LoginRegistry, Logins
@@ -33,6 +28,7 @@ from exporter.servers.operations import Operations
 from exporter.servers.qbittorrent import Qbittorrent
 from exporter.tunnel import events, history
 from exporter.tunnel.decide import (
+    WATCH_EVERY,
     Nothing,
     Observation,
     Rebind,
@@ -44,20 +40,17 @@ from exporter.tunnel.decide import (
     after_write,
     decide,
     has_drifted,
-    is_dead,
+    must_watch,
     next_check,
     should_announce,
     state_of,
 )
+from exporter.tunnel.observe import Observer
 from exporter.tunnel.restart import VpnRestart
+from exporter.tunnel.write import PortWriter, bind_failed
 
 Save = Callable[[str, Saved], None]
 """Writes what must not be forgotten of a tunnel to the disk, at once."""
-
-BIND_PROOF_SECONDS = 3.0
-"""How long qBittorrent's log may take to show a socket (measured: 2 to 3 ms)."""
-ASK_ALL_EVERY = 300.0
-"""How long a calm check leaves out what can only confirm what is known."""
 
 
 class Tunnel:
@@ -94,101 +87,84 @@ class Tunnel:
             self._saved.vpn_restart,
             self._save_vpn_restart,
         )
-        self._state = TunnelState()
+        self._state = TunnelState(policy=config.rebind, push_seen=self._saved.push_seen)
         self._previous: Outcome | None = None
-        self._asked_all_at = -math.inf
+        self._observer = Observer(self._gluetun, self._qbittorrent, clock)
+        self._writer = PortWriter(self._qbittorrent, clock)
+        self._checked_all_at = -math.inf
+        self._is_watching = False
 
     def starting(self) -> Outcome:
         """Return the outcome before the first check has ended."""
         return Outcome(self.config.name, SyncState.STARTING, None, saved=self._all_saved())
 
     def check(self, *, pushed: bool = False) -> Outcome:
-        """Run one check; every error of the two servers ends up in the outcome."""
+        """Run one check; every error, expected or not, ends up in the outcome."""
         did, said = Operations(self._clock), list[Event]()
-        port = self._read_port(did)
-        calm = not pushed and self._is_calm(port)
-        gluetun = self._read_gluetun(port, did, calm=calm)
-        observation = Observation(gluetun, self._read_qbittorrent(did), pushed=pushed)
-        now = self._clock.monotonic()
-        said += self._note_port(gluetun, now)
-        self._state = after_reading(observation, self._state, now)
-        state, qbittorrent = self._act(observation, now, did, said)
-        self._announce(state, did, said)
-        qbittorrent = self._learn_more(qbittorrent, did, calm=calm)
-        said += self._restart.step(gluetun, did)
-        now = self._clock.monotonic()
-        self._state = after_check(state, self._state, now)
-        self._saved = history.after_check(self._saved, state, now)
-        outcome = Outcome(
-            tunnel=self.config.name,
-            state=state,
-            finished_at=now,
-            next_check_seconds=self._pause(state, now),
-            gluetun=None if isinstance(gluetun, Failure) else gluetun,
-            qbittorrent=qbittorrent,
-            saved=self._all_saved(),
-            failures=tuple(did.failures),
-            events=tuple(said),
-            operations=tuple(did.results),
-        )
-        said += events.changes(self._previous, outcome)
-        self._previous = replace(outcome, events=tuple(said))
-        return self._previous
+        try:
+            outcome = self._check(did, said, pushed=pushed)
+        except Exception as error:  # noqa: BLE001  # no reader may stay at the last good state
+            did.put_first(did.fail(Operation.QBITTORRENT_PREFERENCES, unexpected(error)))
+            outcome = self._outcome(SyncState.QBITTORRENT_UNREACHABLE, None, None, did)
+        if said:
+            outcome = replace(outcome, events=tuple(said))
+        if changes := events.changes(self._previous, outcome):
+            outcome = replace(outcome, events=(*outcome.events, *changes))
+        self._previous = outcome
+        return outcome
 
     def close(self) -> None:
         """Close the connections."""
         self._gluetun.close()
         self._qbittorrent.close()
 
-    # observe
+    def _check(self, did: Operations, said: list[Event], *, pushed: bool) -> Outcome:
+        observe, last = self._observer, self._previous
+        port = observe.forwarded_port(did)
+        calm = not pushed and observe.is_calm(port, last)
+        if calm and last and self._is_only_watching():
+            watched = self._outcome(last.state, last.gluetun, last.qbittorrent, did)
+            return replace(watched, is_watch=True)
+        gluetun = observe.gluetun(port, last, did, calm=calm)
+        observation = Observation(gluetun, observe.qbittorrent(gluetun, last, did), pushed=pushed)
+        now = self._checked_all_at = self._clock.monotonic()
+        said += self._note_port(gluetun, now)
+        self._state = after_reading(observation, self._state, now)
+        state, qbittorrent = self._act(observation, now, did, said)
+        self._announce(state, did, said)
+        if qbittorrent:
+            qbittorrent = observe.with_details(qbittorrent, last, did, calm=calm)
+        said += self._restart.step(gluetun, did)
+        said += self._note_watching(qbittorrent)
+        reading = None if isinstance(gluetun, Failure) else gluetun
+        return self._outcome(state, reading, qbittorrent, did)
 
-    def _read_port(self, did: Operations) -> int | Failure:
-        try:
-            return self._gluetun.forwarded_port(did)
-        except ServerError as error:
-            return did.fail(Operation.GLUETUN_PORT, error)
-
-    def _is_calm(self, port: int | Failure) -> bool:
-        """Whether the last check found all well, and the port is still the same."""
-        last, now = self._previous, self._clock.monotonic()
-        if last is None or not last.in_sync or last.failures:
-            return False
-        return port == last.forwarded_port and now - self._asked_all_at < ASK_ALL_EVERY
-
-    def _read_gluetun(
-        self, port: int | Failure, did: Operations, *, calm: bool
-    ) -> GluetunReading | Failure:
-        if isinstance(port, Failure):
-            return port
-        if calm and self._previous and self._previous.gluetun:
-            return self._previous.gluetun
-        self._asked_all_at = self._clock.monotonic()
-        status, public_ip = VpnStatus.UNKNOWN, ""
-        with did.may_fail(Operation.GLUETUN_STATUS):
-            status = self._gluetun.vpn_status(did, forwarded_port=port)
-        with did.may_fail(Operation.GLUETUN_PUBLIC_IP):
-            public_ip = self._gluetun.public_ip(did)
-        return GluetunReading(port, status, public_ip)
-
-    def _read_qbittorrent(self, did: Operations) -> QbittorrentReading | Failure:
-        try:
-            listening = self._qbittorrent.listening(did)
-        except ServerError as error:
-            return did.fail(Operation.QBITTORRENT_PREFERENCES, error)
-        status, bound = ConnectionStatus.UNKNOWN, BindResult.UNKNOWN
-        with did.may_fail(Operation.QBITTORRENT_TRANSFER):
-            status = self._qbittorrent.connection_status(did)
-        with did.may_fail(Operation.QBITTORRENT_LOG):
-            bound = self._qbittorrent.bind_result(did, listening.port)
-        version = self._qbittorrent.version
-        return QbittorrentReading(
-            listening_port=listening.port,
-            random_port=listening.random_port,
-            connection_status=status,
-            bind_result=bound,
-            reopens_sockets=version.reopens_sockets if version else None,
-            auth=self._qbittorrent.session.auth,
+    def _outcome(
+        self,
+        state: SyncState,
+        gluetun: GluetunReading | None,
+        qbittorrent: QbittorrentReading | None,
+        did: Operations,
+    ) -> Outcome:
+        now = self._clock.monotonic()
+        self._state = after_check(state, self._state, now)
+        self._saved = history.after_check(self._saved, state, now)
+        return Outcome(
+            tunnel=self.config.name,
+            state=state,
+            finished_at=now,
+            next_check_seconds=self._pause(state, qbittorrent, now),
+            gluetun=gluetun,
+            qbittorrent=qbittorrent,
+            saved=self._all_saved(),
+            failures=tuple(did.failures),
+            operations=tuple(did.results),
         )
+
+    def _is_only_watching(self) -> bool:
+        """Whether this check is one between two, which asks for the port alone."""
+        due_at = self._checked_all_at + self.config.interval_seconds
+        return self._is_watching and self._clock.monotonic() + WATCH_EVERY / 2 < due_at
 
     # act and verify
 
@@ -196,7 +172,7 @@ class Tunnel:
         self, observation: Observation, now: float, did: Operations, said: list[Event]
     ) -> tuple[SyncState, QbittorrentReading | None]:
         """Do what is decided; returns the state, and qBittorrent's reading as it is afterwards."""
-        decision = decide(observation, self._state, now, self.config.rebind)
+        decision = decide(observation, self._state, now)
         reading = observation.qbittorrent
         if isinstance(reading, Failure):
             state = decision.state if isinstance(decision, Wait) else state_of(reading)
@@ -210,8 +186,10 @@ class Tunnel:
                 return state, reading
             case SetPort(port):
                 return self._set_port(port, reading, now, did, said)
-            case Rebind(port):
-                return self._rebind(port, reading, now, did, said)
+            case Rebind(port, cause):
+                said.append(events.rebinding(port, cause))
+                self._state = after_write(self._state, now, rebind=True)
+                return self._writer.write(port, reading, did, by_another_port=True)
 
     def _set_port(
         self, port: int, reading: QbittorrentReading, now: float, did: Operations, said: list[Event]
@@ -225,7 +203,7 @@ class Tunnel:
         self._state = replace(self._state, announce=self.config.reannounce_after_change)
         # up to 4.3, switching the random port off leaves the socket where it is
         detour = reading.listening_port == port
-        state, reading = self._write(port, reading, did, by_another_port=detour)
+        state, reading = self._writer.write(port, reading, did, by_another_port=detour)
         if state is SyncState.IN_SYNC:
             said.append(events.updated(port))
             self._saved = history.after_port_was_set(self._saved, now)
@@ -240,55 +218,6 @@ class Tunnel:
         before = (last.qbittorrent.listening_port, last.qbittorrent.random_port)
         same = before == (reading.listening_port, reading.random_port)
         return tried and same and last.forwarded_port == port
-
-    def _rebind(
-        self, port: int, reading: QbittorrentReading, now: float, did: Operations, said: list[Event]
-    ) -> tuple[SyncState, QbittorrentReading]:
-        said.append(events.rebinding(port, dead=is_dead(reading, self._state, now)))
-        self._state = after_write(self._state, now, rebind=True)
-        return self._write(port, reading, did, by_another_port=True)
-
-    def _write(
-        self, port: int, reading: QbittorrentReading, did: Operations, *, by_another_port: bool
-    ) -> tuple[SyncState, QbittorrentReading]:
-        """Set the port and prove it; on an error it may have been set or not."""
-        reading = replace(reading, bind_result=BindResult.UNKNOWN)
-        try:
-            if by_another_port:
-                neighbour = port + 1 if port < HIGHEST_PORT else port - 1
-                self._qbittorrent.send_listening_port(did, neighbour)
-            self._qbittorrent.set_listening_port(did, port)
-            reading = replace(reading, listening_port=port, random_port=False)
-            reading = self._with_proof(port, reading, did)
-            if reading.is_closed:
-                did.count_as_failed(Operation.QBITTORRENT_LOG, Reason.BIND_FAILED)
-                raise self._bind_failed(port)
-        except ServerError as error:
-            bind_failed = isinstance(error, BindFailed)
-            operation = Operation.QBITTORRENT_LOG if bind_failed else Operation.QBITTORRENT_SET_PORT
-            failure = did.fail(operation, error)
-            did.put_first(failure)
-            return state_of(failure), reading
-        return SyncState.IN_SYNC, reading
-
-    def _with_proof(
-        self, port: int, reading: QbittorrentReading, did: Operations
-    ) -> QbittorrentReading:
-        """Wait until qBittorrent's log shows whether the port is bound."""
-        result = self._qbittorrent.bind_result(did, port)
-        deadline = self._clock.monotonic() + BIND_PROOF_SECONDS
-        pause = 0.002
-        while result is BindResult.UNKNOWN and self._clock.monotonic() < deadline:
-            self._clock.sleep(pause)
-            pause = min(2 * pause, 0.05)
-            result = self._qbittorrent.bind_result(did, port)
-        if result is not BindResult.UNKNOWN:
-            return replace(reading, bind_result=result)
-        # nothing in the log, as where it is full of other things: the next best witness
-        return replace(reading, connection_status=self._qbittorrent.connection_status(did))
-
-    def _bind_failed(self, port: int) -> BindFailed:
-        return BindFailed(f"{self._qbittorrent.where} can't listen on its port {port}")
 
     def _announce(self, state: SyncState, did: Operations, said: list[Event]) -> None:
         """Announce a new port once it is open: by itself that takes half an hour."""
@@ -307,28 +236,9 @@ class Tunnel:
             if isinstance(reading, Failure) and state_of(reading) is state:
                 did.put_first(reading)
         if state is SyncState.NOT_LISTENING and not isinstance(observation.qbittorrent, Failure):
-            error = self._bind_failed(observation.qbittorrent.listening_port)
+            reading = observation.qbittorrent
+            error = bind_failed(self._qbittorrent.where, reading.listening_port, reading)
             did.put_first(did.fail(Operation.QBITTORRENT_LOG, error))
-
-    def _learn_more(
-        self, reading: QbittorrentReading | None, did: Operations, *, calm: bool
-    ) -> QbittorrentReading | None:
-        """Ask what only the readers want to know, after what matters is done."""
-        if reading is None or not self._qbittorrent.session.open:
-            return reading
-        if self._qbittorrent.version is None:
-            with did.may_fail(Operation.QBITTORRENT_PREFERENCES):
-                self._qbittorrent.learn_version(did)
-        if version := self._qbittorrent.version:
-            reading = replace(reading, version=version.app, webapi_version=version.webapi)
-        if reading.connection_status is ConnectionStatus.FIREWALLED:
-            last = self._previous.qbittorrent if self._previous else None
-            torrents = last.has_torrents if calm and last else None
-            if torrents is None:
-                with did.may_fail(Operation.QBITTORRENT_TRANSFER):
-                    torrents = self._qbittorrent.has_torrents(did)
-            reading = replace(reading, has_torrents=torrents)
-        return reading
 
     # state and saved
 
@@ -339,13 +249,23 @@ class Tunnel:
         self._saved = history.after_port(self._saved, after, now)
         return [] if before in (NO_PORT, after) else [events.port_change(before, after)]
 
-    def _pause(self, state: SyncState, now: float) -> float:
-        interval, policy = self.config.interval_seconds, self.config.rebind
-        pause = next_check(state, self._state, now, interval, policy)
+    def _note_watching(self, reading: QbittorrentReading | None) -> list[Event]:
+        """Say once that Gluetun is asked every second, and what makes that unnecessary."""
+        if reading is None:
+            return []
+        before, self._is_watching = self._is_watching, must_watch(reading, self._state)
+        return [events.watching()] if self._is_watching and not before else []
+
+    def _pause(self, state: SyncState, reading: QbittorrentReading | None, now: float) -> float:
+        pause = next_check(state, reading, self._state, now, self.config.interval_seconds)
         return min(pause, self._restart.next_check_seconds)
 
     def _all_saved(self) -> Saved:
-        return replace(self._saved, logins=self._logins.saved(), vpn_restart=self._restart.saved())
+        logins, restart = self._logins.saved(), self._restart.saved()
+        known, push_seen = self._saved, self._state.push_seen
+        if (known.logins, known.vpn_restart, known.push_seen) != (logins, restart, push_seen):
+            known = replace(known, logins=logins, vpn_restart=restart, push_seen=push_seen)
+        return known
 
     def _save_logins(self, logins: SavedLogins) -> None:
         self._save(self.config.name, replace(self._all_saved(), logins=logins))

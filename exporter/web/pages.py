@@ -1,19 +1,32 @@
-"""The status page: plain HTML made of what the board holds, for a person in a hurry.
+"""The status page: what the board holds, rendered for a person in a hurry.
 
-Every text that isn't written here is escaped. No script, no outside resource.
+To be imported when the first page is asked for: until then nobody pays for the templates.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from html import escape
+import base64
+import hashlib
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlencode
 
-from exporter.model import NO_PORT, Level, Outcome
-from exporter.report.board import TimedEvent, TunnelView
-from exporter.web.page_frame import Setting, badge, check_now, document, icon, own, time_tag
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from markupsafe import Markup
+
+from exporter.model import Level, Outcome, SyncState
+from exporter.report.board import TunnelView
 from exporter.web.words import (
+    TONE_LABELS,
     VPN,
+    WORDS,
     Tone,
+    ago,
+    overview_sentence,
     peers,
     proof,
     sentence,
@@ -22,162 +35,165 @@ from exporter.web.words import (
     words_for,
 )
 
+_HERE = Path(__file__).parent
+_STYLE = (_HERE / "style.css").read_text("utf-8")
+_STYLE_HASH = base64.b64encode(hashlib.sha256(_STYLE.encode()).digest()).decode("ascii")
+STYLE_SOURCE = f"'sha256-{_STYLE_HASH}'"
+"""What the security policy must allow. The sheet is part of each page: it needs no route of its
+own that a proxy in front would have to let through, and a stored page keeps its looks."""
+
+_REFRESH_SECONDS = {Tone.GOOD: 15, Tone.WAITING: 5, Tone.BAD: 5, Tone.STARTING: 2}
+_OVERVIEW_REFRESH_SECONDS = 15
+_ASKED_REFRESH_SECONDS = 2
 _LEVEL_TONES = {Level.WARNING: Tone.WAITING, Level.ERROR: Tone.BAD}
+_TONES = list(Tone)
+_STATES = list(SyncState)
 
 
-def tunnel_page(view: TunnelView, setting: Setting, *, alone: bool) -> str:
-    """All about one tunnel; `alone` where there is no other."""
-    now = setting.now
-    tone = words_for(view, now).tone
+@dataclass(frozen=True, slots=True)
+class PageContext:
+    """What a page needs besides the tunnels; `now` is a moment."""
+
+    now: float
+    unix: Callable[[float], float]
+    """Turns a moment into Unix seconds."""
+    version: str
+    docs_url: str = ""
+    refreshing: bool = True
+    asked: bool = False
+    """Whether a check has just been asked for from this page."""
+    tunnel: str | None = None
+    """The tunnel that was picked by name."""
+    state: SyncState | None = None
+    """Show the tunnels in this state only."""
+
+    def utc(self, moment: float) -> str:
+        """Return a moment in UTC."""
+        return datetime.fromtimestamp(self.unix(moment), UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+    def address(self, *, refreshing: bool) -> str:
+        """Return the relative address of this very page, refreshing by itself or not."""
+        return page_address(self.tunnel, self.state, refresh=refreshing)
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """A rendered page, and the value of its `Refresh` header (empty = it stays as it is)."""
+
+    html: str
+    refresh: str
+    found: bool = True
+
+
+def status_page(views: Mapping[str, TunnelView], context: PageContext) -> Page:
+    """Return the page of the tunnel that was picked, of the only one, or of all."""
+    alone = len(views) == 1
+    if context.tunnel is not None:
+        view = views.get(context.tunnel)
+        return tunnel_page(view, context, alone=alone) if view else missing_page(context)
+    if alone:
+        return tunnel_page(next(iter(views.values())), context, alone=True)
+    return overview_page(list(views.values()), context)
+
+
+def tunnel_page(view: TunnelView, context: PageContext, *, alone: bool) -> Page:
+    """Return the page of one tunnel; `alone` where there is no other."""
+    now, words = context.now, words_for(view, context.now)
     heading = title(view, now) if alone else f"{title(view, now)} · {view.name}"
-    aside = "" if alone and view.name == "default" else f"<p>{escape(view.name)}</p>"
-    aside += "" if alone else '<a href="./">All tunnels</a>'
-    content = (
-        _hero(view, setting, alone=alone)
-        + _ports(view.outcome, tone)
-        + _problem(view, setting)
-        + _facts(view, setting)
-        + _events(view.events, setting)
-    )
-    return document(heading, tone, content, setting, aside=aside)
+    values: dict[str, Any] = {
+        "view": view,
+        "words": words,
+        "sentence": sentence(view, now),
+        "alone": alone,
+        "facts": [] if view.outcome is None else _facts(view.outcome),
+        "level_tones": {level: _LEVEL_TONES.get(level) for level in Level},
+    }
+    seconds = _REFRESH_SECONDS[words.tone]
+    return _page("tunnel.html", context, seconds, heading=heading, tone=words.tone, **values)
 
 
-def _hero(view: TunnelView, setting: Setting, *, alone: bool) -> str:
-    words = words_for(view, setting.now)
-    comfort = f"<p>{own(words.comfort)}</p>" if words.comfort else ""
-    asks_for = None if alone else view.name
-    said = own(sentence(view, setting.now))
-    return (
-        f'<section class="hero {words.tone.value}" aria-labelledby="state">'
-        f'<p>{badge(words, 26)}</p><h1 id="state">{said}</h1>{comfort}'
-        f"{check_now(asks_for, setting, 'Check now', _checked(view, setting))}</section>"
-    )
-
-
-def _checked(view: TunnelView, setting: Setting) -> str:
-    if view.outcome is None:
-        return ""
-    return f"Checked {time_tag(view.outcome.finished_at or setting.now, setting)}."
-
-
-def _ports(outcome: Outcome | None, tone: Tone) -> str:
-    if outcome is None:
-        return ""
-    same = outcome.forwarded_port == outcome.listening_port != NO_PORT
-    both = NO_PORT not in (outcome.forwarded_port, outcome.listening_port)
-    sign, meaning = ("=", "the same as") if same else ("\N{NOT EQUAL TO}", "not the same as")
-    comparison = (
-        f'<p class="sign {tone.value}"><span aria-hidden="true">{sign}</span>'
-        f'<span class="unseen">{meaning}</span></p>'
-    )
-    return (
-        '<section class="card" aria-label="Ports"><div class="ports">'
-        + _port("VPN forwards", outcome.forwarded_port, known=outcome.gluetun is not None)
-        + (comparison if both else "")
-        + _port(
-            "qBittorrent listens on", outcome.listening_port, known=outcome.qbittorrent is not None
-        )
-        + "</div></section>"
-    )
-
-
-def _port(name: str, port: int, *, known: bool) -> str:
-    kind = "port" if port else "port none"
-    value = port or ("none" if known else "unknown")
-    return f'<p><span class="name">{name}</span> <span class="{kind}">{value}</span></p>'
-
-
-def _problem(view: TunnelView, setting: Setting) -> str:
-    """The failures of the last cycle, or the last one before it, with what to do."""
-    outcome = view.outcome
-    if outcome is not None and outcome.failures:
-        items = "".join(_failure(failure.message, failure.fix) for failure in outcome.failures)
-        return _problem_card("What is wrong", items + _suspended(outcome, setting), "problem")
-    if view.last_failure is None:
-        return ""
-    failure = view.last_failure.failure
-    when = f'<p class="soft">{time_tag(view.last_failure.at, setting)}, over since then</p>'
-    return _problem_card(
-        "Last error", when + _failure(failure.message, failure.fix), "problem over"
-    )
-
-
-def _problem_card(heading: str, content: str, kind: str) -> str:
-    return (
-        f'<section class="card {kind}" aria-labelledby="problem">'
-        f'<h2 id="problem">{heading}</h2>{content}</section>'
-    )
-
-
-def _failure(message: str, fix: str) -> str:
-    remedy = f"<p><strong>To do:</strong> {escape(fix)}</p>" if fix else ""
-    return f"<div><p>{escape(message)}</p>{remedy}</div>"
-
-
-def _suspended(outcome: Outcome, setting: Setting) -> str:
-    until = outcome.login_suspended_until
-    if until is None or until <= setting.now:
-        return ""
-    return (
-        f"<p>Next login try {time_tag(until, setting)}, "
-        "or at once when the user name or password changes, four times an hour at most.</p>"
-    )
-
-
-def _facts(view: TunnelView, setting: Setting) -> str:
-    outcome = view.outcome
-    if outcome is None:
-        return ""
-    vpn, vpn_note = VPN[outcome.vpn_status]
-    rows = [
-        _fact("VPN", vpn, vpn_note),
-        _fact("Peers", *peers(outcome)),
-        _fact("Socket", *proof(outcome)),
-        _fact("Last change", _moment(outcome.saved.port_changed_at, setting, "not seen yet")),
-        _fact("This state", f"for {span(setting.now - view.state_since)}"),
-        _fact("Checks", f"every {span(view.config.interval_seconds)}"),
+def _facts(outcome: Outcome) -> list[tuple[str, str, str]]:
+    return [
+        ("VPN", *VPN[outcome.vpn_status]),
+        ("Peers", *peers(outcome)),
+        ("Socket", *proof(outcome)),
     ]
-    if not outcome.in_sync:
-        rows.append(_fact("Last in sync", _moment(outcome.saved.succeeded_at, setting, "never")))
-    if outcome.qbittorrent and outcome.qbittorrent.version:
-        rows.append(_fact("qBittorrent", escape(outcome.qbittorrent.version)))
-    return (
-        '<section class="card" aria-labelledby="details"><h2 id="details">Details</h2>'
-        f'<dl class="facts">{"".join(rows)}</dl></section>'
+
+
+def overview_page(views: Sequence[TunnelView], context: PageContext) -> Page:
+    """Return the page of all tunnels in a table, worst first, with a filter by state."""
+    told = [(view, words_for(view, context.now)) for view in views]
+    rows = [(view, words) for view, words in told if context.state in (None, view.state)]
+    rows.sort(key=lambda row: (*_worst_first(row[1].tone, row[0].state), row[0].name))
+    counts = Counter(view.state for view in views)
+    said = overview_sentence(views, context.now)
+    values: dict[str, Any] = {
+        "sentence": said,
+        "tone": min((words.tone for _, words in told), key=_TONES.index, default=Tone.STARTING),
+        "total": len(views),
+        "counts": sorted(counts.items(), key=lambda one: _worst_first(WORDS[one[0]].tone, one[0])),
+        "rows": rows,
+    }
+    heading = said.rstrip(".")
+    return _page("overview.html", context, _OVERVIEW_REFRESH_SECONDS, heading=heading, **values)
+
+
+def _worst_first(tone: Tone, state: SyncState) -> tuple[int, int]:
+    return _TONES.index(tone), _STATES.index(state)
+
+
+def missing_page(context: PageContext) -> Page:
+    """Return the answer where no tunnel has the name that was asked for."""
+    values: dict[str, Any] = {"heading": "No such tunnel", "tone": Tone.STARTING, "found": False}
+    return _page("missing.html", context, _OVERVIEW_REFRESH_SECONDS, **values)
+
+
+def page_address(
+    tunnel: str | None = None, state: SyncState | None = None, *, refresh: bool = True
+) -> str:
+    """Return a relative address: it works below any path that a proxy may put in front."""
+    query = {"tunnel": tunnel, "state": state, "refresh": None if refresh else "off"}
+    given = {key: value for key, value in query.items() if value is not None}
+    return f"./?{urlencode(given, errors='replace')}" if given else "./"
+
+
+def _page(
+    template: str, context: PageContext, seconds: int, *, found: bool = True, **values: Any
+) -> Page:
+    seconds = seconds if context.refreshing else 0
+    refresh = str(seconds or "")
+    if context.asked:
+        refresh = f"{_ASKED_REFRESH_SECONDS}; url={context.address(refreshing=True)}"
+    html = _templates.get_template(template).render(
+        context=context, refresh_seconds=seconds, **values
     )
+    return Page(html, refresh, found)
 
 
-def _fact(name: str, value: str, note: str = "") -> str:
-    said = f'<br><span class="soft">{own(note)}</span>' if note else ""
-    return f"<dt>{name}</dt><dd>{value}{said}</dd>"
+def _curly_quotes(text: str) -> str:
+    """Set the apostrophes of our own words as print does."""
+    return text.replace("'", "\N{RIGHT SINGLE QUOTATION MARK}")
 
 
-def _moment(then: float | None, setting: Setting, never: str) -> str:
-    return never if then is None else time_tag(then, setting)
-
-
-def _events(events: Sequence[TimedEvent], setting: Setting) -> str:
-    items = "".join(_event(timed, setting) for timed in events)
-    listed = f'<ol class="events">{items}</ol>' if items else '<p class="soft">Nothing yet.</p>'
-    return (
-        '<section class="card" aria-labelledby="events"><h2 id="events">What happened</h2>'
-        f"{listed}</section>"
+def _environment() -> Environment:
+    made = Environment(
+        loader=FileSystemLoader(_HERE / "templates"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        auto_reload=False,
     )
-
-
-def _event(timed: TimedEvent, setting: Setting) -> str:
-    event = timed.event
-    tone = _LEVEL_TONES.get(event.level)
-    kind = f' class="{tone.value}"' if tone else ""
-    level = f'<span class="unseen">{event.level.value.title()}: </span>' if tone else ""
-    fix = f'<p class="fix">To do: {escape(event.fix)}</p>' if event.fix else ""
-    return (
-        f"<li{kind}>{icon(tone, 16) if tone else _DOT}<span>{time_tag(timed.at, setting)}</span>"
-        f"<p>{level}{escape(event.message)}</p>{fix}</li>"
+    made.filters.update(curly_quotes=_curly_quotes)
+    made.globals.update(
+        style=Markup(_STYLE),  # noqa: S704  # our own file, and its hash allows these bytes alone
+        ago=ago,
+        span=span,
+        page_address=page_address,
+        tone_labels=TONE_LABELS,
+        state_words=WORDS,
     )
+    return made
 
 
-_DOT = (
-    '<svg viewBox="0 0 20 20" width="16" height="16" aria-hidden="true">'
-    '<circle cx="10" cy="10" r="4" fill="currentColor"/></svg>'
-)
+_templates = _environment()

@@ -9,6 +9,7 @@ from enum import Enum
 from exporter.config.load import TunnelConfig
 from exporter.model import (
     NO_PORT,
+    BindResult,
     ConnectionStatus,
     Outcome,
     Reason,
@@ -22,12 +23,12 @@ _MINUTE, _HOUR, _DAY = 60, 3600, 86400
 
 
 class Tone(Enum):
-    """How a state is to be taken; worst first."""
+    """How serious a state is; worst first."""
 
     BAD = "bad"
     """Somebody may have to do something."""
     WAITING = "waiting"
-    """It heals by itself once the VPN is back."""
+    """It resolves itself once the VPN is back."""
     STARTING = "starting"
     GOOD = "good"
 
@@ -42,12 +43,12 @@ TONE_LABELS = {
 
 @dataclass(frozen=True, slots=True)
 class Words:
-    """How a state is told; `sentence` may hold {forwarded}, {listening}, {keeps} and {forwards}."""
+    """The words for a state; `sentence` may hold {forwarded}, {listening}, {keeps}, {forwards}."""
 
     label: str
     tone: Tone
     sentence: str
-    comfort: str = ""
+    hint: str = ""
     """What happens next, and what to look at if it doesn't."""
 
 
@@ -67,7 +68,7 @@ WORDS = {
         "Not listening",
         Tone.BAD,
         "qBittorrent is set to port {forwarded}, but no socket is open there.",
-        "qSticky opens it again by itself: after 1 minute, after 5, then every 30.",
+        "qSticky reopens it by itself: after 1 minute, after 5, then every 30.",
     ),
     SyncState.NO_PORT: Words(
         "No port",
@@ -80,31 +81,31 @@ WORDS = {
         "VPN down",
         Tone.WAITING,
         "Your VPN is not connected. {keeps}",
-        "qSticky looks often, and sets the port about a second after the VPN is back.",
+        "qSticky checks often, and sets the port about a second after the VPN is back.",
     ),
     SyncState.GLUETUN_UNREACHABLE: Words(
         "Gluetun unreachable",
         Tone.BAD,
         "Gluetun does not answer, so its port is unknown. {keeps}",
-        "qSticky goes on trying.",
+        "qSticky keeps trying.",
     ),
     SyncState.GLUETUN_UNAUTHORIZED: Words(
         "Gluetun refuses",
         Tone.BAD,
-        "Gluetun does not let qSticky read the port. {keeps}",
-        "The key or the role in Gluetun's config.toml does not fit.",
+        "Gluetun denied qSticky access to the port. {keeps}",
+        "The key or the role in Gluetun's config.toml does not match.",
     ),
     SyncState.QBITTORRENT_UNREACHABLE: Words(
         "qBittorrent unreachable",
         Tone.BAD,
         "qBittorrent does not answer, so its port can't be set. {forwards}",
-        "qSticky goes on trying.",
+        "qSticky keeps trying.",
     ),
     SyncState.QBITTORRENT_UNAUTHORIZED: Words(
         "Login refused",
         Tone.BAD,
         "qBittorrent refuses qSticky's login, so its port can't be set. {forwards}",
-        "qSticky tries again only now and then: five wrong passwords would ban it for an hour.",
+        "qSticky tries again only occasionally: five wrong passwords would ban it for an hour.",
     ),
     SyncState.QBITTORRENT_BANNED: Words(
         "Banned",
@@ -125,32 +126,36 @@ _REFUSED_HOST = (
     "qBittorrent refuses the address that qSticky uses for it, so its port can't be set. {forwards}"
 )
 _REFUSED_KEY = "qBittorrent refuses qSticky's API key, so its port can't be set. {forwards}"
-_NEVER_REBINDS = "REBIND=never keeps qSticky from opening it again; restart qBittorrent."
+_ON_LOOPBACK = (
+    "qBittorrent is set to port {forwarded}, but listens on the loopback interface alone, where no "
+    "peer gets in."
+)
+_NEVER_REBINDS = "REBIND=never keeps qSticky from reopening it; restart qBittorrent."
 
 STUCK = Words(
     "Stuck",
     Tone.BAD,
-    "qSticky has stopped checking. What follows is old.",
+    "qSticky has stopped checking. The information below is out of date.",
     "Restart qSticky, and look at the end of its log.",
 )
-"""Said instead of the last state when the next check is long overdue."""
+"""Shown instead of the last state when the next check is long overdue."""
 
 VPN = {
     VpnStatus.STARTING: ("Connecting", "Gluetun is bringing the VPN up."),
     VpnStatus.RUNNING: ("Running", "Gluetun reports the VPN as up."),
     VpnStatus.STOPPING: ("Stopping", "Gluetun is taking the VPN down."),
     VpnStatus.STOPPED: ("Stopped", "Gluetun reports the VPN as stopped."),
-    VpnStatus.CRASHED: ("Crashed", "The VPN program ended with an error; see Gluetun's log."),
-    VpnStatus.COMPLETED: ("Ended", "The VPN program came to its end; see Gluetun's log."),
+    VpnStatus.CRASHED: ("Crashed", "The VPN program exited with an error; see Gluetun's log."),
+    VpnStatus.COMPLETED: ("Exited", "The VPN program has exited; see Gluetun's log."),
     VpnStatus.UNKNOWN: ("Unknown", "Gluetun did not say, or qSticky may not ask."),
 }
 
 CONNECTION = {
-    ConnectionStatus.CONNECTED: ("Connected", "A peer out there has connected in: the port works."),
+    ConnectionStatus.CONNECTED: ("Connected", "A peer has connected from outside: the port works."),
     ConnectionStatus.FIREWALLED: (
         "Waiting for peers",
-        "No peer has connected in since the port was opened (qBittorrent calls it “firewalled”). "
-        "Normal for a while after a change, and with few torrents.",
+        "No peer has connected from outside since the port was opened (qBittorrent calls it "
+        "“firewalled”). Normal for a while after a change, and with few torrents.",
     ),
     ConnectionStatus.DISCONNECTED: (
         "Disconnected",
@@ -161,7 +166,7 @@ CONNECTION = {
 
 
 def words_for(view: TunnelView, now: float) -> Words:
-    """How the tunnel is told at this moment."""
+    """Return the words for a tunnel at this moment."""
     if view.is_stale(now):
         return STUCK
     words = WORDS[view.state]
@@ -169,29 +174,36 @@ def words_for(view: TunnelView, now: float) -> Words:
 
 
 def _exactly(words: Words, outcome: Outcome, config: TunnelConfig) -> Words:
-    """The words for a state where its usual ones would be untrue."""
+    """Replace the usual words of a state where they would be untrue."""
     match outcome.state, _reason(outcome):
+        case SyncState.NOT_LISTENING, _ if _is_on_loopback(outcome):
+            return replace(words, sentence=_ON_LOOPBACK, hint="")
         case SyncState.NOT_LISTENING, _ if config.rebind is RebindPolicy.NEVER:
-            return replace(words, comfort=_NEVER_REBINDS)
+            return replace(words, hint=_NEVER_REBINDS)
         case SyncState.GLUETUN_UNREACHABLE | SyncState.QBITTORRENT_UNREACHABLE, reason:
             silent = reason in (None, Reason.CONNECTION, Reason.TIMEOUT)
             return words if silent else replace(words, sentence=_USELESS_ANSWER[outcome.state])
         case SyncState.QBITTORRENT_UNAUTHORIZED, Reason.FORBIDDEN_HOST:
-            return replace(words, sentence=_REFUSED_HOST, comfort=_TRIES_AGAIN)
+            return replace(words, sentence=_REFUSED_HOST, hint=_TRIES_AGAIN)
         case SyncState.QBITTORRENT_UNAUTHORIZED, _ if config.qbittorrent.auth == "apikey":
-            return replace(words, sentence=_REFUSED_KEY, comfort=_TRIES_AGAIN)
+            return replace(words, sentence=_REFUSED_KEY, hint=_TRIES_AGAIN)
     return words
 
 
+def _is_on_loopback(outcome: Outcome) -> bool:
+    reading = outcome.qbittorrent
+    return reading is not None and reading.bind_result is BindResult.LOOPBACK
+
+
 def _reason(outcome: Outcome) -> Reason | None:
-    """Why the server that the state is named after could not be used."""
+    """Return why the server that the state is named after could not be used."""
     server = outcome.state.partition("_")[0]
     reasons = (one.reason for one in outcome.failures if one.operation.startswith(server))
     return next(reasons, None)
 
 
 def sentence(view: TunnelView, now: float) -> str:
-    """The state of a tunnel in one or two short sentences."""
+    """Return the state of a tunnel in one or two short sentences."""
     outcome = view.outcome
     forwarded = NO_PORT if outcome is None else outcome.forwarded_port
     listening = NO_PORT if outcome is None else outcome.listening_port
@@ -207,7 +219,7 @@ def sentence(view: TunnelView, now: float) -> str:
 
 
 def title(view: TunnelView, now: float) -> str:
-    """The state in a few words, for the tab of a browser."""
+    """Return the state in a few words, for the tab of a browser."""
     words, outcome = words_for(view, now), view.outcome
     if outcome is None or words.tone is not Tone.GOOD:
         return words.label
@@ -215,29 +227,35 @@ def title(view: TunnelView, now: float) -> str:
 
 
 def peers(outcome: Outcome) -> tuple[str, str]:
-    """Whether peers reach qBittorrent, and what that means."""
+    """Say whether peers reach qBittorrent, and what that means."""
     firewalled = outcome.connection_status is ConnectionStatus.FIREWALLED
-    if firewalled and outcome.qbittorrent and outcome.qbittorrent.has_torrents is False:
-        return "No torrents yet", "Without a torrent nobody connects in, so this says nothing."
+    reading = outcome.qbittorrent
+    if firewalled and reading and reading.has_torrents is False:
+        return (
+            "No torrents yet",
+            "Without a torrent nobody connects, so this says nothing about the port.",
+        )
     return CONNECTION[outcome.connection_status]
 
 
 def proof(outcome: Outcome) -> tuple[str, str]:
-    """Whether a socket is known to be open on the port, and how."""
+    """Say whether a socket is known to be open on the port, and how."""
     if outcome.port_bound:
-        return "Open", "qBittorrent's own log proves it."
+        return "Open", "Confirmed by qBittorrent's own log."
     if outcome.qbittorrent is None:
         return "Unknown", "qBittorrent did not say."
-    return "Not proved", "qBittorrent's log does not show a socket on this port."
+    return "Not confirmed", "qBittorrent's log does not show a socket on this port."
 
 
 def overview_sentence(views: Sequence[TunnelView], now: float) -> str:
-    """How all tunnels stand, in one or two short sentences."""
+    """Return the state of all tunnels in one or two short sentences."""
     tones = [words_for(view, now).tone for view in views]
     bad, waiting, starting = (tones.count(tone) for tone in (Tone.BAD, Tone.WAITING, Tone.STARTING))
     parts = [
         f"{_tunnels(bad)} {_verb(bad, 'needs', 'need')} attention." if bad else "",
-        f"{_tunnels(waiting)} {_verb(waiting, 'waits', 'wait')} for the VPN." if waiting else "",
+        f"{_tunnels(waiting)} {_verb(waiting, 'is', 'are')} waiting for the VPN."
+        if waiting
+        else "",
         f"{_tunnels(starting)} {_verb(starting, 'is', 'are')} starting." if starting else "",
     ]
     said = " ".join(part for part in parts if part)
@@ -255,7 +273,7 @@ def _verb(count: int, one: str, many: str) -> str:
 
 
 def span(seconds: float) -> str:
-    """A length of time in its largest sensible unit, such as `12 s`, `5 min`, `3 h`, `9 days`."""
+    """Return a duration in its largest sensible unit: `12 s`, `5 min`, `3 h`, `9 days`."""
     whole = max(0, int(seconds))
     if whole < 2 * _MINUTE:
         return f"{whole} s"
@@ -267,7 +285,7 @@ def span(seconds: float) -> str:
 
 
 def ago(then: float, now: float) -> str:
-    """How long ago, or how soon, such as `12 s ago` and `in 5 min`."""
+    """Return how long ago or how soon it is, such as `12 s ago` and `in 5 min`."""
     if then > now:
         return f"in {span(then - now)}"
     return f"{span(now - then)} ago"

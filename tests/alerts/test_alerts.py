@@ -8,7 +8,6 @@ import pytest
 import yaml
 from prometheus_client.exposition import generate_latest
 
-from docs import generate_alerts
 from exporter.model import Outcome, SyncState
 from exporter.report.metrics import Metrics
 from tests.alerts.cases import CASES
@@ -109,21 +108,6 @@ def test_every_metric_and_label_value_is_one_that_we_export(rule: dict[str, Any]
         for value in values.split("|"):
             wanted = rf'{label}="{value}"' if label else ""
             assert re.search(rf"^{metric}[ {{].*{wanted}", exposition, re.MULTILINE), metric
-
-
-def test_the_table_of_alerts_is_not_stale() -> None:
-    page = RUNBOOKS.read_text(encoding="utf-8")
-
-    assert page == generate_alerts.generated(page), "run `make docs`"
-
-
-def test_a_row_of_the_table_says_what_an_alert_is_and_when_it_comes() -> None:
-    rows = generate_alerts.alert_table().splitlines()
-    assert "| [QStickyVPNDown](#qstickyvpndown) | critical | The VPN is down. | 10m |" in rows
-    assert (
-        "| [QStickyPortDrift](#qstickyportdrift) | warning "
-        "| Something else changes qBittorrent's port. |  |"
-    ) in rows
 
 
 @EVERY_RULE

@@ -22,6 +22,7 @@ from tests.mutants.mutator import Mutant, mutants
 
 ROOT = Path(__file__).parent.parent.parent
 PAGE = ROOT / "docs" / "mutants.md"
+_KINDS = ("kinds", "settings", "sources", "tunnels_file")
 TESTS = {
     "clock": ["tests/unit/test_clock.py"],
     "model": ["tests/unit/test_model.py", "tests/unit/test_metrics.py"],
@@ -46,12 +47,14 @@ TESTS = {
     "report.saved": ["tests/unit/test_saved.py"],
     "report.status_file": ["tests/unit/test_status_file.py"],
     "report.tally": ["tests/unit/test_tally.py", "tests/unit/test_metrics.py"],
-    "config.load": ["tests/unit/test_config.py", "tests/unit/test_settings.py"],
-    "config.secret": ["tests/unit/test_config.py"],
-    "config.kinds": ["tests/unit/test_config.py", "tests/unit/test_values.py"],
-    "config.tunnels_file": ["tests/unit/test_config.py"],
-    "config.strict_yaml": ["tests/unit/test_config.py", "tests/unit/test_strict_yaml.py"],
-    "healthcheck": ["tests/unit/test_healthcheck.py", "tests/unit/test_config.py"],
+    "config.load": ["tests/unit/test_load.py"],
+    "config.sources": ["tests/unit/test_sources.py"],
+    "config.secret": ["tests/unit/test_secret.py"],
+    "config.kinds": [f"tests/unit/test_{name}.py" for name in _KINDS],
+    "config.given": ["tests/unit/test_kinds.py", "tests/unit/test_secret.py"],
+    "config.tunnels_file": ["tests/unit/test_tunnels_file.py", "tests/unit/test_sources.py"],
+    "config.strict_yaml": ["tests/unit/test_tunnels_file.py"],
+    "healthcheck": ["tests/unit/test_healthcheck.py"],
 }
 """The tests that guard a module; a pattern stands for every file that it finds."""
 SLOW = "test_never_sets_a_port_that_gluetun_does_not_report_now"

@@ -5,28 +5,39 @@ import os
 import shutil
 import subprocess
 import threading
+import time
 from collections.abc import Callable
 
 CLONE_NEWNET = 0x40000000
-VPN_ADDRESSES = ("10.2.0.2/24", "fd00:2::2/64")
+VPN_ADDRESS = "10.2.0.2"
+VPN_ADDRESSES = ((f"{VPN_ADDRESS}/24", ""), ("fd00:2::2/64", "nodad"))
+ADDRESS_FIRST_SECONDS = 0.02
+"""Long enough for qBittorrent to try the address too early, which is else a matter of luck."""
+PEER_ADDRESS = "203.0.113.9"
+"""A public one: qBittorrent does not count a private one as a peer from outside."""
 
 
 class NamespaceMissing(Exception):
     """No network namespace can be made here; the message says why."""
 
 
-def in_namespace(work: Callable[[], None]) -> None:
-    """Call in a thread with a network of its own; what it starts, threads too, shares that."""
+def require_namespaces() -> None:
+    """Raise NamespaceMissing where no network namespace can be made."""
     if os.geteuid() != 0:
         raise NamespaceMissing("a network namespace needs root")
-    if shutil.which("ip") is None:
-        raise NamespaceMissing("the program ip, from iproute2, is missing")
+    for program, package in (("ip", "iproute2"), ("nsenter", "util-linux")):
+        if shutil.which(program) is None:
+            raise NamespaceMissing(f"the program {program}, from {package}, is missing")
+
+
+def in_namespace(work: Callable[[], None]) -> None:
+    """Call in a thread with a network of its own; what it starts, threads too, shares that."""
+    require_namespaces()
     errors: list[BaseException] = []
 
     def run() -> None:
         try:
-            _leave_network()
-            run_ip("link set lo up")
+            leave_network()
             work()
         except BaseException as error:  # noqa: BLE001  # the caller gets it
             errors.append(error)
@@ -38,28 +49,55 @@ def in_namespace(work: Callable[[], None]) -> None:
         raise errors[0]
 
 
-def _leave_network() -> None:
-    """Unshare this thread's network only; Python knows os.unshare from 3.12 on."""
+def leave_network() -> None:
+    """Give this thread, and what it starts from now on, a network of its own.
+
+    Python knows os.unshare from 3.12 on.
+    """
     libc = ctypes.CDLL(None, use_errno=True)
     if libc.unshare(CLONE_NEWNET) != 0:
         raise NamespaceMissing(f"no network namespace: {os.strerror(ctypes.get_errno())}")
+    run_ip("link set lo up")
 
 
-def run_ip(arguments: str) -> None:
-    """Run iproute2's ip in the namespace of this thread."""
-    done = subprocess.run(["ip", *arguments.split()], capture_output=True, text=True, check=False)
+def run_ip(*commands: str, thread: int | None = None) -> None:
+    """Run iproute2's ip in the namespace of this thread, or of the one with that native id."""
+    enter = [] if thread is None else ["nsenter", f"--net=/proc/{thread}/ns/net"]
+    done = subprocess.run(
+        [*enter, "ip", "-batch", "-"],
+        input="\n".join(commands),
+        capture_output=True,
+        text=True,
+        check=False,
+    )
     if done.returncode != 0:
-        raise NamespaceMissing(f"ip {arguments}: {done.stderr.strip()}")
+        raise NamespaceMissing(f"ip {'; '.join(commands)}: {done.stderr.strip()}")
 
 
-def make_vpn() -> None:
-    """Bring up an interface tun0, as a VPN does."""
-    run_ip("link add tun0 type veth peer name far0")
-    for address in VPN_ADDRESSES:
-        # without a check for duplicates, which would keep the address unusable for a second
-        run_ip(f"addr add {address} dev tun0" + (" nodad" if ":" in address else ""))
-    run_ip("link set far0 up")
-    run_ip("link set tun0 up")
+def make_vpn(peer_thread: int | None = None, *, address_first: bool = False) -> None:
+    """Bring up an interface tun0, as a VPN does; its far end is in the network of that thread.
+
+    `address_first`: it has its addresses before it is up, and gets none when it is, as with
+    Gluetun and the WireGuard of the kernel.
+    """
+    elsewhere = "" if peer_thread is None else f" netns {peer_thread}"
+    run_ip(
+        f"link add tun0 type veth peer name far0{elsewhere}",
+        "link set tun0 addrgenmode none",
+    )
+    far = ["link set far0 up"]
+    if peer_thread is not None:
+        far = [f"addr add {PEER_ADDRESS}/32 dev far0", *far, f"route add {VPN_ADDRESS} dev far0"]
+    run_ip(*far, thread=peer_thread)
+    # without a check for duplicates, which would keep an address unusable for a second
+    addresses = [f"addr add {address} dev tun0 {nodad}" for address, nodad in VPN_ADDRESSES]
+    if address_first:
+        run_ip(*addresses)
+        time.sleep(ADDRESS_FIRST_SECONDS)
+        addresses = []
+    run_ip("link set tun0 up", *addresses)
+    if peer_thread is not None:
+        run_ip("route add default dev tun0")
 
 
 def lose_vpn() -> None:

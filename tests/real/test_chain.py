@@ -5,12 +5,10 @@ that, it is done again with two seconds.
 """
 
 from collections.abc import Callable
-from pathlib import Path
 
 import pytest
 import yaml
 
-from docs.generate_chain import PAGE, generated
 from tests.conftest import missing_part
 from tests.parts import monitoring
 from tests.parts.chain import WITHOUT_ANY, Measured, measure
@@ -51,8 +49,3 @@ def test_every_alert_has_a_fault_that_gives_it() -> None:
 
 def test_no_fault_is_to_give_more_than_one_alert() -> None:
     assert all(len(fault.alerts) <= 1 for fault in FAULTS)
-
-
-def test_the_table_in_the_runbooks_is_what_was_measured(measured: list[Measured]) -> None:
-    page = Path(PAGE).read_text(encoding="utf-8")
-    assert generated(page, measured) == page

@@ -73,7 +73,7 @@ def test_the_wheel_holds_the_program_and_nothing_else(distribution: Distribution
     with zipfile.ZipFile(distribution.wheel) as archive:
         names = set(archive.namelist())
     assert names == PROGRAM | INFO
-    assert {"exporter/py.typed", "exporter/completion.bash", "exporter/completion.zsh"} <= names
+    assert "exporter/py.typed" in names
 
 
 def test_the_source_archive_holds_what_the_wheel_is_built_from(distribution: Distribution) -> None:
@@ -218,13 +218,6 @@ def test_the_installed_command_sets_the_port_and_is_healthy_then(qsticky: Qstick
     assert (once.returncode, once.stderr, port) == (0, "", 40_123)
     assert (after.returncode, after.stdout) == (0, "healthy: in_sync\n")
     assert checked.returncode == 0, checked.stdout
-
-
-def test_the_installed_command_prints_the_completions(qsticky: Qsticky) -> None:
-    for shell in ("bash", "zsh"):
-        printed = qsticky("qsticky", "completion", shell)
-        expected = (ROOT / "exporter" / f"completion.{shell}").read_text(encoding="utf-8")
-        assert (printed.returncode, printed.stdout) == (0, expected)
 
 
 def test_a_type_checker_finds_the_types_of_the_installed_package(

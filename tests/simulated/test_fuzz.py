@@ -7,7 +7,7 @@ import logging
 import os
 import socket
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -21,12 +21,13 @@ from exporter.config.secret import Secret
 from exporter.config.settings import SETTINGS
 from exporter.config.tunnels_file import read_tunnels
 from exporter.errors import ConfigError, ServerError, StatusFileError
-from exporter.healthcheck import _parsed, judge
+from exporter.healthcheck import judge
 from exporter.model import HIGHEST_PORT, LOWEST_PORT, NO_PORT, BindResult, SyncState
 from exporter.report.status_file import remembered
 from exporter.servers.gluetun import Gluetun
 from exporter.servers.qbittorrent import Listening, Qbittorrent
-from exporter.simulator.server import Answer, Request, SimulatedServer
+from exporter.simulator.http import Answer, Request
+from exporter.simulator.server import SimulatedServer
 from exporter.web.server import WebServer
 from exporter.web.words import WORDS
 from tests.outcomes import IN_SYNC, NOW
@@ -357,24 +358,6 @@ def test_any_status_file_is_judged_and_never_fatal(folder: Path, content: bytes)
     with contextlib.suppress(StatusFileError):
         remembered(path)
     assert not path.exists() or remembered(path) is not None
-
-
-@FUZZ
-@given(st.text() | JSON.map(json.dumps) | st.text(st.sampled_from('{}[]:,"0123456789.eE+-tfn \\u')))
-@example("{} x")
-@example('{"a":1,"a":2}')
-@example("-Infinity")
-@example("[" * 100_000)
-@example('"\\ud800"')
-def test_the_healthcheck_reads_json_as_python_does(text: str) -> None:
-    assert read_by(_parsed, text.strip(" \t\r\n")) == read_by(json.loads, text)
-
-
-def read_by(parse: Callable[[str], Any], text: str) -> str:
-    try:
-        return repr(parse(text))
-    except (ValueError, RecursionError):
-        return "not JSON"
 
 
 @settings(FUZZ, max_examples=40)

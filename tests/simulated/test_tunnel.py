@@ -327,8 +327,8 @@ def test_a_key_file_that_gets_a_second_line_is_named_once_the_old_key_is_refused
     outcome = bench.check()
     assert outcome.state is SyncState.GLUETUN_UNAUTHORIZED
     assert outcome.failures[0].fix.startswith(
-        f"mend {file}, which can't be used any more (given a line break or another control "
-        "character); then check GLUETUN_APIKEY against the apikey in"
+        f"fix {file} first (given a line break or another control "
+        "character), then check GLUETUN_APIKEY against the apikey in"
     )
     file.write_text("another")
     assert bench.check().in_sync
@@ -347,7 +347,7 @@ def test_a_password_file_that_gets_a_second_line_is_named_once_the_old_one_is_re
     bench.qbittorrent.restart()
     outcome = bench.check()
     assert outcome.state is SyncState.QBITTORRENT_UNAUTHORIZED
-    assert outcome.failures[0].fix.startswith(f"mend {file}, which can't be used any more")
+    assert outcome.failures[0].fix.startswith(f"fix {file} first")
     file.write_text("two")
     assert bench.check().in_sync
 
@@ -367,8 +367,8 @@ def test_a_file_of_an_api_key_that_gets_a_second_line_is_named_once_the_old_one_
         file.write_text("one\ntwo\n")
         outcome = bench.check()
     assert outcome.state is SyncState.QBITTORRENT_UNAUTHORIZED
-    assert outcome.failures[0].fix.startswith(f"mend {file}, which can't be used any more")
-    assert "; then correct QBITTORRENT_API_KEY" in outcome.failures[0].fix
+    assert outcome.failures[0].fix.startswith(f"fix {file} first")
+    assert "), then correct QBITTORRENT_API_KEY" in outcome.failures[0].fix
 
 
 # what an unauthorized Gluetun is told to do

@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 import yaml
 
-from exporter.config.settings import SETTINGS, Kind
+from exporter.config.kinds import BOOLEAN
+from exporter.config.settings import SETTINGS
 from tests.conftest import missing_part
 from tests.parts import debian, monitoring
 from tests.parts.daemon import ROOT
@@ -138,7 +139,7 @@ def test_secrets_are_files_that_git_ignores_and_the_first_lines_say_how_to_make(
 
 
 def test_qsticky_finds_its_secrets_by_their_names() -> None:
-    names = {setting.name.lower() for setting in SETTINGS if setting.secret}
+    names = {setting.name.lower() for setting in SETTINGS if setting.kind.secret}
     assert set(service("qsticky")["secrets"]) <= names
 
 
@@ -160,7 +161,7 @@ def test_qsticky_is_configured_by_variables_that_it_has() -> None:
     known = {setting.name: setting for setting in SETTINGS}
     for name in set(service("qsticky")["environment"]) - {"TZ"}:
         assert name in known
-        assert known[name].kind is not Kind.BOOLEAN
+        assert known[name].kind is not BOOLEAN
 
 
 def test_qsticky_may_write_nothing_but_its_status() -> None:

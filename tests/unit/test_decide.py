@@ -1,4 +1,4 @@
-"""decide() and its companions: no servers, no clock."""
+"""What to do next: pure, so every case is a value here."""
 
 import itertools
 import math
@@ -10,27 +10,31 @@ from exporter.model import (
     BindResult,
     ConnectionStatus,
     Failure,
+    GluetunReading,
     Operation,
+    QbittorrentReading,
     Reason,
     RebindPolicy,
     SyncState,
     VpnStatus,
 )
 from exporter.tunnel.decide import (
-    GluetunReading,
-    TunnelState,
+    MOST_REBINDS,
+    Decision,
     Nothing,
     Observation,
-    QbittorrentReading,
     Rebind,
+    RebindCause,
     SetPort,
+    TunnelState,
     Wait,
+    after_check,
+    after_reading,
+    after_write,
     decide,
     has_drifted,
+    must_watch,
     next_check,
-    notice,
-    opened,
-    settled,
     should_announce,
     state_of,
 )
@@ -38,77 +42,88 @@ from exporter.tunnel.decide import (
 NOW = 5000.0
 PORT = 45720
 RUNNING = GluetunReading(PORT, VpnStatus.RUNNING, "203.0.113.7")
-LISTENING = QbittorrentReading(PORT, connection_status=ConnectionStatus.FIREWALLED)
-CLOSED = replace(LISTENING, connection_status=ConnectionStatus.DISCONNECTED)
-UNBOUND = replace(LISTENING, bind_result=BindResult.FAILED)
-OLD_LIBTORRENT = replace(LISTENING, reopens_sockets=False)
-NEW_LIBTORRENT = replace(LISTENING, reopens_sockets=True)
+OPEN = QbittorrentReading(
+    PORT,
+    connection_status=ConnectionStatus.FIREWALLED,
+    bind_result=BindResult.BOUND,
+    reopens_sockets=True,
+)
+OLD = replace(OPEN, reopens_sockets=False)
+"""With a libtorrent that sits on a dead socket after a VPN reconnect, while all looks right."""
+DISCONNECTED = replace(OPEN, connection_status=ConnectionStatus.DISCONNECTED)
+FAILED = replace(OPEN, bind_result=BindResult.FAILED)
+AWAY = GluetunReading(0, VpnStatus.STOPPED)
 
 
 def failure(operation: Operation, reason: Reason = Reason.CONNECTION) -> Failure:
-    return Failure(operation, reason, "it failed", "mend it")
+    return Failure(operation, reason, "it failed", "fix it")
 
 
-def look(
-    gluetun: GluetunReading | Failure = RUNNING,
-    qbittorrent: QbittorrentReading | Failure = LISTENING,
-    *,
-    pushed: bool = False,
-) -> Observation:
-    return Observation(gluetun, qbittorrent, pushed=pushed)
+NO_GLUETUN = failure(Operation.GLUETUN_PORT)
+NO_QBITTORRENT = failure(Operation.QBITTORRENT_PREFERENCES)
 
 
-def synced() -> TunnelState:
+def synced(policy: RebindPolicy = RebindPolicy.AUTO) -> TunnelState:
     """A tunnel that has been in sync for long."""
-    memory = after_check(
-        SyncState.IN_SYNC, after_reading(look(), TunnelState(), NOW - 1000), NOW - 1000
-    )
-    assert memory.synced_port == PORT
-    return memory
+    known = after_write(TunnelState(policy=policy), NOW - 1000, rebind=False)
+    known = after_reading(Observation(RUNNING, OPEN), known, NOW - 1000)
+    return after_check(SyncState.IN_SYNC, known, NOW - 1000)
+
+
+def step(
+    known: TunnelState,
+    gluetun: GluetunReading | Failure = RUNNING,
+    qbittorrent: QbittorrentReading | Failure = OPEN,
+    *,
+    at: float = NOW,
+    pushed: bool = False,
+) -> tuple[Decision, TunnelState]:
+    """One check whose writes succeed: what is decided, and what is known afterwards."""
+    observation = Observation(gluetun, qbittorrent, pushed=pushed)
+    known = after_reading(observation, known, at)
+    decision = decide(observation, known, at)
+    match decision:
+        case Wait(state):
+            return decision, after_check(state, known, at)
+        case SetPort() | Rebind():
+            known = after_write(known, at, rebind=isinstance(decision, Rebind))
+    return decision, after_check(SyncState.IN_SYNC, known, at)
+
+
+# the port
 
 
 def test_does_nothing_while_both_ports_are_equal() -> None:
-    assert decide(look(), synced(), NOW) == Nothing()
+    assert step(synced())[0] == Nothing()
 
 
-def test_sets_the_forwarded_port_where_qbittorrent_has_another() -> None:
-    assert decide(look(qbittorrent=replace(LISTENING, listening_port=1)), synced(), NOW) == SetPort(
-        PORT
-    )
-
-
-def test_sets_the_port_where_qbittorrent_would_pick_a_random_one_at_its_next_start() -> None:
-    assert decide(look(qbittorrent=replace(LISTENING, random_port=True)), synced(), NOW) == SetPort(
-        PORT
-    )
+@pytest.mark.parametrize(
+    "other", [replace(OPEN, listening_port=1), replace(OPEN, random_port=True)]
+)
+def test_sets_the_forwarded_port_where_qbittorrent_has_another(other: QbittorrentReading) -> None:
+    assert step(synced(), qbittorrent=other)[0] == SetPort(PORT)
 
 
 def test_keeps_the_listening_port_while_nothing_is_forwarded() -> None:
-    assert decide(look(GluetunReading(0, VpnStatus.RUNNING)), synced(), NOW) == Wait(
-        SyncState.NO_PORT
-    )
+    assert step(synced(), GluetunReading(0, VpnStatus.RUNNING))[0] == Wait(SyncState.NO_PORT)
 
 
 @pytest.mark.parametrize("status", ["starting", "stopping", "stopped", "crashed", "completed"])
-def test_keeps_the_listening_port_while_the_vpn_does_not_run(status: str) -> None:
-    for port in (0, 50000):
-        decision = decide(look(GluetunReading(port, VpnStatus(status))), synced(), NOW)
-        assert decision == Wait(SyncState.VPN_DOWN)
+def test_keeps_the_listening_port_while_the_vpn_is_not_up(status: str) -> None:
+    reading = GluetunReading(50000, VpnStatus(status))
+    assert step(synced(), reading)[0] == Wait(SyncState.VPN_DOWN)
 
 
 def test_trusts_the_port_where_the_vpn_status_is_not_ours_to_ask() -> None:
-    assert decide(look(GluetunReading(50000, VpnStatus.UNKNOWN)), synced(), NOW) == SetPort(50000)
+    assert step(synced(), GluetunReading(50000, VpnStatus.UNKNOWN))[0] == SetPort(50000)
 
 
 @pytest.mark.parametrize(
     ("operation", "reason", "state"),
     [
-        (Operation.GLUETUN_PORT, Reason.CONNECTION, SyncState.GLUETUN_UNREACHABLE),
         (Operation.GLUETUN_PORT, Reason.TIMEOUT, SyncState.GLUETUN_UNREACHABLE),
-        (Operation.GLUETUN_PORT, Reason.INVALID_RESPONSE, SyncState.GLUETUN_UNREACHABLE),
         (Operation.GLUETUN_PORT, Reason.HTTP_5XX, SyncState.GLUETUN_UNREACHABLE),
         (Operation.GLUETUN_PORT, Reason.AUTH, SyncState.GLUETUN_UNAUTHORIZED),
-        (Operation.QBITTORRENT_PREFERENCES, Reason.TIMEOUT, SyncState.QBITTORRENT_UNREACHABLE),
         (Operation.QBITTORRENT_PREFERENCES, Reason.TLS, SyncState.QBITTORRENT_UNREACHABLE),
         (Operation.QBITTORRENT_LOGIN, Reason.AUTH, SyncState.QBITTORRENT_UNAUTHORIZED),
         (Operation.QBITTORRENT_LOGIN, Reason.FORBIDDEN_HOST, SyncState.QBITTORRENT_UNAUTHORIZED),
@@ -123,308 +138,299 @@ def test_each_failure_leads_to_its_state(
     assert state_of(failure(operation, reason)) == state
 
 
-def test_waits_where_qbittorrent_can_not_be_read() -> None:
-    gone = failure(Operation.QBITTORRENT_PREFERENCES)
-    assert decide(look(qbittorrent=gone), synced(), NOW) == Wait(SyncState.QBITTORRENT_UNREACHABLE)
-
-
-def test_a_failure_of_gluetun_is_told_before_one_of_qbittorrent() -> None:
-    both = look(failure(Operation.GLUETUN_PORT), failure(Operation.QBITTORRENT_PREFERENCES))
-    assert decide(both, synced(), NOW) == Wait(SyncState.GLUETUN_UNREACHABLE)
+def test_a_failure_of_gluetun_comes_before_one_of_qbittorrent() -> None:
+    assert step(synced(), NO_GLUETUN, NO_QBITTORRENT)[0] == Wait(SyncState.GLUETUN_UNREACHABLE)
+    assert step(synced(), qbittorrent=NO_QBITTORRENT)[0] == Wait(SyncState.QBITTORRENT_UNREACHABLE)
 
 
 def test_never_sets_a_port_that_gluetun_does_not_report_now() -> None:
-    """Every combination of what can be read: only the forwarded port of this very cycle."""
+    """Every combination of what can be read: only the forwarded port of this very check."""
     failures = [failure(Operation.GLUETUN_PORT, reason) for reason in Reason]
-    readings: list[GluetunReading | Failure] = [
-        GluetunReading(p, s) for p in (0, PORT, 50000) for s in VpnStatus
-    ]
+    readings = [GluetunReading(p, s) for p in (0, PORT, 50000) for s in VpnStatus]
     qbittorrents = [
         QbittorrentReading(port, random, status, bound, reopens)
         for port, random, status, bound, reopens in itertools.product(
-            (0, 1, PORT, 50000), (False, True), ConnectionStatus, BindResult, (None, False, True)
+            (0, 1, PORT), (False, True), ConnectionStatus, BindResult, (None, False, True)
         )
     ]
     for gluetun, qbittorrent, policy in itertools.product(
         [*readings, *failures], qbittorrents, RebindPolicy
     ):
-        observation = look(gluetun, qbittorrent)
-        memory = after_reading(observation, synced(), NOW)
-        match decide(observation, memory, NOW, policy):
-            case SetPort(port) | Rebind(port):
-                assert isinstance(gluetun, GluetunReading)
-                assert port == gluetun.forwarded_port != 0
-            case Nothing():
-                assert isinstance(gluetun, GluetunReading)
-                assert qbittorrent.listening_port == gluetun.forwarded_port
-            case Wait(state):
-                assert state is not SyncState.IN_SYNC
+        decision, _ = step(synced(policy), gluetun, qbittorrent)
+        if isinstance(decision, SetPort | Rebind):
+            assert isinstance(gluetun, GluetunReading)
+            assert decision.port == gluetun.forwarded_port != 0
+            assert gluetun.vpn_status in (VpnStatus.RUNNING, VpnStatus.UNKNOWN)
 
 
-# a port that nobody listens on
+def test_a_drift_is_another_port_than_the_one_that_was_verified() -> None:
+    assert has_drifted(replace(OPEN, listening_port=1), synced())
+    assert has_drifted(replace(OPEN, random_port=True), synced())
+    assert not has_drifted(OPEN, synced())
+    assert not has_drifted(replace(OPEN, listening_port=1), TunnelState(forwarded_port=PORT))
 
 
-def test_waits_a_minute_before_it_opens_an_unbound_port_anew() -> None:
-    observation = look(qbittorrent=UNBOUND)
-    memory = after_reading(observation, synced(), NOW)
-    assert decide(observation, memory, NOW) == Wait(SyncState.NOT_LISTENING)
-    memory = after_check(SyncState.NOT_LISTENING, memory, NOW)
-    assert decide(observation, memory, NOW + 59) == Wait(SyncState.NOT_LISTENING)
-    assert decide(observation, memory, NOW + 60) == Rebind(PORT)
+# a reconnect
+
+INTERRUPTIONS = [
+    AWAY,
+    GluetunReading(0, VpnStatus.RUNNING),
+    GluetunReading(PORT, VpnStatus.STARTING),
+    *(failure(Operation.GLUETUN_PORT, r) for r in Reason if r is not Reason.TIMEOUT),
+]
 
 
-def test_repairs_after_1_minute_then_5_then_every_30() -> None:
-    observation, memory, now = look(qbittorrent=UNBOUND), synced(), NOW
-    at: list[float] = []
-    while len(at) < 4:
-        memory = after_reading(observation, memory, now)
-        if decide(observation, memory, now) == Rebind(PORT):
-            at.append(now - NOW)
-            memory = after_write(memory, now, rebind=True)
-        memory = after_check(SyncState.NOT_LISTENING, memory, now)
-        now += 30
-    assert at == [60, 360, 2160, 3960]
-
-
-def test_one_disconnected_reading_may_be_stale() -> None:
-    observation = look(qbittorrent=CLOSED)
-    memory = after_reading(observation, synced(), NOW)
-    assert decide(observation, memory, NOW) == Nothing()
-    assert next_check(SyncState.IN_SYNC, memory, NOW, 30.0) == 3.0
-    memory = after_reading(observation, memory, NOW + 3)
-    assert decide(observation, memory, NOW + 3) == Wait(SyncState.NOT_LISTENING)
-
-
-def test_a_socket_seen_open_ends_the_repairs() -> None:
-    memory = replace(synced(), repairs=3, repair_at=NOW + 1800)
-    memory = after_reading(look(), memory, NOW)
-    assert (memory.repairs, memory.repair_at) == (0, math.inf)
-
-
-def test_never_rebinds_where_that_is_forbidden() -> None:
-    observation = look(qbittorrent=UNBOUND)
-    memory = after_check(SyncState.NOT_LISTENING, after_reading(observation, synced(), NOW), NOW)
-    assert decide(observation, memory, NOW + 3600, RebindPolicy.NEVER) == Wait(
-        SyncState.NOT_LISTENING
-    )
-
-
-def test_waits_a_minute_too_where_the_port_was_never_seen_open() -> None:
-    memory = after_reading(look(qbittorrent=UNBOUND), TunnelState(), NOW)
-    assert after_check(SyncState.NOT_LISTENING, memory, NOW).repair_at == NOW + 60
-
-
-def test_a_repair_keeps_5_minutes_from_the_last_rebind_whatever_that_was_for() -> None:
-    observation = look(qbittorrent=UNBOUND)
-    memory = replace(synced(), last_rebind_at=NOW, repair_at=NOW + 60)
-    assert decide(observation, memory, NOW + 299) == Wait(SyncState.NOT_LISTENING)
-    assert decide(observation, memory, NOW + 300) == Rebind(PORT)
-
-
-def test_a_disconnected_reading_before_an_outage_proves_nothing_after_it() -> None:
-    for between in (failure(Operation.QBITTORRENT_PREFERENCES), UNBOUND):
-        memory = after_reading(look(qbittorrent=CLOSED), synced(), NOW)
-        memory = after_reading(look(qbittorrent=between), memory, NOW + 10)
-        memory = after_reading(look(qbittorrent=CLOSED), memory, NOW + 20)
-        assert decide(look(qbittorrent=CLOSED), memory, NOW + 20) == Nothing()
-
-
-# a VPN reconnect that brings the same port
-
-
-def after(*gluetun: GluetunReading | Failure) -> TunnelState:
-    memory = synced()
-    for reading in gluetun:
-        memory = after_reading(look(reading), memory, NOW)
-    return after_reading(look(), memory, NOW)
-
-
-RECONNECTS = {
-    "the VPN was down": after(GluetunReading(0, VpnStatus.STOPPED)),
-    "there was no port": after(GluetunReading(0, VpnStatus.RUNNING)),
-    "Gluetun was gone": after(failure(Operation.GLUETUN_PORT)),
-    "the public address is another": after(replace(RUNNING, public_ip="198.51.100.9")),
-}
-
-
-@pytest.mark.parametrize("memory", RECONNECTS.values(), ids=RECONNECTS.keys())
-def test_opens_the_socket_anew_after_a_reconnect_where_libtorrent_needs_it(
-    memory: TunnelState,
+@pytest.mark.parametrize("interruption", INTERRUPTIONS)
+def test_every_sign_of_an_interruption_is_answered_where_libtorrent_does_not_reopen(
+    interruption: GluetunReading | Failure,
 ) -> None:
-    assert decide(look(qbittorrent=OLD_LIBTORRENT), memory, NOW) == Rebind(PORT)
-    assert decide(look(qbittorrent=NEW_LIBTORRENT), memory, NOW) == Nothing()
-    assert decide(look(qbittorrent=replace(CLOSED, reopens_sockets=True)), memory, NOW) == Rebind(
-        PORT
-    )
+    _, known = step(synced(), interruption, OLD)
+    decision, known = step(known, qbittorrent=OLD, at=NOW + 20)
+    assert decision == Rebind(PORT, RebindCause.RECONNECT)
+    assert step(known, qbittorrent=OLD, at=NOW + 50)[0] == Nothing()
 
 
-@pytest.mark.parametrize("memory", RECONNECTS.values(), ids=RECONNECTS.keys())
-def test_the_rebind_policy_is_obeyed_after_a_reconnect(memory: TunnelState) -> None:
-    old, new = look(qbittorrent=OLD_LIBTORRENT), look(qbittorrent=NEW_LIBTORRENT)
-    assert decide(new, memory, NOW, RebindPolicy.ALWAYS) == Rebind(PORT)
-    assert decide(old, memory, NOW, RebindPolicy.NEVER) == Nothing()
+def test_a_time_out_says_nothing_about_the_vpn() -> None:
+    _, known = step(synced(), failure(Operation.GLUETUN_PORT, Reason.TIMEOUT), OLD)
+    assert step(known, qbittorrent=OLD)[0] == Nothing()
 
 
-def test_waits_for_the_version_before_it_rebinds() -> None:
-    memory = RECONNECTS["there was no port"]
-    assert decide(look(), memory, NOW) == Nothing()
-    assert decide(look(qbittorrent=OLD_LIBTORRENT), memory, NOW + 30) == Rebind(PORT)
+@pytest.mark.parametrize(("address", "answered"), [("", True), ("192.0.2.1", True), (None, False)])
+def test_another_public_address_or_none_is_a_reconnect(address: str | None, answered: bool) -> None:
+    decision, known = step(synced(), replace(RUNNING, public_ip=address), OLD)
+    assert (decision == Rebind(PORT, RebindCause.RECONNECT)) is answered
+    assert step(known, replace(RUNNING, public_ip=address), OLD, at=NOW + 30)[0] == Nothing()
 
 
-def test_a_timeout_is_no_reconnect() -> None:
-    memory = after(failure(Operation.GLUETUN_PORT, Reason.TIMEOUT))
-    assert decide(look(qbittorrent=OLD_LIBTORRENT), memory, NOW) == Nothing()
+def test_a_socket_that_is_open_after_a_reconnect_uses_it_up() -> None:
+    """A restart of qBittorrent minutes later is disconnected for a moment, and no reconnect."""
+    _, known = step(synced(), AWAY)
+    decision, known = step(known, at=NOW + 10)
+    assert decision == Nothing()
+    assert step(known, qbittorrent=DISCONNECTED, at=NOW + 60)[0] == Wait(SyncState.NOT_LISTENING)
 
 
-def test_rebinds_at_most_once_in_5_minutes() -> None:
-    memory = after_write(RECONNECTS["there was no port"], NOW, rebind=True)
-    memory = replace(memory, reconnected_at=NOW + 10)
-    observation = look(qbittorrent=OLD_LIBTORRENT)
-    assert decide(observation, memory, NOW + 299) == Nothing()
-    assert decide(observation, memory, NOW + 300) == Rebind(PORT)
+def test_a_socket_that_is_closed_after_a_reconnect_is_reopened_at_once() -> None:
+    _, known = step(synced(), AWAY)
+    decision, _ = step(known, qbittorrent=DISCONNECTED, at=NOW + 10)
+    assert decision == Rebind(PORT, RebindCause.RECONNECT)
 
 
-def test_a_new_port_needs_no_rebind() -> None:
-    memory = after_write(RECONNECTS["there was no port"], NOW, rebind=False)
-    assert decide(look(qbittorrent=OLD_LIBTORRENT), memory, NOW) == Nothing()
+def test_a_reconnect_waits_for_qbittorrent_to_be_there() -> None:
+    _, known = step(synced(), AWAY)
+    _, known = step(known, qbittorrent=NO_QBITTORRENT, at=NOW + 10)
+    assert step(known, qbittorrent=OLD, at=NOW + 900)[0] == Rebind(PORT, RebindCause.RECONNECT)
 
 
-# a push
+def test_a_reconnect_that_brings_another_port_needs_no_further_rebind() -> None:
+    _, known = step(synced(), AWAY)
+    decision, known = step(known, replace(RUNNING, forwarded_port=50000), OLD, at=NOW + 1)
+    assert decision == SetPort(50000)
+    moved = replace(OLD, listening_port=50000)
+    reading = replace(RUNNING, forwarded_port=50000)
+    assert step(known, reading, moved, at=NOW + 30)[0] == Nothing()
 
 
-def test_a_push_without_a_new_port_is_followed_by_four_quick_looks() -> None:
-    memory = after_reading(look(pushed=True), synced(), NOW)
-    pauses, now = [], NOW
-    for _ in range(5):
-        pause = next_check(SyncState.IN_SYNC, memory, now, 30.0)
-        pauses.append(round(pause, 3))
-        now += pause
-        memory = after_reading(look(), memory, now)
-    assert pauses == [0.2, 0.3, 0.5, 1.0, 30.0]
+def test_the_guard_against_storms_never_turns_a_wanted_rebind_into_in_sync() -> None:
+    known, decisions = synced(), []
+    for at in range(0, 60, 10):
+        _, known = step(known, AWAY, OLD, at=NOW + at)
+        decision, known = step(known, qbittorrent=OLD, at=NOW + at + 1)
+        decisions.append(decision)
+    assert decisions == [Rebind(PORT, RebindCause.RECONNECT)] * MOST_REBINDS
+    _, known = step(known, AWAY, OLD, at=NOW + 60)
+    decision, known = step(known, qbittorrent=OLD, at=NOW + 61)
+    assert decision == Wait(SyncState.NOT_LISTENING)
+    pause = next_check(SyncState.NOT_LISTENING, OLD, known, NOW + 61, 3600)
+    assert pause == 240  # the first of the six was at NOW + 1
+    assert step(known, qbittorrent=OLD, at=NOW + 301)[0] == Rebind(PORT, RebindCause.RECONNECT)
 
 
-def test_a_push_that_brings_the_same_port_is_a_reconnect() -> None:
-    observation = look(qbittorrent=OLD_LIBTORRENT, pushed=True)
-    memory = after_reading(observation, synced(), NOW)
-    assert decide(observation, memory, NOW) == Nothing()
-    memory = after_reading(look(qbittorrent=OLD_LIBTORRENT), memory, NOW + 2)
-    assert decide(look(qbittorrent=OLD_LIBTORRENT), memory, NOW + 2) == Rebind(PORT)
+def test_a_push_with_the_same_port_is_believed_after_half_a_second() -> None:
+    decision, known = step(synced(), qbittorrent=OLD, pushed=True)
+    assert decision == Nothing()
+    decision, known = step(known, qbittorrent=OLD, at=NOW + 0.2)
+    assert decision == Nothing()
+    decision, known = step(known, qbittorrent=OLD, at=NOW + 0.5)
+    assert decision == Rebind(PORT, RebindCause.RECONNECT)
+    assert step(known, qbittorrent=OLD, at=NOW + 1)[0] == Nothing()
 
 
-def test_a_push_that_brings_a_new_port_is_none() -> None:
-    new = replace(RUNNING, forwarded_port=50000)
-    memory = after_reading(look(new, pushed=True), synced(), NOW)
-    assert next_check(SyncState.IN_SYNC, memory, NOW, 30.0) == 30.0
-
-
-# drift
-
-
-def test_leaving_the_right_port_is_a_drift() -> None:
-    moved = replace(LISTENING, listening_port=1)
-    assert has_drifted(moved, synced())
-    assert has_drifted(replace(LISTENING, random_port=True), synced())
-
-
-def test_a_new_forwarded_port_is_no_drift() -> None:
-    memory = after_reading(look(replace(RUNNING, forwarded_port=50000)), synced(), NOW)
-    assert not has_drifted(LISTENING, memory)
-
-
-def test_an_interrupted_rebind_is_no_drift() -> None:
-    memory = after_write(synced(), NOW, rebind=True)
-    assert not has_drifted(replace(LISTENING, listening_port=PORT + 1), memory)
-
-
-# when to look again
+def test_a_push_with_another_port_is_no_reconnect_of_the_old_one() -> None:
+    other = replace(RUNNING, forwarded_port=50000)
+    decision, known = step(synced(), other, OLD, pushed=True)
+    assert decision == SetPort(50000)
+    moved = replace(OLD, listening_port=50000)
+    assert step(known, other, moved, at=NOW + 2)[0] == Nothing()
 
 
 @pytest.mark.parametrize(
-    "state",
+    ("policy", "reopens", "answered"),
     [
-        SyncState.NO_PORT,
-        SyncState.VPN_DOWN,
-        SyncState.GLUETUN_UNREACHABLE,
-        SyncState.QBITTORRENT_UNREACHABLE,
-        SyncState.OUT_OF_SYNC,
+        (RebindPolicy.AUTO, True, False),
+        (RebindPolicy.AUTO, False, True),
+        (RebindPolicy.AUTO, None, True),
+        (RebindPolicy.ALWAYS, True, True),
+        (RebindPolicy.NEVER, False, False),
     ],
 )
-def test_looks_every_second_at_first_while_it_waits_then_less_often(state: SyncState) -> None:
-    memory = replace(TunnelState(), facts_since=NOW)
-    pauses = [next_check(state, memory, NOW + waited, 30.0) for waited in (0, 300, 1500, 86400)]
-    assert pauses == [1.0, 1.0, 5.0, 30.0]
+def test_the_policy_says_which_reconnects_are_answered(
+    policy: RebindPolicy, reopens: bool | None, answered: bool
+) -> None:
+    reading = replace(OPEN, reopens_sockets=reopens)
+    _, known = step(synced(policy), AWAY, reading)
+    assert isinstance(step(known, qbittorrent=reading)[0], Rebind) is answered
 
 
-def test_looks_again_when_a_repair_is_due_but_not_within_a_second() -> None:
-    memory = replace(TunnelState(), repair_at=NOW + 10)
+# a start
+
+
+def test_after_a_start_the_past_is_unknown_so_an_old_libtorrent_is_rebound_once() -> None:
+    decision, known = step(TunnelState(), qbittorrent=OLD)
+    assert decision == Rebind(PORT, RebindCause.START)
+    assert step(known, qbittorrent=OLD, at=NOW + 30)[0] == Nothing()
+
+
+def test_after_a_start_a_libtorrent_that_reopens_is_left_alone() -> None:
+    assert step(TunnelState())[0] == Nothing()
+    assert step(TunnelState(), qbittorrent=DISCONNECTED)[0] == Wait(SyncState.NOT_LISTENING)
+
+
+def test_a_port_that_is_set_at_the_start_needs_no_precaution() -> None:
+    _, known = step(TunnelState(), qbittorrent=replace(OLD, listening_port=1))
+    assert step(known, qbittorrent=OLD, at=NOW + 1)[0] == Nothing()
+
+
+# a closed socket
+
+
+@pytest.mark.parametrize("closed", [DISCONNECTED, FAILED])
+def test_a_closed_port_is_reopened_after_one_minute_then_five_then_every_thirty(
+    closed: QbittorrentReading,
+) -> None:
+    known, at, waits = synced(), NOW, []
+    for _ in range(4):
+        decision, known = step(known, qbittorrent=closed, at=at)
+        assert decision == Wait(SyncState.NOT_LISTENING)
+        began = at
+        while decision != Rebind(PORT, RebindCause.CLOSED):
+            at += 1
+            decision, known = step(known, qbittorrent=closed, at=at)
+        waits.append(at - began)
+    assert waits == [60, 300, 1800, 1800]
+
+
+def test_an_open_socket_starts_the_waits_from_the_beginning() -> None:
+    known = replace(synced(), repairs=2, repair_at=NOW + 1000)
+    _, known = step(known)
+    assert (known.repairs, known.repair_at) == (0, math.inf)
+
+
+def test_the_age_of_a_closed_socket_starts_again_when_the_vpn_is_back() -> None:
+    _, known = step(synced(), qbittorrent=DISCONNECTED)
+    _, known = step(known, AWAY, DISCONNECTED, at=NOW + 30)
+    assert known.repair_at == math.inf
+
+
+def test_a_port_on_loopback_alone_is_not_listening_and_a_rebind_would_not_help() -> None:
+    loopback = replace(OLD, bind_result=BindResult.LOOPBACK)
+    _, known = step(synced(), AWAY, loopback)
+    for at in (NOW, NOW + 100, NOW + 5000):
+        decision, known = step(known, qbittorrent=loopback, at=at)
+        assert decision == Wait(SyncState.NOT_LISTENING)
+
+
+def test_never_leaves_a_closed_port_closed() -> None:
+    known = synced(RebindPolicy.NEVER)
+    for at in (NOW, NOW + 4000):
+        decision, known = step(known, qbittorrent=DISCONNECTED, at=at)
+        assert decision == Wait(SyncState.NOT_LISTENING)
+
+
+# when to check again
+
+
+def pause_after(
+    state: SyncState,
+    known: TunnelState,
+    reading: QbittorrentReading | None = OPEN,
+    at: float = NOW,
+    interval: float = 30,
+) -> float:
+    return next_check(state, reading, known, at, interval)
+
+
+def test_in_sync_the_interval_passes() -> None:
+    assert pause_after(SyncState.IN_SYNC, synced()) == 30
+
+
+def test_what_may_be_a_stale_reading_is_read_again_after_3_seconds() -> None:
+    assert pause_after(SyncState.IN_SYNC, synced(), DISCONNECTED) == 3
+    _, known = step(synced(), qbittorrent=DISCONNECTED)
+    assert pause_after(SyncState.NOT_LISTENING, known, DISCONNECTED) == 3
+    assert pause_after(SyncState.NOT_LISTENING, known, DISCONNECTED, NOW + 9000) == 30
+
+
+def test_a_port_that_could_not_be_bound_is_checked_when_it_is_to_be_reopened() -> None:
+    known = replace(synced(), repair_at=NOW + 10)
+    assert pause_after(SyncState.NOT_LISTENING, known, FAILED) == 10
+    assert pause_after(SyncState.NOT_LISTENING, known, FAILED, interval=5) == 5
+    never = replace(known, policy=RebindPolicy.NEVER)
+    assert pause_after(SyncState.NOT_LISTENING, never, FAILED) == 30
+
+
+def test_an_old_libtorrent_is_watched_every_second_until_gluetun_pushes() -> None:
+    assert must_watch(OLD, synced())
+    assert pause_after(SyncState.IN_SYNC, synced(), OLD) == 1
+    _, known = step(synced(), qbittorrent=OLD, pushed=True)
+    _, known = step(known, qbittorrent=OLD, at=NOW + 3)
+    assert not must_watch(OLD, known)
+    assert pause_after(SyncState.IN_SYNC, known, OLD, NOW + 3) == 30
+    assert not must_watch(OLD, synced(RebindPolicy.NEVER))
+    assert not must_watch(OPEN, synced())
+    assert not must_watch(None, synced())
+
+
+def test_after_a_push_the_port_is_read_again_until_it_must_have_come() -> None:
+    _, known = step(synced(), AWAY, pushed=True)
+    pauses, at = [], NOW
+    for _ in range(5):
+        pauses.append(pause_after(SyncState.NO_PORT, known, at=at))
+        at += pauses[-1]
+    assert [round(pause, 3) for pause in pauses] == [0.2, 0.3, 0.5, 1.0, 1.0]
+
+
+@pytest.mark.parametrize("state", ["no_port", "vpn_down", "gluetun_unreachable", "out_of_sync"])
+def test_what_is_awaited_is_checked_every_second_for_five_minutes_then_less_often(
+    state: str,
+) -> None:
+    known = replace(synced(), facts_since=NOW)
+    pauses = [pause_after(SyncState(state), known, at=NOW + t) for t in (0, 299, 600, 3000, 90000)]
+    assert pauses == [1, 1, 2, 10, 30]
+
+
+def test_a_server_that_hangs_is_asked_ever_less_often_at_once() -> None:
+    hangs = failure(Operation.GLUETUN_PORT, Reason.TIMEOUT)
+    _, known = step(synced(), hangs)
     pauses = [
-        next_check(SyncState.NOT_LISTENING, memory, NOW + waited, 30.0) for waited in (0, 9.5)
+        pause_after(SyncState.GLUETUN_UNREACHABLE, known, at=NOW + t) for t in (0, 5, 10, 20, 60)
     ]
-    assert pauses == [10.0, 1.0]
+    assert pauses == [1, 5, 10, 20, 30]
 
 
-def test_does_not_look_for_a_repair_before_it_is_allowed() -> None:
-    memory = replace(TunnelState(), repair_at=NOW + 60, last_rebind_at=NOW)
-    pauses = [
-        next_check(SyncState.NOT_LISTENING, memory, NOW + waited, 30.0) for waited in (60, 290)
-    ]
-    assert pauses == [30.0, 10.0]
+@pytest.mark.parametrize(
+    "state", ["gluetun_unauthorized", "qbittorrent_unauthorized", "qbittorrent_banned"]
+)
+def test_a_refusal_is_asked_again_at_the_interval(state: str) -> None:
+    assert pause_after(SyncState(state), synced()) == 30
 
 
-def test_waits_the_whole_interval_where_no_repair_will_ever_come() -> None:
-    memory = replace(TunnelState(), repair_at=NOW + 60)
-    pauses = [
-        next_check(SyncState.NOT_LISTENING, memory, NOW + waited, 30.0, RebindPolicy.NEVER)
-        for waited in (0, 59, 600)
-    ]
-    assert pauses == [30.0, 30.0, 30.0]
+# announcing
 
 
-def test_doubles_the_pauses_at_once_while_a_server_hangs() -> None:
-    observation = look(failure(Operation.GLUETUN_PORT, Reason.TIMEOUT))
-    memory, pauses, now = TunnelState(), [], NOW
-    for _ in range(7):
-        memory = after_reading(observation, memory, now)
-        pauses.append(next_check(SyncState.GLUETUN_UNREACHABLE, memory, now, 30.0))
-        now += pauses[-1]
-    assert pauses == [1.0, 1.0, 2.0, 4.0, 8.0, 16.0, 30.0]
-
-
-def test_never_looks_less_often_than_the_interval() -> None:
-    memory = replace(TunnelState(), facts_since=NOW)
-    for state in SyncState:
-        for waited in (0, 10, 1000, 1e9):
-            assert 0 < next_check(state, memory, NOW + waited, 0.5) <= 0.5
-
-
-def test_a_change_of_what_is_read_makes_it_look_often_again() -> None:
-    memory = after_reading(look(GluetunReading(0, VpnStatus.STOPPED)), TunnelState(), NOW)
-    memory = after_reading(look(GluetunReading(0, VpnStatus.STOPPED)), memory, NOW + 3000)
-    assert next_check(SyncState.VPN_DOWN, memory, NOW + 3000, 30.0) == 10.0
-    memory = after_reading(look(GluetunReading(0, VpnStatus.STARTING)), memory, NOW + 3010)
-    assert next_check(SyncState.VPN_DOWN, memory, NOW + 3010, 30.0) == 1.0
-
-
-# telling the trackers
-
-
-def test_tells_the_trackers_once_at_most_every_5_minutes() -> None:
-    assert not should_announce(TunnelState(), NOW)
-    assert should_announce(TunnelState(announce=True), NOW)
-    told = TunnelState(announce=True, announced_at=NOW)
-    assert not should_announce(told, NOW + 299)
-    assert should_announce(told, NOW + 300)
-
-
-# to the second: what mutation testing found untested
-
-
-def test_the_first_port_after_a_start_is_no_reconnect() -> None:
-    assert after_reading(look(), TunnelState(), NOW).reconnected_at == -math.inf
-
-
-def test_a_reconnect_matters_for_ten_minutes_and_not_a_moment_longer() -> None:
-    observation = look(qbittorrent=OLD_LIBTORRENT)
-    memory = replace(synced(), reconnected_at=NOW)
-    assert decide(observation, memory, NOW + 599.9) == Rebind(PORT)
-    assert decide(observation, memory, NOW + 600) == Nothing()
+def test_the_trackers_hear_of_a_new_port_at_most_every_five_minutes() -> None:
+    assert not should_announce(synced(), NOW)
+    wanted = replace(synced(), announce=True)
+    assert should_announce(wanted, NOW)
+    told = replace(wanted, announced_at=NOW)
+    assert [should_announce(told, NOW + t) for t in (299, 300)] == [False, True]

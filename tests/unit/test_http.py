@@ -19,7 +19,9 @@ from exporter.config.load import Server
 from exporter.errors import InvalidResponse, ServerError, TimedOut, Unauthorized
 from exporter.model import Reason
 from exporter.servers.http import Response, Transport
-from exporter.simulator.server import Answer, Fault, Request, SimulatedServer, Status
+from exporter.simulator.faults import Fault, Status
+from exporter.simulator.http import Answer, Request
+from exporter.simulator.server import SimulatedServer
 from tests.conftest import Certificate
 
 SHORT = 0.3

@@ -10,12 +10,13 @@ import kubernetes_validate  # type: ignore[import-untyped]  # it has no types
 import pytest
 import yaml
 
-from docs import generate_kubernetes
 from exporter.config.load import load_config
 from tests.conftest import missing_part
 from tests.parts import debian
 
-BASE = generate_kubernetes.BASE
+ROOT = Path(__file__).parents[2]
+BASE = ROOT / "deploy" / "kubernetes" / "base"
+GRAFANA = ROOT / "grafana"
 VERSIONS = ("1.29", kubernetes_validate.latest_version())
 """The first with sidecars that start first, and the newest."""
 CUSTOM = "monitoring.coreos.com/v1"
@@ -23,10 +24,15 @@ CUSTOM = "monitoring.coreos.com/v1"
 Document = dict[str, Any]
 
 
+def resources(folder: Path) -> list[str]:
+    """The files that the folder's kustomization names."""
+    named = yaml.safe_load((folder / "kustomization.yaml").read_text())["resources"]
+    return [name for name in named if name.endswith(".yaml")]
+
+
 def documents() -> list[Document]:
-    """Everything that kustomize would read."""
-    found = yaml.safe_load((BASE / "kustomization.yaml").read_text())["resources"]
-    texts = [(BASE / name).read_text(encoding="utf-8") for name in found]
+    """Every manifest of the base; kustomize adds the dashboards."""
+    texts = [(BASE / name).read_text(encoding="utf-8") for name in resources(BASE)]
     return [document for text in texts for document in yaml.safe_load_all(text)]
 
 
@@ -138,7 +144,6 @@ def test_every_manifest_is_right_by_its_schema(version: str) -> None:
         "NetworkPolicy",
         "PodMonitor",
         "PrometheusRule",
-        "ConfigMap",
     }
 
 
@@ -153,9 +158,8 @@ def test_the_schemas_find_a_misspelt_key() -> None:
 
 
 def test_no_manifest_is_left_out() -> None:
-    named = yaml.safe_load((BASE / "kustomization.yaml").read_text())["resources"]
     files = [file.name for file in BASE.glob("*.yaml")]
-    assert sorted([*named, "kustomization.yaml"]) == sorted(files)
+    assert sorted([*resources(BASE), "kustomization.yaml"]) == sorted(files)
 
 
 def test_kustomize_builds_them_all() -> None:
@@ -169,35 +173,19 @@ def test_kustomize_builds_them_all() -> None:
     made = list(yaml.safe_load_all(built.stdout))
     for document in made:
         check(document, VERSIONS[0])
+    maps = [document for document in made if document["kind"] == "ConfigMap"]
     names = {(document["kind"], document["metadata"]["name"]) for document in made}
-    assert names == {(d["kind"], d["metadata"]["name"]) for d in documents()}
+    assert names == {(d["kind"], d["metadata"]["name"]) for d in [*documents(), *maps]}
+    assert all(d["metadata"]["labels"]["grafana_dashboard"] == "1" for d in maps)
+    dashboards = {f.name: f.read_text() for f in GRAFANA.glob("dashboards/*.json")}
+    assert {name: text for d in maps for name, text in d["data"].items()} == dashboards
     homes = {d["metadata"].get("namespace") for d in made if d["kind"] != "Namespace"}
     assert homes == {"seedbox"}
 
 
-def test_the_generated_manifests_are_not_stale() -> None:
-    for file, text in (
-        (generate_kubernetes.RULES_FILE, generate_kubernetes.rules()),
-        (generate_kubernetes.DASHBOARDS_FILE, generate_kubernetes.dashboards()),
-    ):
-        assert file.read_text(encoding="utf-8") == text, "run `make docs`"
-
-
 def test_the_alerts_are_those_of_the_file_for_prometheus() -> None:
-    alerts = yaml.safe_load(generate_kubernetes.ALERTS.read_text(encoding="utf-8"))
+    alerts = yaml.safe_load((ROOT / "alerts.yml").read_text(encoding="utf-8"))
     assert one("PrometheusRule")["spec"] == alerts
-
-
-def test_each_dashboard_is_in_a_configmap_as_it_is() -> None:
-    kept = {
-        name: text
-        for document in documents()
-        if document["kind"] == "ConfigMap"
-        for name, text in document["data"].items()
-    }
-    files = generate_kubernetes.DASHBOARDS.glob("*.json")
-    assert kept == {file.name: file.read_text(encoding="utf-8") for file in files}
-    assert len(kept) >= 2
 
 
 def test_names_of_ports_and_labels_mean_the_same_everywhere() -> None:
@@ -272,7 +260,7 @@ def test_qsticky_finds_both_servers_and_its_secrets(tmp_path: Path) -> None:
 
 
 def test_the_page_about_it_makes_the_secret_that_the_pod_reads() -> None:
-    page = (generate_kubernetes.ROOT / "docs" / "scaling.md").read_text(encoding="utf-8")
+    page = (ROOT / "docs" / "scaling.md").read_text(encoding="utf-8")
     made = set(re.findall(r"--from-(?:literal|file)=(\w+)=", page))
     read = {
         item["key"]

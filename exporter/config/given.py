@@ -1,0 +1,49 @@
+"""What was given, as text: small files read, and as much of a value as a message may show."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+from exporter.healthcheck import holds_credentials
+
+LARGEST_FILE_BYTES = 1_000_000
+_KEY_START = re.compile(r"[A-Za-z0-9_.-]{0,40}")
+
+
+def read_text(path: Path) -> str:
+    """Return the file's text; raise OSError or ValueError where it can't be a configuration."""
+    with path.open("rb") as file:
+        content = file.read(LARGEST_FILE_BYTES + 1)
+    if len(content) > LARGEST_FILE_BYTES:
+        raise ValueError(f"larger than {LARGEST_FILE_BYTES} bytes")
+    return content.decode("utf-8-sig")  # some editors begin a file with a mark
+
+
+def why(error: OSError | ValueError) -> str:
+    """Return why a file can't be used."""
+    if isinstance(error, UnicodeDecodeError):
+        return "it is not UTF-8 text"
+    return error.strerror or "input/output error" if isinstance(error, OSError) else str(error)
+
+
+def quoted(text: str, longest: int = 80) -> str:
+    """Return the start of a value for a message, but nothing of what may hold a password.
+
+    Every value that a message quotes goes through here.
+    """
+    if holds_credentials(text):
+        return "what looks like credentials (not shown)"
+    return repr(text) if len(text) <= longest else f"{text[:longest]!r}…"
+
+
+def quoted_path(path: str) -> str:
+    """Return a path for a message, as long as a path may be."""
+    return quoted(path, longest=4096)
+
+
+def shown_key(key: object) -> str:
+    """Return a YAML key as far as it looks like one: in `{pass:hunter2}` all of it is the key."""
+    text = str(key)
+    start: str = _KEY_START.findall(text)[0]
+    return start if start == text else f"{start}…"

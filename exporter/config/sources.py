@@ -1,0 +1,136 @@
+"""Where each value comes from, parsed once; every mistake is collected.
+
+In this order: the tunnel's entry in the YAML file, the variable, the file named by `NAME_FILE`,
+`/run/secrets/<name>`, the default. Names may be in capitals or not. An empty variable counts as
+not set.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from exporter.config.given import quoted, quoted_path, read_text, why
+from exporter.config.kinds import PORT
+from exporter.config.secret import Secret
+from exporter.config.settings import BY_NAME, Setting, meant_by
+from exporter.config.tunnels_file import NO_FILE, Entry
+from exporter.healthcheck import files_in, in_capitals
+
+
+@dataclass(frozen=True, slots=True)
+class Value:
+    """One effective value for `qsticky config`: a secret is already hidden."""
+
+    name: str
+    shown: str
+    source: str
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """A text and where it stands; `label` is what a user looks for."""
+
+    label: str
+    text: str
+    source: str
+    path: Path | None = None
+    """The file that holds it, which is read again later."""
+
+
+class Sources:
+    """Looks up and parses values; a mistaken one is replaced by its default meanwhile."""
+
+    def __init__(self, environ: Mapping[str, str], run_secrets: Path) -> None:
+        self._variables = in_capitals(environ)
+        self._docker_secrets = files_in(str(run_secrets))
+        self.mistakes: list[str] = []
+        self.warnings = list(_misnamed(self._variables))
+        self.values: list[Value] = []
+
+    def value(self, name: str, entry: Entry = NO_FILE) -> Any:
+        """Return the parsed value of a setting, a `Secret` where it is one."""
+        setting = BY_NAME[name]
+        found = self._found(setting, entry)
+        text, value = self._parsed(setting, found)
+        if setting.kind.secret:
+            value = Secret(value, found.path, setting.kind)
+        shown = str(value) if setting.kind.secret else text
+        self.values.append(Value(found.label, shown, found.source))
+        return value
+
+    def _parsed(self, setting: Setting, found: Found) -> tuple[str, Any]:
+        """Return the text that is used, and its value."""
+        kind = setting.kind
+        try:
+            return kind.trim(found.text), kind.parse(found.text)
+        except ValueError as error:
+            # a file that was named by mistake may hold a secret of somebody else
+            hidden = found.path and not kind.secret
+            given = f"can't use what {quoted_path(found.source)} holds" if hidden else error
+            problem = f"{found.label}: {given}; expected {kind.expected}"
+        if kind.substitute is None:
+            self.mistakes.append(problem)
+            return setting.default, kind.parse(setting.default)
+        text = kind.substitute(found.text) or setting.default
+        self.warnings.append(f"{problem}; using {text} instead")
+        return text, kind.parse(text)
+
+    def _found(self, setting: Setting, entry: Entry) -> Found:
+        default = Found(entry.label(setting), setting.default, "default")
+        return next(self._all_found(setting, entry), default)
+
+    def _all_found(self, setting: Setting, entry: Entry) -> Iterator[Found]:
+        """Go through the places where the value is, the one that wins first."""
+        label, variable, kind = entry.label(setting), setting.name, setting.kind
+        if given := kind.trim(entry.get(setting)):
+            yield Found(label, given, entry.file)
+        if path := entry.get_file(setting):
+            yield self._read(setting, f"{label}_file", path)
+        if variable in self._variables:
+            given = kind.trim(self._variables[variable])
+            if kind is PORT and _SERVICE_LINK.fullmatch(given):
+                self._warn_of_service_link(setting, given)
+            elif given or kind.empty_is_a_value:
+                yield Found(variable, given, "environment")
+        yield from self._all_read(setting)
+
+    def _all_read(self, setting: Setting) -> Iterator[Found]:
+        variable, kind = f"{setting.name}_FILE", setting.kind
+        files = {variable: self._variables.get(variable, "").strip()}
+        files[setting.name] = self._docker_secrets.get(setting.name, "")
+        for label, path in files.items():
+            if path:
+                found = self._read(setting, label, path)
+                if found.text or kind.secret or kind.empty_is_a_value:
+                    yield found
+
+    def _read(self, setting: Setting, label: str, path: str) -> Found:
+        try:
+            return Found(label, setting.kind.trim(read_text(Path(path))), path, Path(path))
+        except (OSError, ValueError) as error:
+            self.mistakes.append(
+                f"{label}: can't read {quoted_path(path)} ({why(error)}); "
+                "expected a readable file that holds the value"
+            )
+            return Found(label, setting.default, path)
+
+    def _warn_of_service_link(self, setting: Setting, given: str) -> None:
+        self.warnings.append(
+            f"{setting.name}: given {quoted(given)}, which Kubernetes and Docker set for a service "
+            f"of that name; it is ignored, so set {setting.name} if the port is not "
+            f"{setting.default}"
+        )
+
+
+_SERVICE_LINK = re.compile(r"(tcp|udp)://[^/@]+:[0-9]+")
+
+
+def _misnamed(variables: Collection[str]) -> Iterator[str]:
+    for variable in variables:
+        meant = meant_by(variable)
+        if meant and meant not in variables:
+            yield f"{variable} is ignored; the setting is called {meant}"

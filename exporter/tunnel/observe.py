@@ -1,0 +1,153 @@
+"""Reads both servers for one check, and asks no more than the check needs."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+
+from exporter.clock import Clock
+from exporter.errors import ServerError
+from exporter.model import (
+    NO_PORT,
+    BindResult,
+    ConnectionStatus,
+    Failure,
+    GluetunReading,
+    Operation,
+    Outcome,
+    QbittorrentReading,
+    SyncState,
+    VpnStatus,
+)
+from exporter.servers.gluetun import Gluetun
+from exporter.servers.operations import Operations
+from exporter.servers.qbittorrent import Qbittorrent
+
+ASK_ALL_EVERY = 300.0
+"""How long a calm check leaves out what can only confirm what is known."""
+STATUS_LAG_SECONDS = 2.0
+"""For how long `disconnected` may be stale: 1.5 s from qBittorrent 4.6 on, and some margin."""
+SETTLING_PAUSE = 0.2
+"""Pause between two readings of a connection status that may be stale."""
+
+
+class Observer:
+    """Reads one Gluetun and one qBittorrent; `last` is always the outcome of the last check."""
+
+    def __init__(self, gluetun: Gluetun, qbittorrent: Qbittorrent, clock: Clock) -> None:
+        self._gluetun = gluetun
+        self._qbittorrent = qbittorrent
+        self._clock = clock
+        self._asked_all_at = -math.inf
+
+    def forwarded_port(self, did: Operations) -> int | Failure:
+        """Ask Gluetun for the port alone."""
+        try:
+            return self._gluetun.forwarded_port(did)
+        except ServerError as error:
+            return did.fail(Operation.GLUETUN_PORT, error)
+
+    def is_calm(self, port: int | Failure, last: Outcome | None) -> bool:
+        """Whether the last check found all well, and the port is still the same."""
+        if last is None or not last.in_sync or last.failures:
+            return False
+        asked_ago = self._clock.monotonic() - self._asked_all_at
+        return port == last.forwarded_port and asked_ago < ASK_ALL_EVERY
+
+    def gluetun(
+        self, port: int | Failure, last: Outcome | None, did: Operations, *, calm: bool
+    ) -> GluetunReading | Failure:
+        """Add to the port what else Gluetun knows; in calm that is what it said before."""
+        if isinstance(port, Failure):
+            return port
+        if calm and last and last.gluetun:
+            return last.gluetun
+        self._asked_all_at = self._clock.monotonic()
+        status, public_ip = VpnStatus.UNKNOWN, None
+        with did.may_fail(Operation.GLUETUN_STATUS):
+            status = self._gluetun.vpn_status(did, forwarded_port=port)
+        with did.may_fail(Operation.GLUETUN_PUBLIC_IP):
+            public_ip = self._gluetun.public_ip(did)
+        return GluetunReading(port, status, public_ip)
+
+    def qbittorrent(
+        self, gluetun: GluetunReading | Failure, last: Outcome | None, did: Operations
+    ) -> QbittorrentReading | Failure:
+        """Read what shows whether qBittorrent listens on its port."""
+        try:
+            listening = self._qbittorrent.listening(did)
+        except ServerError as error:
+            return did.fail(Operation.QBITTORRENT_PREFERENCES, error)
+        status, bound = ConnectionStatus.UNKNOWN, BindResult.UNKNOWN
+        with did.may_fail(Operation.QBITTORRENT_LOG):
+            bound = self._qbittorrent.bind_result(did, listening.port)
+        if listening.on_loopback_alone:
+            bound = BindResult.LOOPBACK
+        forwarded = NO_PORT if isinstance(gluetun, Failure) else gluetun.forwarded_port
+        is_set = forwarded == listening.port and not listening.random_port
+        with did.may_fail(Operation.QBITTORRENT_TRANSFER):
+            status = self._connection_status(did, settled=is_set and not _was_disconnected(last))
+        if is_set:
+            self._learn_version(did)
+        return self._with_version(
+            QbittorrentReading(
+                listening_port=listening.port,
+                random_port=listening.random_port,
+                connection_status=status,
+                bind_result=bound,
+                on_one_interface=listening.on_one_interface,
+                auth=self._qbittorrent.session.auth,
+            )
+        )
+
+    def with_details(
+        self, reading: QbittorrentReading, last: Outcome | None, did: Operations, *, calm: bool
+    ) -> QbittorrentReading:
+        """Add what only the readers want to know, after what matters is done."""
+        if not self._qbittorrent.session.open:
+            return reading
+        if not reading.version:
+            self._learn_version(did)
+            reading = self._with_version(reading)
+        if reading.connection_status is ConnectionStatus.FIREWALLED:
+            before = last.qbittorrent if last else None
+            torrents = before.has_torrents if calm and before else None
+            if torrents is None:
+                with did.may_fail(Operation.QBITTORRENT_TRANSFER):
+                    torrents = self._qbittorrent.has_torrents(did)
+            reading = replace(reading, has_torrents=torrents)
+        return reading
+
+    def _connection_status(self, did: Operations, *, settled: bool) -> ConnectionStatus:
+        """Read it; once more while it is `disconnected`, for as long as that may be stale."""
+        deadline = self._clock.monotonic() + (STATUS_LAG_SECONDS if settled else 0.0)
+        status = self._qbittorrent.connection_status(did)
+        while status is ConnectionStatus.DISCONNECTED and self._clock.monotonic() < deadline:
+            self._clock.sleep(SETTLING_PAUSE)
+            status = self._qbittorrent.connection_status(did)
+        return status
+
+    def _with_version(self, reading: QbittorrentReading) -> QbittorrentReading:
+        version = self._qbittorrent.version
+        if version is None:
+            return reading
+        return replace(
+            reading,
+            version=version.app,
+            webapi_version=version.webapi,
+            reopens_sockets=reading.on_one_interface and version.reopens_sockets,
+        )
+
+    def _learn_version(self, did: Operations) -> None:
+        if self._qbittorrent.version is None:
+            with did.may_fail(Operation.QBITTORRENT_PREFERENCES):
+                self._qbittorrent.learn_version(did)
+
+
+def _was_disconnected(last: Outcome | None) -> bool:
+    """Whether the last check believed it already."""
+    return (
+        last is not None
+        and last.state is SyncState.NOT_LISTENING
+        and last.connection_status is ConnectionStatus.DISCONNECTED
+    )
