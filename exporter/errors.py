@@ -13,8 +13,8 @@ QstickyError
     │   └── LoginSuspended   the next attempt waits, to avoid a ban
     ├── Banned           qBittorrent refuses our address
     ├── ForbiddenHost    qBittorrent refuses the Host header
-    ├── HttpError        any other status than the one expected
     ├── Unexpected       a mistake of ours, or a response that nobody thought of
+    ├── HttpError        any other status than the one expected
     ├── InvalidResponse  an answer that the server would never give
     ├── VerifyMismatch   qBittorrent did not keep the port
     └── BindFailed       qBittorrent could not open a socket on the port

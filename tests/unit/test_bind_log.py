@@ -1,5 +1,7 @@
 """What qBittorrent's log proves about a port."""
 
+import time
+
 import pytest
 
 from exporter.model import BindResult
@@ -7,6 +9,7 @@ from exporter.servers.bind_log import BindLog, LogEntry
 
 OK, BAD = 2, 8
 BOUND, FAILED, UNKNOWN = BindResult.BOUND, BindResult.FAILED, BindResult.UNKNOWN
+ONLY_HERE = BindResult.LOOPBACK
 
 
 def log_of(*entries: tuple[int, str]) -> BindLog:
@@ -46,10 +49,21 @@ LOOPBACK = entry(OK, "127.0.0.1")
             UNKNOWN,
             id="other kinds of entries are no proof",
         ),
+        pytest.param(
+            [VPN_FAILED, (OK, "Added a torrent: 'TCP/45720.1.2.3.4 the film'")],
+            FAILED,
+            id="a torrent's name is no proof: the port first",
+        ),
+        pytest.param(
+            [(OK, "Added a torrent: '10.2.0.2 TCP/45720 and what follows: it is long'")],
+            UNKNOWN,
+            id="a torrent's name is no proof: foreign text goes on",
+        ),
         pytest.param([VPN, VPN_FAILED], FAILED, id="the last word on a socket counts: failed"),
         pytest.param([VPN_FAILED, VPN], BOUND, id="the last word on a socket counts: bound"),
-        pytest.param([LOOPBACK], BOUND, id="loopback alone, where there is nothing else"),
-        pytest.param([entry(OK, "::1")], BOUND, id="loopback alone, IPv6"),
+        pytest.param([LOOPBACK], ONLY_HERE, id="no peer reaches loopback"),
+        pytest.param([entry(OK, "::1")], ONLY_HERE, id="no peer reaches loopback, IPv6"),
+        pytest.param([LOOPBACK, VPN], BOUND, id="loopback beside an address of the VPN"),
         pytest.param([LOOPBACK, VPN_FAILED], FAILED, id="loopback does not outweigh a failure"),
         pytest.param([IPV6], BOUND, id="IPv6 where there is nothing else"),
         pytest.param([VPN_FAILED, IPV6], FAILED, id="a forwarded port is IPv4: IPv6 is not enough"),
@@ -72,6 +86,14 @@ def test_a_port_that_is_about_to_be_opened_again_has_to_be_proved_again() -> Non
     log.forget(45720)
     assert log.result(45720) is UNKNOWN
     assert log.result(38201) is BOUND
+
+
+@pytest.mark.parametrize("filler", ["x", "1", ":", ".", "TCP/45720 "])
+def test_an_endless_entry_takes_no_time(filler: str) -> None:
+    started = time.monotonic()
+    log = log_of(*[(OK, "10.2.0.2 TCP/45720 " + filler * 400_000)] * 10)
+    assert log.result(45720) is UNKNOWN
+    assert time.monotonic() - started < 5.0
 
 
 def test_a_session_of_years_does_not_fill_the_memory() -> None:

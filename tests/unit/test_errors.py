@@ -62,6 +62,7 @@ def test_the_reasons_are_those_of_the_metrics() -> None:
         "Banned": "banned",
         "ForbiddenHost": "forbidden_host",
         "HttpError": "other",
+        "Unexpected": "other",
         "InvalidResponse": "invalid_response",
         "VerifyMismatch": "verify_mismatch",
         "BindFailed": "bind_failed",
@@ -114,6 +115,13 @@ def test_a_configuration_error_lists_every_mistake() -> None:
     assert ConfigError(["A: wrong", "B: too"]).message == (
         "the configuration has 2 mistakes:\nA: wrong\nB: too"
     )
+
+
+def test_what_nobody_thought_of_is_named_by_its_kind_and_place_and_quotes_nothing() -> None:
+    with pytest.raises(ValueError, match=SECRET) as raised:
+        int(SECRET)
+    found = errors.unexpected(raised.value)
+    assert re.fullmatch(r"an unexpected ValueError at test_errors\.py:\d+", found.message)
 
 
 # Foreign errors

@@ -18,6 +18,7 @@ from exporter.model import (
     VpnStatus,
 )
 from exporter.tunnel import events
+from exporter.tunnel.decide import RebindCause
 from exporter.tunnel.events import changes
 from tests.fakes import IN_SYNC, NOW
 
@@ -204,10 +205,22 @@ def test_the_lines_that_people_search_for_keep_their_words() -> None:
             events.drift(0, 45720, random_port=True),
             "qBittorrent left port 45720 for a random one; setting it again",
         ),
-        (events.rebinding(45720, dead=True), "Reopening port 45720: it was not listening"),
         (
-            events.rebinding(45720, dead=False),
+            events.rebinding(45720, RebindCause.CLOSED),
+            "Reopening port 45720: it was not listening",
+        ),
+        (
+            events.rebinding(45720, RebindCause.RECONNECT),
             "Reopening port 45720: the VPN reconnected with the same port",
+        ),
+        (
+            events.rebinding(45720, RebindCause.START),
+            "Reopening port 45720: the VPN may have reconnected while qSticky was away",
+        ),
+        (
+            events.watching(),
+            "qBittorrent may not reopen its socket after a VPN reconnect, so Gluetun is asked for "
+            "its port every second",
         ),
         (events.announced(45720), "Announced all torrents to their trackers with port 45720"),
         (

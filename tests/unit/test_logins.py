@@ -7,6 +7,7 @@ import pytest
 
 from exporter.model import Reason, SavedLogins
 from exporter.servers.logins import (
+    Attempt,
     LoginRegistry,
     Logins,
     LoginState,
@@ -20,27 +21,30 @@ from exporter.servers.logins import (
 from tests.fakes import NOW, FakeClock
 
 RIGHT, WRONG = ("admin", "right"), ("admin", "wrong")
+SAME, OTHER = "print", "another"
 
 
-def failed(login: LoginState, now: float, reason: Reason, fingerprint: str = "") -> LoginState:
-    return after_failure(after_attempt(login, now), now, reason, fingerprint)
+def failed(
+    login: LoginState, now: float, reason: Reason, digest: str = SAME, *, proved: bool = False
+) -> LoginState:
+    return after_failure(after_attempt(login, now, digest, proved=proved), now, reason)
 
 
 def rejected(times: int, *, every: float = 0.0) -> LoginState:
     login = LoginState()
     for index in range(times):
-        login = failed(login, NOW + index * every, Reason.AUTH, "print")
+        login = failed(login, NOW + index * every, Reason.AUTH)
     return login
 
 
-def waits(reason: Reason, tries: int) -> list[float]:
+def waits(reason: Reason, tries: int, *, proved: bool = False) -> list[float]:
     """How long each further try waits where each comes as soon as it may."""
     login, now, found = LoginState(), NOW, []
     for _ in range(tries):
-        login = failed(login, now, reason)
+        login = failed(login, now, reason, proved=proved)
         found.append(next_login_at(login, now) - now)
         now += found[-1]
-        assert may_log_in(login, now, same_credentials=True)
+        assert may_log_in(login, now, SAME)
     return found
 
 
@@ -48,7 +52,7 @@ def waits(reason: Reason, tries: int) -> list[float]:
 
 
 def test_a_first_login_is_always_allowed() -> None:
-    assert may_log_in(LoginState(), NOW, same_credentials=True)
+    assert may_log_in(LoginState(), NOW, SAME)
 
 
 def test_rejected_logins_wait_5_minutes_then_30_then_an_hour() -> None:
@@ -59,56 +63,65 @@ def test_logins_without_an_answer_follow_at_once_then_after_1_and_5_minutes() ->
     assert waits(Reason.TIMEOUT, 4) == [0.0, 60.0, 300.0, 3600.0 - 360.0]
 
 
+def test_credentials_that_have_worked_never_wait_longer_than_5_minutes_for_an_answer() -> None:
+    assert waits(Reason.TIMEOUT, 6, proved=True) == [0.0, 60.0, 300.0, 300.0, 300.0, 300.0]
+
+
+def test_credentials_that_have_worked_and_are_rejected_wait_as_all_others_do() -> None:
+    assert waits(Reason.AUTH, 3, proved=True) == [300.0, 1800.0, 3600.0]
+
+
 def test_a_fourth_try_without_an_answer_is_followed_by_20_minutes_at_least() -> None:
-    login = LoginState(attempts_at=(NOW - 3000, NOW - 2000, NOW - 1000))
+    login = LoginState(tuple(Attempt(NOW - ago, SAME) for ago in (3000, 2000, 1000)))
     assert next_login_at(failed(login, NOW, Reason.TIMEOUT), NOW) == NOW + 1200
 
 
-def test_other_credentials_are_tried_at_once() -> None:
-    assert not may_log_in(rejected(1), NOW + 1, same_credentials=True)
-    assert may_log_in(rejected(1), NOW + 1, same_credentials=False)
-
-
-def test_four_tries_an_hour_are_the_most_whatever_the_credentials() -> None:
+def test_credentials_not_tried_in_this_hour_are_tried_at_once_also_as_the_fifth() -> None:
     login = rejected(4, every=60.0)
-    assert not may_log_in(login, NOW + 3599, same_credentials=False)
-    assert may_log_in(login, NOW + 3600, same_credentials=False)
+    assert not may_log_in(login, NOW + 181, SAME)
+    assert may_log_in(login, NOW + 181, OTHER)
+    assert not may_log_in(failed(login, NOW + 181, Reason.AUTH, OTHER), NOW + 182, OTHER)
+
+
+def test_four_tries_an_hour_with_rejected_credentials_are_the_most() -> None:
+    login = without_wait(rejected(4, every=60.0))
+    assert not may_log_in(login, NOW + 3599, SAME)
+    assert may_log_in(login, NOW + 3600, SAME)
 
 
 def test_a_try_is_forgotten_after_exactly_an_hour() -> None:
-    login = LoginState(attempts_at=(NOW, NOW + 1, NOW + 2, NOW + 3))
+    login = LoginState(tuple(Attempt(NOW + n, SAME) for n in range(4)))
     assert next_login_at(login, NOW + 3599) == NOW + 3600
     assert next_login_at(login, NOW + 3600) == -math.inf
 
 
 def test_a_ban_is_waited_out_for_an_hour_unless_the_credentials_are_others() -> None:
     banned = failed(LoginState(), NOW, Reason.BANNED)
-    assert not may_log_in(banned, NOW + 3599, same_credentials=True)
-    assert may_log_in(banned, NOW + 3600, same_credentials=True)
-    assert may_log_in(banned, NOW + 1, same_credentials=False)
+    assert not may_log_in(banned, NOW + 3599, SAME)
+    assert may_log_in(banned, NOW + 3600, SAME)
+    assert may_log_in(banned, NOW + 1, OTHER)
 
 
 def test_a_restart_of_qbittorrent_ends_a_ban_and_no_other_suspension() -> None:
     banned = failed(LoginState(), NOW, Reason.BANNED)
-    assert may_log_in(after_server_restart(banned), NOW + 1, same_credentials=True)
-    assert not may_log_in(after_server_restart(rejected(1)), NOW + 1, same_credentials=True)
+    assert may_log_in(after_server_restart(banned), NOW + 1, SAME)
+    assert not may_log_in(after_server_restart(rejected(1)), NOW + 1, SAME)
 
 
 def test_a_start_allows_one_try_at_once_but_never_a_fifth_in_an_hour() -> None:
-    assert may_log_in(without_wait(rejected(3)), NOW + 1, same_credentials=True)
-    assert not may_log_in(without_wait(rejected(4)), NOW + 1, same_credentials=True)
-    again = failed(without_wait(rejected(2)), NOW, Reason.AUTH, "print")
+    assert may_log_in(without_wait(rejected(3)), NOW + 1, SAME)
+    assert not may_log_in(without_wait(rejected(4)), NOW + 1, SAME)
+    again = failed(without_wait(rejected(2)), NOW, Reason.AUTH)
     assert next_login_at(again, NOW) == NOW + 3600
 
 
 def test_nothing_is_called_rejected_before_an_answer_says_so() -> None:
-    assert after_attempt(LoginState(), NOW).reason is Reason.TIMEOUT
-    assert after_attempt(rejected(1), NOW).reason is Reason.AUTH
+    assert after_attempt(LoginState(), NOW, SAME, proved=False).reason is Reason.TIMEOUT
+    assert after_attempt(rejected(1), NOW, SAME, proved=False).reason is Reason.AUTH
 
 
 def test_a_try_without_an_answer_leaves_the_count_of_rejections() -> None:
-    login = failed(rejected(2), NOW, Reason.HTTP_5XX, "print")
-    assert (login.rejections, login.fingerprint) == (2, "print")
+    assert failed(rejected(2), NOW, Reason.HTTP_5XX).rejections == 2
 
 
 # The logins at one server, and what a restart keeps of them
@@ -121,7 +134,7 @@ def clock() -> FakeClock:
 
 def fail(logins: Logins, credentials: tuple[str, str] = WRONG) -> None:
     assert logins.begin(credentials)
-    logins.fail(Reason.AUTH, credentials)
+    logins.fail(Reason.AUTH)
 
 
 def rejected_once(clock: FakeClock) -> SavedLogins:
@@ -134,14 +147,26 @@ def rejected_once(clock: FakeClock) -> SavedLogins:
 
 def test_a_try_counts_from_its_beginning_answered_or_not(clock: FakeClock) -> None:
     logins = Logins("gluetun:8080", clock)
-    assert [logins.begin((f"user {n}", "x")) for n in range(5)] == [True] * 4 + [False]
+    assert [logins.begin(WRONG) for _ in range(5)] == [True] * 4 + [False]
+
+
+def test_credentials_that_have_worked_are_known_until_they_are_rejected(clock: FakeClock) -> None:
+    logins = Logins("gluetun:8080", clock)
+    logins.begin(RIGHT)
+    logins.succeed(RIGHT)
+    logins.begin(RIGHT)
+    assert logins.state.proved
+    logins.fail(Reason.AUTH)
+    clock.now += 3600
+    logins.begin(RIGHT)
+    assert not logins.state.proved
 
 
 def test_a_good_login_forgets_the_failed_ones(clock: FakeClock) -> None:
     logins = Logins("gluetun:8080", clock)
     fail(logins)
     assert logins.saved() is not None
-    logins.succeed()
+    logins.succeed(WRONG)
     assert logins.saved() is None
 
 
@@ -176,7 +201,7 @@ def test_of_two_tunnels_at_one_server_the_later_knowledge_counts(
     later = replace(earlier, attempts_at=(NOW, NOW + 1, NOW + 2, NOW + 3))
     clock.now += 60
     registry = LoginRegistry(clock, [earlier, later][::order], try_at_once=True)
-    assert not registry.for_server("gluetun:8080").begin(RIGHT)
+    assert not registry.for_server("gluetun:8080").begin(WRONG)
 
 
 def test_a_clock_that_was_set_back_makes_nobody_wait_longer_than_an_hour(clock: FakeClock) -> None:
@@ -188,15 +213,26 @@ def test_a_clock_that_was_set_back_makes_nobody_wait_longer_than_an_hour(clock: 
 def test_one_try_of_an_hour_can_be_left_to_somebody_else(clock: FakeClock) -> None:
     registry = LoginRegistry(clock, [], try_at_once=False, tries_an_hour=3)
     logins = registry.for_server("gluetun:8080")
-    assert [logins.begin((f"user {n}", "x")) for n in range(4)] == [True] * 3 + [False]
+    assert [logins.begin(WRONG) for _ in range(4)] == [True] * 3 + [False]
 
 
-def test_the_fingerprint_holds_no_password_and_is_kept_for_the_same_one(clock: FakeClock) -> None:
+def test_the_fingerprint_holds_no_password_and_the_same_digest_for_the_same_one(
+    clock: FakeClock,
+) -> None:
     logins = Logins("gluetun:8080", clock)
-    fail(logins)
-    first = logins.state.fingerprint
-    assert "wrong" not in first
-    assert len(first.partition(":")[2]) == 4
-    clock.now += 300
-    fail(logins)
-    assert logins.state.fingerprint == first
+    for credentials, pause in ((WRONG, 300), (WRONG, 0), (RIGHT, 0)):
+        fail(logins, credentials)
+        clock.now += pause
+    saved = logins.saved()
+    assert saved is not None
+    _, first, second, third = saved.fingerprint.split(":")
+    assert first == second != third
+    assert len(first) == len(third) == 4
+
+
+def test_a_fingerprint_of_an_older_version_stands_for_all_tries(clock: FakeClock) -> None:
+    saved = replace(rejected_once(clock), attempts_at=(NOW - 60, NOW - 30, NOW))
+    logins = LoginRegistry(clock, [saved], try_at_once=False).for_server("gluetun:8080")
+    assert len({attempt.digest for attempt in logins.state.attempts}) == 1
+    assert not logins.begin(WRONG)
+    assert logins.begin(RIGHT)

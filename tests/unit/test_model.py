@@ -9,6 +9,8 @@ from exporter.model import (
     BindResult,
     ConnectionStatus,
     EventKind,
+    Failure,
+    GluetunReading,
     Operation,
     Outcome,
     QbittorrentReading,
@@ -96,16 +98,39 @@ def test_a_port_is_bound_where_the_log_proves_it_and_nothing_newer_speaks_agains
     assert replace(IN_SYNC, state=state, qbittorrent=reading).port_bound is bound
 
 
+FAILING = SyncState.GLUETUN_UNREACHABLE
+
+
+@pytest.mark.parametrize(
+    ("state", "gluetun", "reason", "bound"),
+    [
+        (SyncState.VPN_DOWN, GluetunReading(45720, VpnStatus.STOPPED), None, False),
+        (SyncState.NO_PORT, GluetunReading(0, VpnStatus.RUNNING), None, False),
+        (FAILING, None, Reason.CONNECTION, False),
+        (FAILING, None, Reason.TIMEOUT, True),
+    ],
+)
+def test_no_port_is_bound_while_the_vpn_is_known_to_be_away(
+    state: SyncState, gluetun: GluetunReading | None, reason: Reason | None, bound: bool
+) -> None:
+    reading = QbittorrentReading(45720, bind_result=BindResult.BOUND)
+    failures = (Failure(Operation.GLUETUN_PORT, reason, "", ""),) if reason else ()
+    outcome = replace(IN_SYNC, state=state, gluetun=gluetun, qbittorrent=reading, failures=failures)
+    assert outcome.port_bound is bound
+
+
 @pytest.mark.parametrize(
     ("bind", "status", "closed"),
     [
         (BindResult.FAILED, ConnectionStatus.CONNECTED, True),
-        (BindResult.BOUND, ConnectionStatus.DISCONNECTED, False),
+        (BindResult.LOOPBACK, ConnectionStatus.CONNECTED, True),
+        (BindResult.BOUND, ConnectionStatus.DISCONNECTED, True),
+        (BindResult.BOUND, ConnectionStatus.FIREWALLED, False),
         (BindResult.UNKNOWN, ConnectionStatus.DISCONNECTED, True),
         (BindResult.UNKNOWN, ConnectionStatus.FIREWALLED, False),
     ],
 )
-def test_a_port_is_closed_by_the_log_or_where_that_says_nothing_by_the_status(
+def test_a_port_is_closed_by_the_log_or_by_the_connection_status(
     bind: BindResult, status: ConnectionStatus, closed: bool
 ) -> None:
     reading = QbittorrentReading(45720, connection_status=status, bind_result=bind)

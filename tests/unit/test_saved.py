@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 
 from exporter.errors import StatusFileError
+from exporter.healthcheck import MALFORMED
 from exporter.model import Reason, Saved, SavedLogins, SavedVpnRestart
 from exporter.report.saved import (
-    MALFORMED,
     daemon_is_running,
     iso,
     read_saved,
@@ -37,6 +37,7 @@ EVERYTHING = Saved(
     waiting_since=NOW - 30,
     logins=LOGINS,
     vpn_restart=SavedVpnRestart(restarted_at=NOW - 5.5, restarts=3, unfinished=True),
+    push_seen=True,
 )
 
 

@@ -9,8 +9,9 @@ from exporter.model import Operation
 from exporter.servers.logins import Logins
 from exporter.servers.operations import Operations
 from exporter.servers.session import Request, Session
-from exporter.simulator.server import Answer, SimulatedServer
-from exporter.simulator.server import Request as Asked
+from exporter.simulator.http import Answer
+from exporter.simulator.http import Request as Asked
+from exporter.simulator.server import SimulatedServer
 from tests.fakes import FakeClock, tunnels
 
 LOGIN, PREFERENCES = "/api/v2/auth/login", "/api/v2/app/preferences"

@@ -120,6 +120,7 @@ def test_the_whole_file_of_one_tunnel_in_sync(written: Written) -> None:
                 },
                 "login": None,
                 "vpn_restart": None,
+                "push_seen": False,
             }
         },
         "interval_seconds": 30,
