@@ -228,6 +228,9 @@ def test_the_fingerprint_holds_no_password_and_the_same_digest_for_the_same_one(
     _, first, second, third = saved.fingerprint.split(":")
     assert first == second != third
     assert len(first) == len(third) == 4
+    restored = LoginRegistry(clock, [saved], try_at_once=True).for_server("gluetun:8080")
+    assert restored.saved() is not None
+    assert restored.saved() == replace(saved, suspended_until=None)
 
 
 def test_a_fingerprint_of_an_older_version_stands_for_all_tries(clock: FakeClock) -> None:
