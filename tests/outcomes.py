@@ -1,43 +1,70 @@
 """Made-up outcomes, one for each state, for the tests and pictures of the status page."""
 
 from dataclasses import replace
+from pathlib import Path
 
+from exporter.config.load import TunnelConfig, load_config
 from exporter.model import (
+    BindResult,
     ConnectionStatus,
     Event,
     EventKind,
     Failure,
+    GluetunReading,
     Level,
     Operation,
     Outcome,
+    QbittorrentReading,
     Reason,
+    Saved,
+    SavedLogins,
     SyncState,
     VpnStatus,
 )
 from exporter.report.board import StatusBoard
+from tests.fakes import FakeClock
 
 NOW = 1_800_000_000.0
-"""2027-01-15 08:00:00 UTC."""
+"""2027-01-15 08:00:00 UTC; the moments of these outcomes are Unix times."""
 
 MINUTE, HOUR, DAY = 60, 3600, 86400
+
+
+class PageClock(FakeClock):
+    """Stands still at NOW."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.now = NOW
+        self.set_wall(NOW)
+
+
+def tunnel_config(name: str = "default", **environ: str) -> TunnelConfig:
+    """A tunnel as it is by default."""
+    given = {"GLUETUN_APIKEY": "key", **environ}
+    return replace(load_config(given, Path("/nowhere")).tunnels[0], name=name)
+
+
+LISTENING = QbittorrentReading(
+    45720,
+    connection_status=ConnectionStatus.CONNECTED,
+    bind_result=BindResult.BOUND,
+    on_one_interface=True,
+    reopens_sockets=True,
+    has_torrents=True,
+    version="v5.1.0",
+    webapi_version="2.11.4",
+)
+FIREWALLED = replace(LISTENING, connection_status=ConnectionStatus.FIREWALLED)
+SAVED = Saved(45720, succeeded_at=NOW - 12, port_changed_at=NOW - 3 * HOUR)
 
 IN_SYNC = Outcome(
     tunnel="default",
     state=SyncState.IN_SYNC,
     finished_at=NOW - 12,
-    interval_seconds=30,
-    forwarded_port=45720,
-    listening_port=45720,
-    port_bound=True,
-    gluetun_up=True,
-    qbittorrent_up=True,
-    vpn_status=VpnStatus.RUNNING,
-    connection_status=ConnectionStatus.CONNECTED,
-    has_torrents=True,
-    qbittorrent_version="v5.1.0",
-    webapi_version="2.11.4",
-    last_success_at=NOW - 12,
-    last_port_change_at=NOW - 3 * HOUR,
+    gluetun=GluetunReading(45720, VpnStatus.RUNNING),
+    qbittorrent=LISTENING,
+    saved=SAVED,
 )
 
 
@@ -45,23 +72,18 @@ def failure(operation: Operation, reason: Reason, message: str, fix: str) -> tup
     return (Failure(operation, reason, message, fix),)
 
 
-_GLUETUN_AWAY = replace(
-    IN_SYNC, gluetun_up=False, forwarded_port=0, vpn_status=VpnStatus.UNKNOWN, port_bound=False
-)
-_QBITTORRENT_AWAY = replace(
-    IN_SYNC,
-    qbittorrent_up=False,
-    listening_port=0,
-    port_bound=False,
-    connection_status=ConnectionStatus.UNKNOWN,
-    qbittorrent_version="",
-)
+def suspended(until: float, reason: Reason) -> Saved:
+    return replace(SAVED, logins=SavedLogins((NOW - MINUTE,), 1, until, reason, "salt:1a2b"))
+
+
+_GLUETUN_AWAY = replace(IN_SYNC, gluetun=None)
+_QBITTORRENT_AWAY = replace(IN_SYNC, qbittorrent=None)
 
 _MADE = {
     SyncState.IN_SYNC: IN_SYNC,
     SyncState.OUT_OF_SYNC: replace(
         IN_SYNC,
-        listening_port=51413,
+        qbittorrent=replace(LISTENING, listening_port=51413),
         failures=failure(
             Operation.QBITTORRENT_SET_PORT,
             Reason.VERIFY_MISMATCH,
@@ -71,8 +93,11 @@ _MADE = {
     ),
     SyncState.NOT_LISTENING: replace(
         IN_SYNC,
-        port_bound=False,
-        connection_status=ConnectionStatus.DISCONNECTED,
+        qbittorrent=replace(
+            LISTENING,
+            connection_status=ConnectionStatus.DISCONNECTED,
+            bind_result=BindResult.FAILED,
+        ),
         failures=failure(
             Operation.QBITTORRENT_LOG,
             Reason.BIND_FAILED,
@@ -81,13 +106,10 @@ _MADE = {
         ),
     ),
     SyncState.NO_PORT: replace(
-        IN_SYNC, forwarded_port=0, connection_status=ConnectionStatus.FIREWALLED
+        IN_SYNC, gluetun=GluetunReading(0, VpnStatus.RUNNING), qbittorrent=FIREWALLED
     ),
     SyncState.VPN_DOWN: replace(
-        IN_SYNC,
-        forwarded_port=0,
-        vpn_status=VpnStatus.STOPPED,
-        connection_status=ConnectionStatus.FIREWALLED,
+        IN_SYNC, gluetun=GluetunReading(0, VpnStatus.STOPPED), qbittorrent=FIREWALLED
     ),
     SyncState.GLUETUN_UNREACHABLE: replace(
         _GLUETUN_AWAY,
@@ -95,7 +117,7 @@ _MADE = {
             Operation.GLUETUN_PORT,
             Reason.TIMEOUT,
             "Gluetun timed out at gluetun:8000",
-            "check that the container runs and that its control server is on",
+            "check that the container is running and that its control server is on",
         ),
     ),
     SyncState.GLUETUN_UNAUTHORIZED: replace(
@@ -113,12 +135,12 @@ _MADE = {
             Operation.QBITTORRENT_PREFERENCES,
             Reason.CONNECTION,
             "qBittorrent refused the connection at gluetun:8080",
-            "check that the container runs, QBITTORRENT_HOST and QBITTORRENT_PORT",
+            "check that the container is running, QBITTORRENT_HOST and QBITTORRENT_PORT",
         ),
     ),
     SyncState.QBITTORRENT_UNAUTHORIZED: replace(
         _QBITTORRENT_AWAY,
-        login_suspended_until=NOW + 25 * MINUTE,
+        saved=suspended(NOW + 25 * MINUTE, Reason.AUTH),
         failures=failure(
             Operation.QBITTORRENT_LOGIN,
             Reason.AUTH,
@@ -128,7 +150,7 @@ _MADE = {
     ),
     SyncState.QBITTORRENT_BANNED: replace(
         _QBITTORRENT_AWAY,
-        login_suspended_until=NOW + 55 * MINUTE,
+        saved=suspended(NOW + 55 * MINUTE, Reason.BANNED),
         failures=failure(
             Operation.QBITTORRENT_LOGIN,
             Reason.BANNED,
@@ -136,13 +158,13 @@ _MADE = {
             "correct QBITTORRENT_PASS; the ban ends by itself (default: 1 hour)",
         ),
     ),
-    SyncState.STARTING: Outcome("default", SyncState.STARTING, NOW - 1, 30),
+    SyncState.STARTING: Outcome("default", SyncState.STARTING, None),
 }
 
 OUTCOMES = {
     state: outcome
-    if state is SyncState.IN_SYNC
-    else replace(outcome, state=state, last_success_at=NOW - 5 * MINUTE)
+    if state in (SyncState.IN_SYNC, SyncState.STARTING)
+    else replace(outcome, state=state, saved=replace(outcome.saved, succeeded_at=NOW - 5 * MINUTE))
     for state, outcome in _MADE.items()
 }
 
@@ -165,7 +187,8 @@ _HISTORY = (
 
 def board_of(outcome: Outcome) -> StatusBoard:
     """One tunnel with a past, now at this outcome."""
-    board = StatusBoard([outcome.tunnel])
+    board = StatusBoard()
+    board.set_tunnels([tunnel_config(outcome.tunnel)])
     if outcome.state is SyncState.STARTING:
         return board
     for age, kind, level, message, fix in _HISTORY:
@@ -191,21 +214,27 @@ def board_of(outcome: Outcome) -> StatusBoard:
 def board_of_many(count: int) -> StatusBoard:
     """Many tunnels: three of four in sync, the others in each other state in turn."""
     names = [f"seedbox-{number:04}" for number in range(count)]
-    board = StatusBoard(names)
+    board = StatusBoard()
+    board.set_tunnels(map(tunnel_config, names))
     others = [outcome for state, outcome in OUTCOMES.items() if state is not SyncState.IN_SYNC]
     for number, name in enumerate(names):
         strange = number % 4 == 3
         outcome = others[number // 4 % len(others)] if strange else IN_SYNC
         if outcome.state is SyncState.STARTING:
             continue
-        port = 30_000 + 7 * number
         moved = replace(
-            outcome,
-            tunnel=name,
-            finished_at=NOW - number % 30,
-            forwarded_port=outcome.forwarded_port and port,
-            listening_port=outcome.listening_port and port + (outcome.listening_port == 51413),
+            _with_port(outcome, 30_000 + 7 * number), tunnel=name, finished_at=NOW - number % 30
         )
         board.publish(replace(moved, finished_at=NOW - (number % 11 + 1) * 1000))
         board.publish(moved)
     return board
+
+
+def _with_port(outcome: Outcome, port: int) -> Outcome:
+    gluetun, qbittorrent = outcome.gluetun, outcome.qbittorrent
+    if gluetun and gluetun.forwarded_port:
+        gluetun = replace(gluetun, forwarded_port=port)
+    if qbittorrent:
+        other = qbittorrent.listening_port == 51413
+        qbittorrent = replace(qbittorrent, listening_port=port + other)
+    return replace(outcome, gluetun=gluetun, qbittorrent=qbittorrent)

@@ -28,7 +28,7 @@ WEB_PORT = 9809
 PATIENCE = 20.0
 
 REOPENS_SOCKETS = {"4.5.2": False, "5.1.0": True, "5.3.0": True}
-"""Whether the libtorrent of that qBittorrent opens its sockets again."""
+"""Whether that qBittorrent opens its socket again where it is bound to the interface by name."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +50,11 @@ ALL_OF_KERNEL = Binding("all-kernel-wireguard", "", address_first=True)
 LOOPBACK = Binding("lo", "lo")
 
 
+def reopens_socket(version: str, binding: Binding) -> bool:
+    """Return whether one can rely on it that the socket opens again after a reconnect."""
+    return REOPENS_SOCKETS[version] and binding.interface != ""
+
+
 _STARTING = threading.BoundedSemaphore(3)
 
 
@@ -63,7 +68,7 @@ class VpnLife:
     def __init__(
         self, version: str, binding: Binding, folder: Path, cancelled: threading.Event
     ) -> None:
-        self.reopens_sockets = REOPENS_SOCKETS[version]
+        self.reopens_socket = reopens_socket(version, binding)
         self.gluetun = SimulatedGluetun(
             "3.41", role=Role(auth="apikey", apikey="key"), forwarded_port=PORT
         )

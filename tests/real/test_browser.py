@@ -19,7 +19,15 @@ from exporter.report.board import StatusBoard
 from exporter.web.app import WebApp
 from exporter.web.server import WebServer
 from tests.conftest import missing_part
-from tests.outcomes import IN_SYNC, NOW, OUTCOMES, board_of, board_of_many
+from tests.outcomes import (
+    IN_SYNC,
+    NOW,
+    OUTCOMES,
+    PageClock,
+    board_of,
+    board_of_many,
+    tunnel_config,
+)
 from tests.parts.debian import REPOSITORY
 
 if TYPE_CHECKING:
@@ -62,7 +70,7 @@ class Site:
             request_sync=lambda tunnel, pushed: self.synced.append((tunnel, pushed)),
             version="2.0.0",
             docs_url="https://example.org/",
-            clock=lambda: NOW,
+            clock=PageClock(),
         )
 
     def _answer(
@@ -200,7 +208,9 @@ def test_everything_works_from_the_keyboard_and_without_script(
 
 def test_a_name_with_markup_is_only_text(site: Site, browser: Browser) -> None:
     name = "<img src=x onerror=alert(1)>\"'&"
-    site.show(StatusBoard([name, "other"]))
+    board = StatusBoard()
+    board.set_tunnels([tunnel_config(name), tunnel_config("other")])
+    site.show(board)
     site.synced.clear()
     tab = Tab(browser, PHONE, "dark")
     tab.page.goto(site.url)

@@ -5,6 +5,7 @@ many at a time. Every 0.1 s a peer at the other end of the VPN connects to the f
 status.json is read. What is asserted is how long the two differ.
 """
 
+import math
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -27,6 +28,7 @@ from tests.parts.vpn_life import (
     TUN0,
     Binding,
     VpnLife,
+    reopens_socket,
 )
 
 # one worker for all: they live at once anyway
@@ -35,7 +37,9 @@ pytestmark = pytest.mark.xdist_group("in_sync")
 AT_ONCE = 16
 """Tunnels that live at the same time: mostly they wait."""
 
-MARGIN = 0.5
+MARGIN = 0.75
+"""For a busy machine: each sample, each check and each question takes its time."""
+CALM_WITHIN = CHECK_INTERVAL + 2 * MARGIN
 CLAIM_SECONDS = 1.0
 POLL_SECONDS = 1.0
 """How often Gluetun is asked where a reconnect that nobody saw would close the port for good."""
@@ -60,8 +64,8 @@ class Scene:
     """Asking Gluetun every second would not help, or is over after a push."""
     slower: float = 0.0
     """How many seconds longer than usual it takes to find out."""
-    unseen_return: bool = False
-    """Nothing but the connection status tells that the port is open again."""
+    called_closed: float = 1.0
+    """For how many seconds an open port may be called closed."""
 
 
 # the stories
@@ -74,10 +78,9 @@ def two_reconnects(life: VpnLife) -> None:
             life.wait_for_check()
             life.sleep(CHECK_INTERVAL - SEEN)
             life.reconnect()
-            life.wait_until_calm(CHECK_INTERVAL)
-            life.sleep(1)
-        if life.binding is not ALL_OF_KERNEL:
-            assert life.rebinds - before == (0 if life.reopens_sockets else 2)
+            life.wait_until_calm(CALM_WITHIN)
+            life.sleep(2)
+        assert life.rebinds - before == (0 if life.reopens_socket else 2)
 
 
 def ten_reconnects(life: VpnLife) -> None:
@@ -94,7 +97,7 @@ def an_unseen_reconnect(life: VpnLife) -> None:
     with life.running():
         life.wait_for_check()
         life.reconnect()
-        life.wait_until_calm(CHECK_INTERVAL)
+        life.wait_until_calm(CALM_WITHIN)
         life.sleep(CHECK_INTERVAL + 1)
         assert life.is_calm
 
@@ -106,14 +109,14 @@ def another_key(life: VpnLife) -> None:
         life.reconnect()
         life.sleep(CHECK_INTERVAL)
         life.gluetun.heal()
-        life.wait_until_calm(2 * CHECK_INTERVAL)
+        life.wait_until_calm(CHECK_INTERVAL + CALM_WITHIN)
         life.sleep(1)
 
 
 def a_start_of_qsticky(life: VpnLife) -> None:
     with life.running():
         life.update_qsticky(life.reconnect)
-        life.wait_until_calm(CHECK_INTERVAL)
+        life.wait_until_calm(CALM_WITHIN)
         life.sleep(CHECK_INTERVAL + 1)
         assert life.is_calm
 
@@ -124,13 +127,13 @@ def a_push(life: VpnLife) -> None:
             life.wait_for_check()
             life.reconnect(push=True)
             life.wait_until(lambda: life.peer.last.open, 1.0 + MARGIN, "the port is open")
-            life.wait_until_calm(CHECK_INTERVAL)
+            life.wait_until_calm(CALM_WITHIN)
 
 
 def gluetun_restarts(life: VpnLife) -> None:
     with life.running():
         life.restart_gluetun(CHECK_INTERVAL + 2)
-        life.wait_until_calm(CHECK_INTERVAL)
+        life.wait_until_calm(CALM_WITHIN)
         life.sleep(1)
 
 
@@ -140,7 +143,7 @@ def four_seconds_away(life: VpnLife) -> None:
             life.wait_for_check()
             life.sleep(CHECK_INTERVAL - 1.5)
             life.reconnect(4.0 + number / 4)
-            life.wait_until_calm(CHECK_INTERVAL)
+            life.wait_until_calm(CALM_WITHIN)
 
 
 def interface_gone(life: VpnLife) -> None:
@@ -150,7 +153,7 @@ def interface_gone(life: VpnLife) -> None:
         assert life.peer.last.state == "not_listening"
         life.sleep(2)
         life.make_vpn()
-        life.wait_until_calm(CHECK_INTERVAL)
+        life.wait_until_calm(CALM_WITHIN)
         life.sleep(1)
 
 
@@ -162,7 +165,7 @@ def interface_missing_at_the_start(life: VpnLife) -> None:
         assert life.qsticky.status["tunnels"]["default"]["last_success"] is None
         assert once == 3
         life.make_vpn()
-        life.wait_until_calm(CHECK_INTERVAL)
+        life.wait_until_calm(CALM_WITHIN)
 
 
 def loopback_alone(life: VpnLife) -> None:
@@ -170,7 +173,7 @@ def loopback_alone(life: VpnLife) -> None:
         life.sleep(2 * CHECK_INTERVAL)
         assert life.peer.last.state == "not_listening"
         life.set_by_hand(current_network_interface="tun0")
-        life.wait_until_calm(CHECK_INTERVAL)
+        life.wait_until_calm(CALM_WITHIN)
 
 
 def down_command(life: VpnLife) -> None:
@@ -188,13 +191,13 @@ def qbittorrent_restarts(life: VpnLife) -> None:
         life.wait_for_check()
         life.sleep(CHECK_INTERVAL - SEEN)
         life.reconnect()
-        life.wait_until_calm(CHECK_INTERVAL)
-        life.wait_for_check()
+        life.sleep(2)
+        life.wait_until_calm(CALM_WITHIN)
         rebinds = life.rebinds
         life.qbittorrent.stop()
         life.wait_for_check()
         life.qbittorrent.start()
-        life.wait_until_calm(CHECK_INTERVAL)
+        life.wait_until_calm(CALM_WITHIN)
         life.wait_for_check()
         assert life.rebinds == rebinds
 
@@ -205,14 +208,15 @@ SCENES = (
         "an interface that is missing when all start",
         interface_missing_at_the_start,
         bindings=(TUN0,),
-        unseen_return=True,
+        called_closed=CHECK_INTERVAL,
     ),
     Scene(
         "the VPN is away for 4 s four times",
         four_seconds_away,
         bindings=(TUN0,),
     ),
-    Scene("ten reconnects 0.7 s apart", ten_reconnects),
+    # the seventh re-bind has to wait, even where the port is open by itself
+    Scene("ten reconnects 0.7 s apart", ten_reconnects, called_closed=math.inf),
     Scene("two reconnects within a minute", two_reconnects),
     Scene("qBittorrent restarts after a reconnect", qbittorrent_restarts, unpolled=True),
     Scene("a reconnect seen only by another key", another_key),
@@ -227,9 +231,14 @@ SCENES = (
         # the others notice nothing themselves
         versions=[version for version, reopens in REOPENS_SOCKETS.items() if reopens],
         slower=DISCONNECTED,
-        unseen_return=True,
+        called_closed=CHECK_INTERVAL,
     ),
-    Scene("bound to the loopback interface alone", loopback_alone, bindings=(LOOPBACK,)),
+    Scene(
+        "bound to the loopback interface alone",
+        loopback_alone,
+        bindings=(LOOPBACK,),
+        called_closed=CHECK_INTERVAL,
+    ),
     Scene("a down command without an up command", down_command, bindings=(TUN0,)),
 )
 
@@ -248,10 +257,10 @@ class Case:
         if lie.what.startswith("port_bound"):
             return MARGIN
         if lie.what.startswith("not_listening"):
-            return MARGIN + (CHECK_INTERVAL if self.scene.unseen_return else CLAIM_SECONDS)
+            return MARGIN + self.scene.called_closed
         if lie.is_claim:
             return MARGIN + CLAIM_SECONDS
-        polled = not REOPENS_SOCKETS[self.version] and not self.scene.unpolled
+        polled = not reopens_socket(self.version, self.binding) and not self.scene.unpolled
         return MARGIN + (POLL_SECONDS if polled else CHECK_INTERVAL) + self.scene.slower
 
 

@@ -87,6 +87,8 @@ def step(
             return decision, after_check(state, known, at)
         case SetPort() | Rebind():
             known = after_write(known, at, rebind=isinstance(decision, Rebind))
+        case Nothing():
+            pass
     return decision, after_check(SyncState.IN_SYNC, known, at)
 
 
@@ -146,9 +148,11 @@ def test_a_failure_of_gluetun_comes_before_one_of_qbittorrent() -> None:
 def test_never_sets_a_port_that_gluetun_does_not_report_now() -> None:
     """Every combination of what can be read: only the forwarded port of this very check."""
     failures = [failure(Operation.GLUETUN_PORT, reason) for reason in Reason]
-    readings = [GluetunReading(p, s) for p in (0, PORT, 50000) for s in VpnStatus]
+    readings: list[GluetunReading | Failure] = [
+        GluetunReading(p, s) for p in (0, PORT, 50000) for s in VpnStatus
+    ]
     qbittorrents = [
-        QbittorrentReading(port, random, status, bound, reopens)
+        QbittorrentReading(port, random, status, bound, reopens_sockets=reopens)
         for port, random, status, bound, reopens in itertools.product(
             (0, 1, PORT), (False, True), ConnectionStatus, BindResult, (None, False, True)
         )

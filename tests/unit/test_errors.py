@@ -61,8 +61,8 @@ def test_the_reasons_are_those_of_the_metrics() -> None:
         "LoginSuspended": "auth",
         "Banned": "banned",
         "ForbiddenHost": "forbidden_host",
-        "HttpError": "other",
         "Unexpected": "other",
+        "HttpError": "other",
         "InvalidResponse": "invalid_response",
         "VerifyMismatch": "verify_mismatch",
         "BindFailed": "bind_failed",
@@ -77,6 +77,13 @@ def test_the_reasons_are_those_of_the_metrics() -> None:
 def test_an_error_says_what_to_do_in_a_line(kind: type[QstickyError]) -> None:
     assert kind.default_fix
     assert not re.search(r"\n|\.$|[a-z]Error|Exception", kind.default_fix)
+
+
+def test_an_unexpected_error_is_named_with_its_place_and_without_what_it_quotes() -> None:
+    with pytest.raises(ValueError, match=SECRET) as caught:
+        int(SECRET)
+    said = errors.unexpected(caught.value).message
+    assert re.fullmatch(r"an unexpected ValueError at test_errors\.py:\d+", said)
 
 
 def test_the_tree_in_the_docstring_holds_every_error() -> None:
@@ -115,13 +122,6 @@ def test_a_configuration_error_lists_every_mistake() -> None:
     assert ConfigError(["A: wrong", "B: too"]).message == (
         "the configuration has 2 mistakes:\nA: wrong\nB: too"
     )
-
-
-def test_what_nobody_thought_of_is_named_by_its_kind_and_place_and_quotes_nothing() -> None:
-    with pytest.raises(ValueError, match=SECRET) as raised:
-        int(SECRET)
-    found = errors.unexpected(raised.value)
-    assert re.fullmatch(r"an unexpected ValueError at test_errors\.py:\d+", found.message)
 
 
 # Foreign errors

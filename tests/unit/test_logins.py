@@ -21,7 +21,7 @@ from exporter.servers.logins import (
 from tests.fakes import NOW, FakeClock
 
 RIGHT, WRONG = ("admin", "right"), ("admin", "wrong")
-SAME, OTHER = "print", "another"
+SAME, OTHER = "1a2b", "3c4d"
 
 
 def failed(
@@ -64,29 +64,33 @@ def test_logins_without_an_answer_follow_at_once_then_after_1_and_5_minutes() ->
 
 
 def test_credentials_that_have_worked_never_wait_longer_than_5_minutes_for_an_answer() -> None:
-    assert waits(Reason.TIMEOUT, 6, proved=True) == [0.0, 60.0, 300.0, 300.0, 300.0, 300.0]
+    expected = [0.0, 60.0, 300.0, 300.0, 300.0, 300.0]
+    assert waits(Reason.TIMEOUT, 6, proved=True) == expected
 
 
-def test_credentials_that_have_worked_and_are_rejected_wait_as_all_others_do() -> None:
+def test_credentials_that_have_worked_wait_like_others_once_they_are_rejected_or_banned() -> None:
     assert waits(Reason.AUTH, 3, proved=True) == [300.0, 1800.0, 3600.0]
+    banned = failed(LoginState(), NOW, Reason.BANNED, proved=True)
+    assert next_login_at(banned, NOW) == NOW + 3600
 
 
 def test_a_fourth_try_without_an_answer_is_followed_by_20_minutes_at_least() -> None:
-    login = LoginState(tuple(Attempt(NOW - ago, SAME) for ago in (3000, 2000, 1000)))
-    assert next_login_at(failed(login, NOW, Reason.TIMEOUT), NOW) == NOW + 1200
+    attempts = tuple(Attempt(NOW - ago, SAME) for ago in (3000, 2000, 1000))
+    login = failed(LoginState(attempts), NOW, Reason.TIMEOUT)
+    assert next_login_at(login, NOW) == NOW + 1200
 
 
-def test_credentials_not_tried_in_this_hour_are_tried_at_once_also_as_the_fifth() -> None:
+def test_credentials_that_were_not_tried_in_this_hour_are_tried_at_once_even_as_the_fifth() -> None:
+    assert not may_log_in(rejected(1), NOW + 1, SAME)
+    assert may_log_in(rejected(1), NOW + 1, OTHER)
+    assert may_log_in(rejected(4), NOW + 1, OTHER)
+
+
+def test_rejected_credentials_are_tried_four_times_an_hour_at_most() -> None:
     login = rejected(4, every=60.0)
-    assert not may_log_in(login, NOW + 181, SAME)
-    assert may_log_in(login, NOW + 181, OTHER)
-    assert not may_log_in(failed(login, NOW + 181, Reason.AUTH, OTHER), NOW + 182, OTHER)
-
-
-def test_four_tries_an_hour_with_rejected_credentials_are_the_most() -> None:
-    login = without_wait(rejected(4, every=60.0))
     assert not may_log_in(login, NOW + 3599, SAME)
-    assert may_log_in(login, NOW + 3600, SAME)
+    assert not may_log_in(failed(login, NOW + 3000, Reason.TIMEOUT, OTHER), NOW + 3599, OTHER)
+    assert may_log_in(without_wait(login), NOW + 3600, SAME)
 
 
 def test_a_try_is_forgotten_after_exactly_an_hour() -> None:
@@ -108,7 +112,7 @@ def test_a_restart_of_qbittorrent_ends_a_ban_and_no_other_suspension() -> None:
     assert not may_log_in(after_server_restart(rejected(1)), NOW + 1, SAME)
 
 
-def test_a_start_allows_one_try_at_once_but_never_a_fifth_in_an_hour() -> None:
+def test_a_start_allows_one_try_at_once_but_no_fifth_in_an_hour() -> None:
     assert may_log_in(without_wait(rejected(3)), NOW + 1, SAME)
     assert not may_log_in(without_wait(rejected(4)), NOW + 1, SAME)
     again = failed(without_wait(rejected(2)), NOW, Reason.AUTH)
@@ -132,9 +136,11 @@ def clock() -> FakeClock:
     return FakeClock()
 
 
-def fail(logins: Logins, credentials: tuple[str, str] = WRONG) -> None:
+def fail(
+    logins: Logins, credentials: tuple[str, str] = WRONG, reason: Reason = Reason.AUTH
+) -> None:
     assert logins.begin(credentials)
-    logins.fail(Reason.AUTH)
+    logins.fail(reason)
 
 
 def rejected_once(clock: FakeClock) -> SavedLogins:
@@ -150,24 +156,27 @@ def test_a_try_counts_from_its_beginning_answered_or_not(clock: FakeClock) -> No
     assert [logins.begin(WRONG) for _ in range(5)] == [True] * 4 + [False]
 
 
-def test_credentials_that_have_worked_are_known_until_they_are_rejected(clock: FakeClock) -> None:
-    logins = Logins("gluetun:8080", clock)
-    logins.begin(RIGHT)
-    logins.succeed(RIGHT)
-    logins.begin(RIGHT)
-    assert logins.state.proved
-    logins.fail(Reason.AUTH)
-    clock.now += 3600
-    logins.begin(RIGHT)
-    assert not logins.state.proved
-
-
 def test_a_good_login_forgets_the_failed_ones(clock: FakeClock) -> None:
     logins = Logins("gluetun:8080", clock)
     fail(logins)
     assert logins.saved() is not None
-    logins.succeed(WRONG)
+    assert logins.begin(RIGHT)
+    logins.succeed(RIGHT)
     assert logins.saved() is None
+
+
+def test_only_the_credentials_that_worked_are_trusted_until_they_are_rejected(
+    clock: FakeClock,
+) -> None:
+    logins = Logins("gluetun:8080", clock)
+    assert logins.begin(RIGHT)
+    logins.succeed(RIGHT)
+    for _ in range(8):
+        fail(logins, RIGHT, Reason.TIMEOUT)
+        clock.now += 300
+    fail(logins, RIGHT)
+    clock.now += 300
+    assert not logins.begin(RIGHT)  # eight tries of this hour count now
 
 
 @pytest.mark.parametrize(("credentials", "allowed"), [(WRONG, False), (RIGHT, True)])
@@ -176,6 +185,25 @@ def test_over_a_restart_rejected_credentials_wait_and_others_do_not(
 ) -> None:
     registry = LoginRegistry(clock, [rejected_once(clock)], try_at_once=False)
     assert registry.for_server("gluetun:8080").begin(credentials) is allowed
+
+
+def test_over_restarts_each_of_several_credentials_is_known(clock: FakeClock) -> None:
+    logins = Logins("gluetun:8080", clock)
+    for number in range(4):
+        fail(logins, ("admin", str(number)))
+    registry = LoginRegistry(clock, [logins.saved()], try_at_once=True)
+    again = registry.for_server("gluetun:8080")
+    assert [again.begin(("admin", str(number))) for number in range(4)] == [False] * 4
+    assert again.begin(RIGHT)
+
+
+def test_a_file_of_an_older_version_has_one_fingerprint_for_all_tries(clock: FakeClock) -> None:
+    saved = rejected_once(clock)
+    older = replace(saved, attempts_at=(NOW - 60, NOW - 30, NOW))
+    logins = LoginRegistry(clock, [older], try_at_once=True).for_server("gluetun:8080")
+    assert [attempt.digest for attempt in logins.state.attempts] == [
+        saved.fingerprint.partition(":")[2]
+    ] * 3
 
 
 def test_after_a_start_of_the_daemon_one_try_comes_at_once(clock: FakeClock) -> None:
@@ -216,26 +244,14 @@ def test_one_try_of_an_hour_can_be_left_to_somebody_else(clock: FakeClock) -> No
     assert [logins.begin(WRONG) for _ in range(4)] == [True] * 3 + [False]
 
 
-def test_the_fingerprint_holds_no_password_and_the_same_digest_for_the_same_one(
-    clock: FakeClock,
-) -> None:
+def test_a_fingerprint_holds_16_bits_of_each_try_and_no_password(clock: FakeClock) -> None:
     logins = Logins("gluetun:8080", clock)
-    for credentials, pause in ((WRONG, 300), (WRONG, 0), (RIGHT, 0)):
-        fail(logins, credentials)
-        clock.now += pause
+    fail(logins)
+    clock.now += 300
+    fail(logins)
     saved = logins.saved()
     assert saved is not None
-    _, first, second, third = saved.fingerprint.split(":")
-    assert first == second != third
-    assert len(first) == len(third) == 4
-    restored = LoginRegistry(clock, [saved], try_at_once=True).for_server("gluetun:8080")
-    assert restored.saved() is not None
-    assert restored.saved() == replace(saved, suspended_until=None)
-
-
-def test_a_fingerprint_of_an_older_version_stands_for_all_tries(clock: FakeClock) -> None:
-    saved = replace(rejected_once(clock), attempts_at=(NOW - 60, NOW - 30, NOW))
-    logins = LoginRegistry(clock, [saved], try_at_once=False).for_server("gluetun:8080")
-    assert len({attempt.digest for attempt in logins.state.attempts}) == 1
-    assert not logins.begin(WRONG)
-    assert logins.begin(RIGHT)
+    salt, *digests = saved.fingerprint.split(":")
+    assert len(salt) == 8
+    assert [len(digest) for digest in digests] == [4, 4]
+    assert digests[0] == digests[1]

@@ -98,24 +98,29 @@ def test_a_port_is_bound_where_the_log_proves_it_and_nothing_newer_speaks_agains
     assert replace(IN_SYNC, state=state, qbittorrent=reading).port_bound is bound
 
 
-FAILING = SyncState.GLUETUN_UNREACHABLE
-
-
 @pytest.mark.parametrize(
-    ("state", "gluetun", "reason", "bound"),
+    ("gluetun", "reason", "bound"),
     [
-        (SyncState.VPN_DOWN, GluetunReading(45720, VpnStatus.STOPPED), None, False),
-        (SyncState.NO_PORT, GluetunReading(0, VpnStatus.RUNNING), None, False),
-        (FAILING, None, Reason.CONNECTION, False),
-        (FAILING, None, Reason.TIMEOUT, True),
+        (GluetunReading(45720, VpnStatus.UNKNOWN), None, True),
+        (GluetunReading(0, VpnStatus.RUNNING), None, False),
+        (GluetunReading(45720, VpnStatus.STOPPED), None, False),
+        (None, Reason.TIMEOUT, True),
+        (None, Reason.CONNECTION, False),
+        (None, Reason.AUTH, False),
     ],
 )
 def test_no_port_is_bound_while_the_vpn_is_known_to_be_away(
-    state: SyncState, gluetun: GluetunReading | None, reason: Reason | None, bound: bool
+    gluetun: GluetunReading | None, reason: Reason | None, bound: bool
 ) -> None:
-    reading = QbittorrentReading(45720, bind_result=BindResult.BOUND)
     failures = (Failure(Operation.GLUETUN_PORT, reason, "", ""),) if reason else ()
-    outcome = replace(IN_SYNC, state=state, gluetun=gluetun, qbittorrent=reading, failures=failures)
+    reading = QbittorrentReading(45720, bind_result=BindResult.BOUND)
+    outcome = replace(
+        IN_SYNC,
+        state=SyncState.OUT_OF_SYNC,
+        gluetun=gluetun,
+        qbittorrent=reading,
+        failures=failures,
+    )
     assert outcome.port_bound is bound
 
 
@@ -123,14 +128,14 @@ def test_no_port_is_bound_while_the_vpn_is_known_to_be_away(
     ("bind", "status", "closed"),
     [
         (BindResult.FAILED, ConnectionStatus.CONNECTED, True),
-        (BindResult.LOOPBACK, ConnectionStatus.CONNECTED, True),
+        (BindResult.LOOPBACK, ConnectionStatus.FIREWALLED, True),
         (BindResult.BOUND, ConnectionStatus.DISCONNECTED, True),
         (BindResult.BOUND, ConnectionStatus.FIREWALLED, False),
         (BindResult.UNKNOWN, ConnectionStatus.DISCONNECTED, True),
         (BindResult.UNKNOWN, ConnectionStatus.FIREWALLED, False),
     ],
 )
-def test_a_port_is_closed_by_the_log_or_by_the_connection_status(
+def test_a_port_is_closed_by_the_log_or_by_a_status_that_is_newer(
     bind: BindResult, status: ConnectionStatus, closed: bool
 ) -> None:
     reading = QbittorrentReading(45720, connection_status=status, bind_result=bind)

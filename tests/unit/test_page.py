@@ -6,10 +6,12 @@ from typing import Any
 import pytest
 
 from exporter.model import (
+    BindResult,
     ConnectionStatus,
     Event,
     EventKind,
     Failure,
+    GluetunReading,
     Level,
     Operation,
     Outcome,
@@ -20,9 +22,19 @@ from exporter.model import (
 from exporter.report.board import StatusBoard
 from exporter.web.pages import PageContext, missing_page, overview_page, tunnel_page
 from exporter.web.words import CONNECTION, VPN, WORDS, ago, span
-from tests.outcomes import IN_SYNC, NOW, OUTCOMES, board_of, board_of_many
+from tests.outcomes import (
+    FIREWALLED,
+    IN_SYNC,
+    LISTENING,
+    NOW,
+    OUTCOMES,
+    PageClock,
+    board_of,
+    board_of_many,
+    tunnel_config,
+)
 
-CONTEXT = PageContext(now=NOW, version="2.0.0")
+CONTEXT = PageContext(now=NOW, unix=PageClock().unix, version="2.0.0")
 MANY = list(board_of_many(40).views().values())
 
 
@@ -43,8 +55,10 @@ class _Text(HTMLParser):
             self.words.append(data)
 
 
-def html_of(outcome: Outcome) -> str:
-    view = board_of(outcome).views()["default"]
+def html_of(outcome: Outcome, **environ: str) -> str:
+    board = board_of(outcome)
+    board.set_tunnels([tunnel_config(**environ)])
+    view = board.views()["default"]
     return tunnel_page(view, CONTEXT, alone=True).html
 
 
@@ -57,7 +71,8 @@ def text(html: str) -> str:
 
 def text_of(state: SyncState, **changes: Any) -> str:
     """What the page says in a state, with some facts other than usual."""
-    return text(html_of(replace(OUTCOMES[state], **changes)))
+    environ = {name: changes.pop(name) for name in list(changes) if name.isupper()}
+    return text(html_of(replace(OUTCOMES[state], **changes), **environ))
 
 
 def heading(html: str) -> str:
@@ -114,9 +129,16 @@ def test_every_state_and_status_has_its_words() -> None:
 
 def test_a_closed_port_is_said_to_be_reopened_only_where_it_will_be() -> None:
     assert "qSticky reopens it by itself" in text_of(SyncState.NOT_LISTENING)
-    never = text_of(SyncState.NOT_LISTENING, rebinds=False)
+    never = text_of(SyncState.NOT_LISTENING, REBIND="never")
     assert "reopens it by itself" not in never
     assert "REBIND=never keeps qSticky from reopening it; restart qBittorrent." in never
+
+
+def test_a_port_on_loopback_alone_is_said_to_be_out_of_reach() -> None:
+    reading = replace(LISTENING, bind_result=BindResult.LOOPBACK)
+    said = text_of(SyncState.NOT_LISTENING, qbittorrent=reading)
+    assert "listens on the loopback interface alone, where no peer gets in." in said
+    assert "reopens it by itself" not in said
 
 
 def because(state: SyncState, reason: str, **changes: Any) -> str:
@@ -152,7 +174,8 @@ def test_only_a_silent_server_is_said_to_be_silent(reason: str, said: str) -> No
     ],
 )
 def test_a_ban_is_feared_only_where_passwords_are_tried(reason: str, auth: str, said: str) -> None:
-    page = because(SyncState.QBITTORRENT_UNAUTHORIZED, reason, qbittorrent_auth=auth)
+    key = {"QBITTORRENT_API_KEY": "qbt_1"} if auth == "apikey" else {}
+    page = because(SyncState.QBITTORRENT_UNAUTHORIZED, reason, **key)
     assert said in page
     fears = "would ban it" in said
     assert ("would ban it" in page, "qSticky tries again at every check." in page) == (
@@ -166,24 +189,30 @@ def test_a_ban_is_feared_only_where_passwords_are_tried(reason: str, auth: str, 
     [
         ({}, "Peers Connected A peer has connected from outside: the port works."),
         (
-            {"connection_status": ConnectionStatus.FIREWALLED},
+            {"qbittorrent": FIREWALLED},
             "Peers Waiting for peers No peer has connected from outside since the port",
         ),
         (
-            {"connection_status": ConnectionStatus.FIREWALLED, "has_torrents": False},
+            {"qbittorrent": replace(FIREWALLED, has_torrents=False)},
             "Peers No torrents yet Without a torrent nobody connects",
         ),
         (
-            {"connection_status": ConnectionStatus.UNKNOWN, "has_torrents": False},
+            {"qbittorrent": replace(LISTENING, connection_status=ConnectionStatus.UNKNOWN)},
             "Peers Unknown qBittorrent did not say.",
         ),
-        ({"port_bound": True}, "Socket Open Confirmed by qBittorrent's own log."),
-        ({"port_bound": False}, "Socket Not confirmed qBittorrent's log does not show a socket"),
+        ({}, "Socket Open Confirmed by qBittorrent's own log."),
         (
-            {"port_bound": False, "qbittorrent_up": False},
+            {"qbittorrent": replace(LISTENING, bind_result=BindResult.UNKNOWN)},
+            "Socket Not confirmed qBittorrent's log does not show a socket",
+        ),
+        (
+            {"qbittorrent": None},
             "Socket Unknown qBittorrent did not say.",
         ),
-        ({"vpn_status": VpnStatus.COMPLETED}, "VPN Exited The VPN program has exited;"),
+        (
+            {"gluetun": GluetunReading(0, VpnStatus.COMPLETED)},
+            "VPN Exited The VPN program has exited;",
+        ),
     ],
 )
 def test_peers_socket_and_vpn_are_explained(changes: dict[str, Any], shown: str) -> None:
@@ -325,14 +354,15 @@ NASTY = "<script>alert(1)</script>\"'&\x00\ud800"
 def test_names_and_messages_are_escaped_whatever_they_hold() -> None:
     failure = Failure(Operation.GLUETUN_PORT, Reason.OTHER, NASTY, NASTY)
     event = Event(EventKind.NOTICE, Level.ERROR, NASTY, NASTY)
-    board = StatusBoard([NASTY])
+    board = StatusBoard()
+    board.set_tunnels([tunnel_config(NASTY)])
     board.publish(
         replace(
             IN_SYNC,
             tunnel=NASTY,
             failures=(failure,),
             events=(event,),
-            qbittorrent_version=NASTY,
+            qbittorrent=replace(LISTENING, version=NASTY),
         )
     )
     view = board.views()[NASTY]

@@ -24,7 +24,14 @@ from exporter.web.app import WebApp
 from exporter.web.messages import Request
 from exporter.web.scrape import Scrapes
 from exporter.web.users import Users
-from tests.outcomes import IN_SYNC, NOW, OUTCOMES, board_of, board_of_many
+from tests.outcomes import (
+    IN_SYNC,
+    OUTCOMES,
+    PageClock,
+    board_of,
+    board_of_many,
+    tunnel_config,
+)
 
 PROMETHEUS_ACCEPT = (
     "application/openmetrics-text;version=1.0.0;escaping=allow-utf-8;q=0.6,"
@@ -38,6 +45,13 @@ class Answer:
     status: int
     headers: dict[str, str]
     body: bytes
+
+
+def board_with(*names: str) -> StatusBoard:
+    """Tunnels whose first check has not ended."""
+    board = StatusBoard()
+    board.set_tunnels(map(tunnel_config, names))
+    return board
 
 
 class Site:
@@ -55,7 +69,7 @@ class Site:
             "status_json": lambda: b'{"healthy": true}',
             "request_sync": lambda tunnel, pushed: self.synced.append((tunnel, pushed)),
             "version": "2.0.0",
-            "clock": lambda: NOW,
+            "clock": PageClock(),
         }
         self.app = WebApp(**(settings | given))
 
@@ -152,7 +166,7 @@ def test_a_page_that_fails_answers_500_and_says_so_in_one_line(
 
 
 def test_it_is_healthy_before_it_is_ready() -> None:
-    site = Site(StatusBoard(["a"]))
+    site = Site(board_with("a"))
     assert site.ask("/-/healthy").status == 200
     assert site.ask("/-/ready").status == 503
     site.board.publish(replace(IN_SYNC, tunnel="a"))
@@ -297,7 +311,7 @@ def test_of_many_tunnels_each_has_its_own_page() -> None:
 
 
 def test_without_any_tunnel_there_is_still_a_page() -> None:
-    assert Site(StatusBoard([])).ask("/").status == 200
+    assert Site(StatusBoard()).ask("/").status == 200
 
 
 @pytest.mark.parametrize("query", ["?%zz=%", "?tunnel=%ff%00", "?" + "a=1&" * 2000, "?\xff=\xfe"])
