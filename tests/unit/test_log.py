@@ -69,6 +69,10 @@ def test_a_check_in_which_nothing_happens_is_a_line_at_debug_only() -> None:
     ]
 
 
+def test_a_watch_for_the_port_alone_is_not_said_at_all() -> None:
+    assert lines_of(replace(IN_SYNC, is_watch=True), level="DEBUG") == []
+
+
 def test_what_is_below_the_level_is_not_said() -> None:
     assert lines_of(replace(IN_SYNC, events=(UPDATED, TIMED_OUT)), level="ERROR") == []
 

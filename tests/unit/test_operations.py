@@ -2,7 +2,7 @@
 
 import pytest
 
-from exporter.errors import BindFailed, TimedOut
+from exporter.errors import BindFailed, TimedOut, Unexpected
 from exporter.model import Operation, OperationResult, Reason
 from exporter.servers.operations import Operations
 from tests.fakes import FakeClock
@@ -39,6 +39,18 @@ def test_an_operation_that_fails_counts_with_its_reason_and_raises(
         read()
     assert did.results == [OperationResult(PORT, 5.0, Reason.TIMEOUT)]
     assert did.seconds == 5.0
+
+
+def test_what_nobody_thought_of_counts_and_fails_like_an_error_of_the_server(
+    did: Operations,
+) -> None:
+    def read() -> None:
+        with did.measured(PORT):
+            raise ZeroDivisionError
+
+    with pytest.raises(Unexpected):
+        read()
+    assert [result.reason for result in did.results] == [Reason.OTHER]
 
 
 def test_what_may_fail_becomes_a_failure_and_the_check_goes_on(did: Operations) -> None:

@@ -113,6 +113,14 @@ def test_an_outcome_that_follows_sooner_is_in_the_file_within_a_second(
     assert published.publisher.due_in_seconds is None
 
 
+def test_a_watch_for_the_port_alone_is_no_reason_to_write(published: Published) -> None:
+    published.start()
+    written = len(published.writes)
+    published.publisher.publish(replace(IN_SYNC, is_watch=True))
+    assert published.publisher.due_in_seconds is None
+    assert len(published.writes) == written
+
+
 def test_the_file_is_written_while_a_check_hangs_too(published: Published) -> None:
     published.start()
     published.publisher.publish(IN_SYNC)

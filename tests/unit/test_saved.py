@@ -37,6 +37,7 @@ EVERYTHING = Saved(
     waiting_since=NOW - 30,
     logins=LOGINS,
     vpn_restart=SavedVpnRestart(restarted_at=NOW - 5.5, restarts=3, unfinished=True),
+    push_seen=True,
 )
 
 
