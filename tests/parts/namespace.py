@@ -1,6 +1,8 @@
 """Runs a function in a network namespace of its own, with a VPN interface that can come and go."""
 
+import atexit
 import ctypes
+import functools
 import os
 import shutil
 import subprocess
@@ -72,6 +74,31 @@ def run_ip(*commands: str, thread: int | None = None) -> None:
     )
     if done.returncode != 0:
         raise NamespaceMissing(f"ip {'; '.join(commands)}: {done.stderr.strip()}")
+
+
+@functools.cache
+def own_interface() -> tuple[str, tuple[str, ...]]:
+    """Make an interface that only this machine reaches; returns its name and addresses.
+
+    A socket on loopback alone is none that a peer reaches. Where we may make no interface, the name
+    is empty: all of them. It goes when the tests end.
+    """
+    number = os.getpid() % 65_000
+    name = f"qs{number}"
+    # networks for benchmarks and of nobody, which no route leads to
+    ipv4, ipv6 = f"198.18.{number >> 8}.{number & 255}", f"fd7d:76ee:7::{number:x}"
+    try:
+        run_ip(
+            f"link add {name} type veth peer name {name}p",
+            f"addr add {ipv4}/32 dev {name}",
+            f"addr add {ipv6}/128 dev {name} nodad",
+            f"link set {name}p up",
+            f"link set {name} up",
+        )
+    except (NamespaceMissing, OSError):
+        return "", ()
+    atexit.register(run_ip, f"link del {name}")
+    return name, (ipv4, ipv6)
 
 
 def make_vpn(peer_thread: int | None = None, *, address_first: bool = False) -> None:

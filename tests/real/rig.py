@@ -6,6 +6,7 @@ The daemon lives through hours while qBittorrent, with its short bans, lives thr
 import contextlib
 import json
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 from exporter.config.load import load_config
@@ -15,6 +16,7 @@ from exporter.report.saved import read_saved
 from exporter.report.status_file import StatusFile
 from exporter.simulator.world import SimulatedGluetun
 from tests.fakes import FakeClock
+from tests.parts.namespace import own_interface
 from tests.parts.proxy import Proxy
 from tests.parts.qbittorrent import RealQbittorrent, Seed, free_port
 
@@ -34,6 +36,9 @@ class Rig:
         self.gluetun = SimulatedGluetun(
             "3.40", forwarded_port=self.port, clock=self.clock.monotonic
         )
+        seed = seed or Seed()
+        if seed.interface == "lo":  # where no peer gets in
+            seed = replace(seed, interface=own_interface()[0])
         self.qbittorrent = RealQbittorrent(version, folder / "profile", seed)
         self.proxy = Proxy(self.qbittorrent.port, self.clock.monotonic)
         self.password_file = folder / "password"

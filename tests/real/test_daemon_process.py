@@ -13,8 +13,9 @@ import pytest
 from exporter.simulator.world import Fault, Role, SimulatedGluetun
 from tests.conftest import missing_part
 from tests.parts.daemon import QstickyProcess, listens, wait_until
+from tests.parts.namespace import own_interface
 from tests.parts.proxy import Proxy
-from tests.parts.qbittorrent import RealQbittorrent, free_port
+from tests.parts.qbittorrent import RealQbittorrent, Seed, free_port
 
 OLD_HEALTHCHECK = (
     "import json; exit(0 if json.load(open('/app/health/status.json'))['healthy'] else 1)"
@@ -32,7 +33,8 @@ def gluetun() -> Iterator[SimulatedGluetun]:
 
 @pytest.fixture
 def qbittorrent(qbittorrent_version: str, tmp_path: Path) -> Iterator[RealQbittorrent]:
-    with RealQbittorrent(qbittorrent_version, tmp_path / "profile") as qbittorrent:
+    seed = Seed(interface=own_interface()[0])
+    with RealQbittorrent(qbittorrent_version, tmp_path / "profile", seed) as qbittorrent:
         yield qbittorrent
 
 

@@ -12,9 +12,9 @@ from exporter.model import EventKind, Reason, SyncState
 from tests.conftest import missing_part
 from tests.parts import namespace
 from tests.parts.daemon import listens, wait_until
-from tests.parts.namespace import NamespaceMissing, in_namespace
+from tests.parts.namespace import NamespaceMissing, in_namespace, own_interface
 from tests.parts.proxy import CutOff, Page
-from tests.parts.qbittorrent import Seed, loopback_addresses
+from tests.parts.qbittorrent import Seed
 from tests.real.rig import STATUS_LAG, Rig, kinds, rebinds
 
 SET = "/api/v2/app/setPreferences"
@@ -25,7 +25,7 @@ VPN_SEED = Seed(interface="tun0")
 def occupied(port: int, kind: socket.SocketKind, addresses: tuple[str, ...] = ()) -> Iterator[None]:
     """Let another program hold the port."""
     with contextlib.ExitStack() as stack:
-        for address in addresses or loopback_addresses():
+        for address in addresses or own_interface()[1]:
             family = socket.AF_INET6 if ":" in address else socket.AF_INET
             holder = stack.enter_context(socket.socket(family, kind))
             holder.bind((address, port))
@@ -62,7 +62,7 @@ def test_an_occupied_port_is_named_and_opened_once_it_is_free(
 
 def test_a_port_that_is_taken_for_ipv4_alone_is_not_in_sync(rig: Rig) -> None:
     """Forwarded ports are IPv4: that one has to be open."""
-    with occupied(rig.port, socket.SOCK_STREAM, ("127.0.0.1",)):
+    with occupied(rig.port, socket.SOCK_STREAM, own_interface()[1][:1]):
         assert rig.check().state is SyncState.NOT_LISTENING
     assert rig.later(61).in_sync
     assert listens(rig.port)
@@ -77,7 +77,7 @@ def test_a_missing_interface_is_named_and_repaired_when_it_is_set_right(rig: Rig
     outcome = rig.later(3)
     assert outcome.state is SyncState.NOT_LISTENING
     assert "network interface" in outcome.failures[0].fix
-    rig.set_by_hand({"current_network_interface": "lo"})
+    rig.set_by_hand({"current_network_interface": own_interface()[0]})
     wait_until(lambda: listens(rig.port), "the socket is open again")
     time.sleep(STATUS_LAG)
     rig.later(30)
