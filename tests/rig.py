@@ -31,6 +31,8 @@ T = TypeVar("T")
 
 FIRST_PORT = 45720
 GLUETUN_KEY = "simulated-key"
+ON_TUN0: dict[str, Any] = {"interface": "tun0", "addresses": ("10.2.0.2",)}
+"""Where qBittorrent listens: in the VPN."""
 
 
 class Recorder:
@@ -88,9 +90,7 @@ class Rig:
         time = self.clock.monotonic
         role = Role(auth="apikey", apikey=GLUETUN_KEY)
         self.gluetun = gluetun or SimulatedGluetun("3.41", role=role, clock=time)
-        self.qbittorrent = qbittorrent or SimulatedQbittorrent(
-            "5.1.0", clock=time, interface="tun0", addresses=("10.2.0.2",)
-        )
+        self.qbittorrent = qbittorrent or SimulatedQbittorrent("5.1.0", clock=time, **ON_TUN0)
         self.path = folder / "status.json"
         self.yaml = folder / "qsticky.yaml"
         self.environ = {
@@ -276,7 +276,7 @@ def make_rig(  # noqa: PLR0913  # each is an option, given by name
     gluetun = SimulatedGluetun(
         generation, role=role, forwarded_port=forwarded_port, clock=clock.monotonic
     )
-    qbittorrent = SimulatedQbittorrent(version, clock=clock.monotonic, **options)
+    qbittorrent = SimulatedQbittorrent(version, clock=clock.monotonic, **{**ON_TUN0, **options})
     return Rig(folder, clock=clock, gluetun=gluetun, qbittorrent=qbittorrent, environ=environ)
 
 

@@ -27,7 +27,8 @@ from exporter.servers.gluetun import Gluetun
 from exporter.servers.logins import Logins
 from exporter.servers.operations import Operations
 from exporter.servers.qbittorrent import Listening, Qbittorrent
-from exporter.simulator.server import Answer, Request, SimulatedServer
+from exporter.simulator.http import Answer, Request
+from exporter.simulator.server import SimulatedServer
 from tests.fakes import START, FakeClock
 from tests.rig import Rig
 

@@ -240,13 +240,3 @@ def test_one_password_has_one_fingerprint_which_the_web_does_not_show(rejected: 
     shown = json.loads(rejected.get("/status.json")[1])["tunnels"]["default"]["login"]
     assert shown["rejections"] == 3
     assert "fingerprint" not in shown
-
-
-def test_a_ban_leaves_no_fingerprint_of_a_password_that_may_be_right(
-    rejected: Rig, password_file: Path
-) -> None:
-    password_file.write_text(rejected.qbittorrent.password)
-    ban(rejected)
-    rejected.check()
-    rejected.run_for(1)
-    assert rejected.status["tunnels"]["default"]["login"]["fingerprint"] == ""

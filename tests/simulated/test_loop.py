@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from exporter.daemon.scheduler import SteadyScheduler
-from exporter.model import SyncState
+from exporter.model import Reason, SyncState
 from exporter.simulator.world import Fault, Role, SimulatedGluetun
 from tests.fakes import FakeClock
 from tests.rig import HeldExecutor, Rig, asked, make_rig
@@ -43,9 +43,11 @@ def signals() -> Iterator[None]:
 # on time
 
 
-def test_the_first_check_is_at_once_and_then_one_in_each_interval(rig: Rig) -> None:
+def test_the_first_check_is_at_once_then_confirmed_then_one_in_each_interval(
+    rig: Rig,
+) -> None:
     rig.run_for(100)
-    assert checked_at(rig) == [0, 30, 60, 90]
+    assert checked_at(rig) == [0, 3, 33, 63, 93]
 
 
 def test_the_end_of_daylight_saving_time_stops_no_job() -> None:
@@ -84,7 +86,7 @@ def test_first_checks_of_many_take_no_longer_than_an_interval(
 
 def test_a_connection_is_closed_before_a_long_pause_and_kept_for_a_short_one(rig: Rig) -> None:
     rig.check()
-    assert rig.last.next_check_seconds == 30
+    assert rig.later(3).next_check_seconds == 30
     assert rig.tunnel._gluetun._transport._adapter._pool is None
     rig.gluetun.forwarded_ports = []
     rig.check()
@@ -191,16 +193,17 @@ def test_servers_that_hang_hold_up_no_other_tunnel(tmp_path: Path) -> None:
                 rig.loop.step(1)
 
 
-def test_an_error_of_our_own_is_said_and_does_not_end_the_loop(
+def test_an_error_of_our_own_is_shown_said_once_and_does_not_end_the_loop(
     rig: Rig, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    rig.check()
+    rig.run_for(5)
     rig.lines()
     with monkeypatch.context() as patch:
-        patch.setattr(rig.tunnel, "_gluetun", None)  # stands for any mistake in our code
+        patch.setattr(rig.tunnel, "_check", None)  # stands for any mistake in our code
         rig.run_for(65)
-    levels = [level for level, _ in rig.lines()]
-    assert "ERROR" in levels
+    assert rig.shown_state() is SyncState.QBITTORRENT_UNREACHABLE
+    assert rig.last.failures[0].reason is Reason.OTHER
+    assert len([level for level, _ in rig.lines() if level != "INFO"]) == 1
     rig.run_for(31)
     assert rig.last.in_sync
     assert rig.last.finished_at

@@ -15,7 +15,7 @@ from exporter.simulator.world import (
     Version,
 )
 from tests.fakes import FakeClock
-from tests.rig import Rig, make_rig
+from tests.rig import ON_TUN0, Rig, make_rig
 
 
 def kinds(outcome: Outcome) -> list[EventKind]:
@@ -168,21 +168,18 @@ def test_a_restart_that_only_the_log_shows_does_not_lose_the_proof(tmp_path: Pat
         assert (outcome.in_sync, outcome.port_bound) == (True, True)
 
 
-def test_an_upgrade_is_noticed_although_its_log_ends_like_the_one_before(tmp_path: Path) -> None:
+def test_an_upgrade_is_noticed_although_no_session_ends(tmp_path: Path) -> None:
     clock = FakeClock()
     start = functools.partial(
-        SimulatedQbittorrent, bypass=True, clock=clock.monotonic, listening_port=45720
+        SimulatedQbittorrent, bypass=True, clock=clock.monotonic, listening_port=45720, **ON_TUN0
     )
-    old = start("4.5.2")
+    old = start(version="4.5.2")
     gluetun = SimulatedGluetun("3.40", clock=clock.monotonic)
     with Rig(tmp_path, clock=clock, gluetun=gluetun, qbittorrent=old) as rig:
         rig.later(1)
-        before = old._listening.entries()[-1]
         old.__exit__()
-        with start("5.1.0", port=old.port) as upgraded:
-            outcome = rig.later(1)
-            after = upgraded._listening.entries()[-1]
-    assert (after.id, after.message) == (before.id, before.message)
+        with start(version="5.1.0", port=old.port):
+            outcome = rig.later(31)
     assert outcome.qbittorrent
     assert outcome.qbittorrent.version == "v5.1.0"
     assert (outcome.in_sync, outcome.port_bound) == (True, True)
@@ -190,7 +187,8 @@ def test_an_upgrade_is_noticed_although_its_log_ends_like_the_one_before(tmp_pat
 
 @pytest.mark.parametrize("stamp", ["", ', "timestamp": null', ', "timestamp": "now"'])
 def test_a_log_without_times_proves_as_much(rig: Rig, stamp: str) -> None:
-    entries = f'[{{"id": 3, "type": 2, "message": "listening on TCP/45720"{stamp}}}]'
+    message = '"Successfully listening on IP. IP: \\"10.2.0.2\\". Port: \\"TCP/45720\\""'
+    entries = f'[{{"id": 3, "type": 2, "message": {message}{stamp}}}]'
     rig.check()
     rig.qbittorrent.fail("/api/v2/log/main", Status(200, entries))
     for _ in range(2):
@@ -214,14 +212,14 @@ def test_an_occupied_port_is_not_in_sync_and_is_repaired_once_it_is_free(rig: Ri
     assert rig.qbittorrent.writes == [45720, 45721, 45720]
 
 
-def test_where_rebinding_is_forbidden_an_occupied_port_is_checked_each_interval(
+def test_where_rebinding_is_forbidden_an_occupied_port_stays_so_and_is_checked_on(
     rig: Rig,
 ) -> None:
     rig.start_daemon(REBIND="never")
     rig.qbittorrent.occupied.add(45720)
     checks = [rig.check(), rig.later(60), rig.later(600)]
     assert [check.state for check in checks] == [SyncState.NOT_LISTENING] * 3
-    assert [check.next_check_seconds for check in checks] == [30, 30, 30]
+    assert all(3 <= check.next_check_seconds <= 30 for check in checks)
     assert rig.qbittorrent.writes == [45720]
 
 
@@ -247,7 +245,7 @@ def test_the_proof_of_the_old_port_is_none_of_the_new_one(rig: Rig) -> None:
 def test_the_dead_socket_that_an_old_libtorrent_keeps_is_reopened_after_a_reconnect(
     tmp_path: Path,
 ) -> None:
-    with make_rig(tmp_path, version="4.5.2", interface="tun0", addresses=("10.2.0.2",)) as rig:
+    with make_rig(tmp_path, version="4.5.2") as rig:
         rig.check()
         rig.gluetun.reconnect(gap_seconds=1)
         rig.later(0.5)

@@ -15,7 +15,9 @@ from exporter.clock import Clock
 from exporter.config.load import load_config
 from exporter.errors import ConfigError, ServerError
 from exporter.healthcheck import judge
+from exporter.servers.logins import LoginState
 from exporter.servers.operations import Operations
+from exporter.simulator.dialect import BANNED
 from exporter.simulator.world import AnyFault, Fault, RedirectAway, Role, Status
 from tests.rig import Rig, make_rig
 
@@ -150,12 +152,12 @@ def test_no_secret_comes_out_whatever_happens(
         rig.later(30)
         rig.start_daemon()
         rig.later(300)
-        rig.qbittorrent.fail("/api/v2/auth/login", Status(403, "banned"))
+        rig.qbittorrent.fail("/api/v2/auth/login", Status(403, BANNED))
         rig.later(3600)
         rig.gluetun._roles = []
         rig.later(30)
         with monkeypatch.context() as patch:
-            patch.setattr(rig.tunnel, "_gluetun", None)
+            patch.setattr(rig.tunnel, "_check", None)
             rig.run_for(40)
         for where, said in everything_said(rig).items():
             assert_clean(said, where=where)
@@ -198,7 +200,7 @@ def test_no_exception_holds_a_secret(tmp_path: Path, names: list[str]) -> None:
             rig.gluetun.fail(None, fault)
             for path in ("/api/v2/auth/login", "/api/v2/app/preferences"):
                 rig.qbittorrent.fail(path if names == PASSWORDS else None, fault)
-            rig.tunnel._logins.succeed()  # nothing is suspended
+            rig.tunnel._logins.state = LoginState()  # nothing is suspended
             rig.tunnel._qbittorrent.session.open = False
             for call in calls:
                 with pytest.raises(ServerError) as caught:
@@ -245,7 +247,7 @@ def test_a_mistake_in_the_configuration_is_named_without_the_secret(
 
 def test_the_preferences_of_qbittorrent_stay_at_the_edge(rig: Rig) -> None:
     """`app/preferences` holds passwords of mail, proxy and dynamic DNS, canaries in this one."""
-    assert "canary-proxy-password" in json.dumps(rig.qbittorrent._shown_preferences())
+    assert "canary-proxy-password" in json.dumps(rig.qbittorrent._preferences)
     rig.check()
     rig.qbittorrent.fail("/api/v2/app/preferences", Status(200, '{"proxy_password":"canary"}'))
     rig.later(30)
