@@ -98,6 +98,20 @@ SYNC_FAILING = (
         {35: "QStickySyncFailing", 50: "QStickyNoForwardedPort", 60: "QStickyNoForwardedPort"},
     ),
 )
+SYNC_FAILING += (
+    Case(
+        "two changes in 30 minutes leave the word to the alerts on the causes",
+        story(50, success="0+60x4 240x45", in_sync="1x4 0x45")
+        | states((FINE, 5), (DOWN, 16), (NO_PORT, 9), (SyncState.GLUETUN_UNREACHABLE, 21)),
+        {20: "QStickyVPNDown", 21: "", 36: "", 39: "", 40: "QStickyGluetunUnreachable"},
+    ),
+    Case(
+        "where qSticky hangs, that is the alert on it",
+        story(50, success="0+60x4 240x45", attempt="0+60x32 1920x17", written="0+60x32 1920x17")
+        | states((FINE, 5), *turns(DOWN, NO_PORT, minutes=28), (NO_PORT, 18)),
+        {35: "", 36: "", 38: "QStickySyncStalled", 50: "QStickySyncStalled"},
+    ),
+)
 SYNC_STALLED = (
     Case(
         "no check for more than 5 intervals and a minute",
@@ -156,6 +170,19 @@ COUNTED = (
     ),
     Case("2 are an update and its repair", story(60, started="-7200x4 300x4 600x50"), {15: ""}),
     Case(
+        "3 starts, then it stays away",
+        story(
+            40, started="-7200x4 300x4 600x4 900x2 stale", up="1x17 0x22", attempt="0+60x17 stale"
+        ),
+        {
+            15: "QStickyRestarting",
+            21: "QStickyRestarting",
+            22: "",
+            23: "QStickyDown",
+            33: "QStickyDown",
+        },
+    ),
+    Case(
         "starts of another exporter",
         story(30)
         | {'process_start_time_seconds{job="other"}': "0+60x30", 'up{job="other"}': "1x30"},
@@ -195,6 +222,14 @@ REST = (
         "31 % of the requests fail for 20 minutes",
         story(60, timeouts="0+1.5x60", others="0+1x60"),
         {20: "", 22: "QStickyHighFailureRatio", 60: "QStickyHighFailureRatio"},
+    ),
+    Case(
+        "status.json has an alert of its own",
+        {
+            name.replace("gluetun_port", "status_file"): values
+            for name, values in story(60, timeouts="0+8x60").items()
+        },
+        {22: "", 60: ""},
     ),
     Case("25 % are not enough", story(60, timeouts="0+1x60", others="0+1x60"), {22: "", 60: ""}),
     Case(

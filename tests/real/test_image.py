@@ -69,9 +69,13 @@ services:
     volumes: !override ["./servers.py:/servers.py:ro"]
     ports: !reset []
     secrets: !reset []
-    healthcheck: {disable: true}
+    healthcheck:
+      test: [CMD, python3, -c, "import socket; socket.create_connection(('127.0.0.1', 8080))"]
+      interval: 300ms
+      start_period: 0s
     stop_grace_period: 0s
   qsticky:
+    depends_on: {gluetun: {condition: service_healthy}}
     image: qsticky-under-test
     build: !reset null
     ports: !reset []
@@ -164,7 +168,7 @@ def does_its_job(project: Project) -> None:
     project.engine("stop", "--time=10", "qsticky")
     assert time.monotonic() - started < STOP_SECONDS
     assert project.state()["ExitCode"] == 0
-    assert not re.search("WARNING|ERROR|Traceback", project.logs())
+    assert re.findall(".*(?:WARNING|ERROR|Traceback).*", project.logs()) == []
 
 
 @pytest.mark.parametrize("user", ["", "4711:4711", "0:0", "65534:100"])
