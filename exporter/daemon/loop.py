@@ -31,6 +31,8 @@ START_EVERY_SECONDS = 0.03
 """Pause between the first checks of two tunnels, shorter where the interval would not do."""
 PUSHED_AT_MOST_EVERY = 1.0
 """Seconds between two pushed checks of a tunnel: nobody can keep it busy."""
+HURRIED_A_SECOND = 100
+"""How many checks that come before their interval may run in a second, of all tunnels together."""
 KEEP_OPEN_SECONDS = 5.0
 """A connection is kept for the next check only if that comes this soon.
 
@@ -82,6 +84,8 @@ class _Slot:
         self.pushed = False
         """Whether the next check was asked for by Gluetun."""
         self.next_push_at = 0.0
+        self.hurried = False
+        """Whether the next check comes before the interval is over."""
         self.removed = False
 
 
@@ -267,10 +271,15 @@ class Loop:
 
     def _publish_result(self, slot: _Slot, future: Future[Outcome]) -> None:
         outcome = future.result()
-        slot.job.run_in(outcome.next_check_seconds)
+        slot.hurried = outcome.next_check_seconds < self._interval
+        slot.job.run_in(max(outcome.next_check_seconds, self._least_pause()))
         self._publisher.publish(outcome)
         if (pause := self._publisher.due_in_seconds) is not None:
             self._beat.run_in(pause)
+
+    def _least_pause(self) -> float:
+        """Return what keeps a thousand tunnels that all hurry from taking all time."""
+        return sum(slot.hurried for slot in self._slots.values()) / HURRIED_A_SECOND
 
     def _finish(self) -> None:
         self._executor.shutdown(wait=False, cancel_futures=True)

@@ -95,7 +95,12 @@ class World:
             "/api/v2/app/version": "v5.1.0",
             "/api/v2/app/webapiVersion": "2.11.4",
             "/api/v2/app/buildInfo": {"libtorrent": "2.0.11.0"},
-            "/api/v2/app/preferences": {"listen_port": port, "random_port": False, "x": "y" * 6000},
+            "/api/v2/app/preferences": {
+                "listen_port": port,
+                "random_port": False,
+                "current_network_interface": "tun0",
+                "x": "y" * 6000,
+            },
             "/api/v2/transfer/info": {"connection_status": "connected"},
         }
         return (200, answers[path]) if path in answers else (404, "Not Found")

@@ -5,6 +5,7 @@ The daemon lives through hours while qBittorrent, with its short bans, lives thr
 
 import contextlib
 import json
+import time
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -25,13 +26,21 @@ STATUS_LAG = 2.0
 """From 4.6 on the connection status is up to 1.5 s old, in real time."""
 
 
+class WaitingClock(FakeClock):
+    """Turned by hand, but what the program waits for a real qBittorrent is waited for."""
+
+    def sleep(self, seconds: float) -> None:
+        time.sleep(seconds)
+        super().sleep(seconds)
+
+
 class Rig:
     """Both servers and a daemon that can be restarted; use `running`."""
 
     def __init__(
         self, version: str, folder: Path, seed: Seed | None = None, **environ: str
     ) -> None:
-        self.clock = FakeClock()
+        self.clock = WaitingClock()
         self.port = free_port()
         self.gluetun = SimulatedGluetun(
             "3.40", forwarded_port=self.port, clock=self.clock.monotonic
