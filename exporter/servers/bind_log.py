@@ -57,8 +57,8 @@ class BindLog:
             found = socket_of(entry)
             if found is None:
                 continue
-            if entry.type == _LOG_CRITICAL and found.address.is_link_local:
-                continue  # still being checked for duplicates, right after its interface came up
+            if found.address.is_link_local:
+                continue  # no peer comes by it, and it is still being checked when it fails
             self.sockets[found] = entry.type == _LOG_INFO
         if len(self.sockets) > _MOST_SOCKETS:
             self.sockets = dict(list(self.sockets.items())[-_MOST_SOCKETS:])
@@ -69,17 +69,28 @@ class BindLog:
 
     def result(self, port: int) -> BindResult:
         """Return whether peers can reach the port: forwarded ports are IPv4, so that goes first."""
-        found = {s: bound for s, bound in self.sockets.items() if s.port == port}
-        tcp = {s.address: bound for s, bound in found.items() if s.protocol == "TCP"}
-        outside = {a: bound for a, bound in tcp.items() if not a.is_loopback}
+        opened = self._opened(port)
         for version in (4, 6):
-            results = [bound for a, bound in outside.items() if a.version == version]
+            results = [
+                bound
+                for address, bound in opened.items()
+                if address.version == version and not address.is_loopback
+            ]
             if results:
                 return BindResult.BOUND if any(results) else BindResult.FAILED
-        if any(tcp.values()):
+        if any(opened.values()):
             return BindResult.LOOPBACK
-        # a port whose UDP socket fails gets no TCP socket either
-        return BindResult.FAILED if False in found.values() else BindResult.UNKNOWN
+        return BindResult.FAILED if opened else BindResult.UNKNOWN
+
+    def _opened(self, port: int) -> dict[Address, bool]:
+        """Return whether the port is open, by address.
+
+        TCP counts; where its UDP socket fails, a port gets no TCP socket either, and no entry.
+        """
+        found = {s: bound for s, bound in self.sockets.items() if s.port == port}
+        opened = {s.address: False for s, bound in found.items() if not bound}
+        opened |= {s.address: bound for s, bound in found.items() if s.protocol == "TCP"}
+        return opened
 
 
 def socket_of(entry: LogEntry) -> Socket | None:

@@ -100,6 +100,17 @@ LOOPBACK = entry(OK, "127.0.0.1")
             id="a link-local address still being checked is no failure",
         ),
         pytest.param([entry(BAD, "10.2.0.2", "UTP/45720")], FAILED, id="a taken UTP port"),
+        pytest.param(
+            [entry(BAD, "10.2.0.2", "UTP/45720"), entry(OK, "fe80::1%tun0")],
+            FAILED,
+            id="a taken UTP port beside a link-local address, by which no peer comes",
+        ),
+        pytest.param(
+            [entry(BAD, "10.2.0.2", "UTP/45720"), IPV6],
+            FAILED,
+            id="a taken UTP port of IPv4 beside an open one of IPv6",
+        ),
+        pytest.param([entry(OK, "fe80::1%tun0")], UNKNOWN, id="a link-local address alone"),
         pytest.param([entry(BAD, "10.2.0.2", "UDP/45720")], FAILED, id="a taken UDP port"),
     ],
 )
