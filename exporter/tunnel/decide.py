@@ -26,8 +26,6 @@ REPAIR_AFTER = (60.0, 300.0, 1800.0)
 CLOSED_CHECK_AFTER = 3.0
 WATCH_EVERY = 1.0
 """How often to ask for the port where only that can show a reconnect, which takes 1.3 s."""
-PUSH_BELIEVED_AFTER = 0.5
-"""Gluetun has the port in its API before its up command runs; main holds the lock meanwhile."""
 CHECKS_AFTER_PUSH = (0.2, 0.5, 1.0, 2.0)
 """When to check again after a push that brought no new port, in seconds since the push."""
 _ROUNDING = 0.001
@@ -113,6 +111,8 @@ class TunnelState:
     """When to re-bind a closed port; infinity while it is not known to be closed."""
     pushed_at: float = -math.inf
     port_at_push: int = NO_PORT
+    push_pending: bool = False
+    """Whether no port was read since Gluetun pushed."""
     push_seen: bool = False
     """Whether Gluetun ever asked for a check."""
     facts: tuple[tuple[object, ...], ...] = ()
@@ -126,8 +126,14 @@ def after_reading(observation: Observation, known: TunnelState, now: float) -> T
     """Return what is known with the observation, before deciding."""
     known = _with_facts(observation, known, now)
     if observation.pushed:
-        known = replace(known, pushed_at=now, port_at_push=known.forwarded_port, push_seen=True)
-    known = _with_reconnect(observation.gluetun, known, now)
+        known = replace(
+            known,
+            pushed_at=now,
+            port_at_push=known.forwarded_port,
+            push_pending=True,
+            push_seen=True,
+        )
+    known = _with_reconnect(observation.gluetun, known)
     return _with_socket(observation, known)
 
 
@@ -306,18 +312,15 @@ def _facts_of(reading: GluetunReading | QbittorrentReading) -> tuple[object, ...
     return (reading.listening_port, reading.is_closed)
 
 
-def _with_reconnect(
-    gluetun: GluetunReading | Failure, known: TunnelState, now: float
-) -> TunnelState:
+def _with_reconnect(gluetun: GluetunReading | Failure, known: TunnelState) -> TunnelState:
     if not _is_vpn_up(gluetun):
         # a time-out says nothing about the VPN
         silent = isinstance(gluetun, Failure) and gluetun.reason is Reason.TIMEOUT
         return _changed(known, interrupted=known.interrupted or not silent)
     moved = bool(known.public_ip) and gluetun.public_ip not in (None, known.public_ip)
-    pushed_same = (
-        gluetun.forwarded_port == known.port_at_push
-        and now - known.pushed_at + _ROUNDING >= PUSH_BELIEVED_AFTER
-    )
+    # Gluetun has the port in its API before its up command runs (3.40.4, 3.41.1), or lets nobody
+    # read it until that has ended (main)
+    pushed_same = known.push_pending and gluetun.forwarded_port == known.port_at_push
     came_back = known.interrupted or moved or pushed_same
     return _changed(
         known,
@@ -326,8 +329,7 @@ def _with_reconnect(
         interrupted=False,
         wanted=RebindCause.RECONNECT if came_back else known.wanted,
         repair_at=math.inf if came_back else known.repair_at,
-        pushed_at=-math.inf if pushed_same else known.pushed_at,
-        port_at_push=NO_PORT if pushed_same else known.port_at_push,
+        push_pending=False,
     )
 
 

@@ -250,14 +250,18 @@ def test_the_guard_against_storms_never_turns_a_wanted_rebind_into_in_sync() -> 
     assert step(known, qbittorrent=OLD, at=NOW + 301)[0] == Rebind(PORT, RebindCause.RECONNECT)
 
 
-def test_a_push_with_the_same_port_is_believed_after_half_a_second() -> None:
+def test_a_push_with_the_same_port_is_a_reconnect_once() -> None:
     decision, known = step(synced(), qbittorrent=OLD, pushed=True)
-    assert decision == Nothing()
-    decision, known = step(known, qbittorrent=OLD, at=NOW + 0.2)
-    assert decision == Nothing()
-    decision, known = step(known, qbittorrent=OLD, at=NOW + 0.5)
     assert decision == Rebind(PORT, RebindCause.RECONNECT)
-    assert step(known, qbittorrent=OLD, at=NOW + 1)[0] == Nothing()
+    assert step(known, qbittorrent=OLD, at=NOW + 0.2)[0] == Nothing()
+
+
+def test_a_push_is_answered_when_the_port_can_be_read() -> None:
+    hangs = failure(Operation.GLUETUN_PORT, Reason.TIMEOUT)
+    _, known = step(synced(), hangs, OLD, pushed=True)
+    decision, known = step(known, qbittorrent=OLD, at=NOW + 5)
+    assert decision == Rebind(PORT, RebindCause.RECONNECT)
+    assert step(known, qbittorrent=OLD, at=NOW + 6)[0] == Nothing()
 
 
 def test_a_push_with_another_port_is_no_reconnect_of_the_old_one() -> None:
