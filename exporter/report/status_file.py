@@ -61,6 +61,7 @@ class StatusFile:
         self._entries: dict[str, _Entry] = {}
         self._interval = 0.0
         self._writing = threading.Lock()
+        self._stopped = False
 
     def set_tunnels(self, tunnels: Iterable[TunnelConfig]) -> None:
         """Show exactly these: a new one is `starting`, with what the file held of it before."""
@@ -96,14 +97,15 @@ class StatusFile:
                 self.write()
 
     def write(self, *, stopped: bool = False) -> None:
-        """Replace the file; raises StatusFileError."""
+        """Replace the file; raises StatusFileError. Once stopped, it stays so."""
         with self._writing:
-            safe_file.write(self.path, self.content(stopped=stopped))
+            self._stopped = self._stopped or stopped
+            safe_file.write(self.path, self.content(stopped=self._stopped))
 
     def content(self, *, stopped: bool = False, public: bool = False) -> bytes:
         """Return the file's content as of now.
 
-        `public` leaves out what tells one password from another: not for everybody on the network.
+        `public` leaves out what distinguishes passwords: it is not for everybody on the network.
         """
         entries, now = dict(self._entries), self._clock.monotonic()
         health = {name: _is_healthy(entry, now) for name, entry in entries.items()}
