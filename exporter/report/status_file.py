@@ -65,13 +65,14 @@ class StatusFile:
 
     def set_tunnels(self, tunnels: Iterable[TunnelConfig]) -> None:
         """Show exactly these: a new one is `starting`, with what the file held of it before."""
-        known, self._entries = self._entries, {}
+        entries: dict[str, _Entry] = {}
         for tunnel in tunnels:
             self._interval = tunnel.interval_seconds
-            before = known.get(tunnel.name)
+            before = self._entries.get(tunnel.name)
             outcome = before.outcome if before else self._starting(tunnel.name)
             since = before.since if before else self._clock.monotonic()
-            self._entries[tunnel.name] = self._entry(outcome, tunnel.interval_seconds, since)
+            entries[tunnel.name] = self._entry(outcome, tunnel.interval_seconds, since)
+        self._entries = entries  # at once: others may be reading
 
     def publish(self, outcome: Outcome) -> None:
         """Take in the outcome of a check; one of a tunnel that is gone is dropped."""
