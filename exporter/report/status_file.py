@@ -23,6 +23,9 @@ from exporter.report import safe_file
 from exporter.report.saved import iso, saved_facts
 
 
+MANY_TUNNELS = 50
+
+
 @dataclass(frozen=True, slots=True)
 class _Entry:
     """One tunnel in the file."""
@@ -89,13 +92,16 @@ class StatusFile:
     def save(self, tunnel: str, saved: Saved) -> None:
         """Have this on the disk now: killed or not, it can't be forgotten.
 
-        From any thread. Where the file can't be written, its next writer says so.
+        From any thread. Where the file can't be written, its next writer says so. With many
+        tunnels the first login of an hour waits for the next write: at a start, a thousand would
+        take all time.
         """
         if entry := self._entries.get(tunnel):
             outcome = replace(entry.outcome, saved=saved)
             self._entries[tunnel] = self._entry(outcome, entry.interval_seconds, entry.since)
-            with contextlib.suppress(StatusFileError):
-                self.write()
+            if len(self._entries) < MANY_TUNNELS or not _is_first_login(saved):
+                with contextlib.suppress(StatusFileError):
+                    self.write()
 
     def write(self, *, stopped: bool = False) -> None:
         """Replace the file; raises StatusFileError. Once stopped, it stays so."""
@@ -197,6 +203,11 @@ class StatusFile:
 
     def _iso(self, moment: float | None) -> str | None:
         return iso(moment, self._clock)
+
+
+def _is_first_login(saved: Saved) -> bool:
+    stopped_vpn = saved.vpn_restart is not None and saved.vpn_restart.unfinished
+    return saved.logins is not None and len(saved.logins.attempts_at) == 1 and not stopped_vpn
 
 
 def _is_healthy(entry: _Entry, now: float) -> bool:
