@@ -22,7 +22,6 @@ from exporter.model import Outcome, Saved, SyncState
 from exporter.report import safe_file
 from exporter.report.saved import iso, saved_facts
 
-
 MANY_TUNNELS = 50
 
 
