@@ -202,6 +202,7 @@ class Loop:
         if slot.running:
             slot.again = True
         else:
+            tunnel.inherit(slot.tunnel)
             slot.tunnel.close()
         slot.tunnel = tunnel
         slot.job.run_in(delay)
@@ -223,9 +224,11 @@ class Loop:
             case _CheckEnded(slot, tunnel, future):
                 self._ended(slot, tunnel, future)
             case _CheckRequested(name, pushed):
-                for slot in list(self._slots.values()):
-                    if name in (None, slot.tunnel.config.name):
-                        self._enqueue(slot, pushed=pushed)
+                wanted = list(self._slots.values()) if name is None else [self._slots.get(name)]
+                # whose port it is that came, is not said
+                pushed = pushed and len(wanted) == 1
+                for slot in filter(None, wanted):
+                    self._enqueue(slot, pushed=pushed)
             case _Call(function, done):
                 _do(function, done)
             case _Reload():
@@ -238,22 +241,33 @@ class Loop:
     def _enqueue(self, slot: _Slot, *, pushed: bool = False) -> None:
         """Have a check run now, or a pushed one after the check that is running."""
         slot.pushed = slot.pushed or pushed
-        too_soon = slot.next_push_at - self._clock.monotonic() if slot.pushed else 0.0
         if slot.running:
             # only a push wants what happened after it; a due job has been overtaken
             slot.again = slot.again or pushed
-        elif too_soon > 0:
-            slot.job.run_in(too_soon)
-        else:
+        elif pushed and (too_soon := self._too_soon(slot)) > 0:
+            slot.job.run_in(min(too_soon, slot.job.due_in))
+        elif not self._stopping:
             self._start(slot)
 
+    def _too_soon(self, slot: _Slot) -> float:
+        """Return how long a pushed check still has to wait."""
+        return slot.next_push_at - self._clock.monotonic()
+
     def _start(self, slot: _Slot) -> None:
-        pushed, slot.pushed, slot.again = slot.pushed, False, False
-        if pushed:
-            slot.next_push_at = self._clock.monotonic() + PUSHED_AT_MOST_EVERY
+        pushed = slot.pushed and self._too_soon(slot) <= 0
         tunnel = slot.tunnel
-        slot.running = self._executor.submit(_check, tunnel, pushed=pushed)
-        slot.running.add_done_callback(functools.partial(self._report_end, slot, tunnel))
+        try:
+            running = self._executor.submit(_check, tunnel, pushed=pushed)
+        except RuntimeError as error:  # no more threads, as under a limit of processes
+            logger.error("A check can't begin: %s - raise the limit on processes", error)
+            slot.job.run_in(self._interval)
+            return
+        slot.again = False
+        if pushed:
+            slot.pushed = False
+            slot.next_push_at = self._clock.monotonic() + PUSHED_AT_MOST_EVERY
+        slot.running = running
+        running.add_done_callback(functools.partial(self._report_end, slot, tunnel))
 
     def _report_end(self, slot: _Slot, tunnel: Tunnel, future: Future[Outcome]) -> None:
         self._queue.put(_CheckEnded(slot, tunnel, future))
@@ -263,19 +277,24 @@ class Loop:
         if slot.removed:
             del self._removed[slot.tunnel.config.name]
         if slot.removed or slot.tunnel is not tunnel:
+            if not slot.removed:
+                slot.tunnel.inherit(tunnel)
             tunnel.close()
         elif not future.cancelled():
             self._publish_result(slot, future)
         if slot.again and not self._stopping:
-            self._enqueue(slot)
+            self._enqueue(slot, pushed=slot.pushed)
 
     def _publish_result(self, slot: _Slot, future: Future[Outcome]) -> None:
         outcome = future.result()
         slot.hurried = outcome.next_check_seconds < self._interval
-        slot.job.run_in(max(outcome.next_check_seconds, self._least_pause()))
+        pause = max(outcome.next_check_seconds, self._least_pause())
+        if slot.pushed:
+            pause = min(pause, max(0.0, self._too_soon(slot)))
+        slot.job.run_in(pause)
         self._publisher.publish(outcome)
-        if (pause := self._publisher.due_in_seconds) is not None:
-            self._beat.run_in(pause)
+        if (due_in := self._publisher.due_in_seconds) is not None:
+            self._beat.run_in(due_in)
 
     def _least_pause(self) -> float:
         """Return what keeps a thousand tunnels that all hurry from taking all time."""

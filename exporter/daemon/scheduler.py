@@ -30,6 +30,11 @@ class SteadyJob(schedule.Job):
         self.run_in(self.interval)
         return super().run()  # type: ignore[no-untyped-call]
 
+    @property
+    def due_in(self) -> float:
+        """Return the seconds until the next run."""
+        return max(0.0, self.due_at - self.scheduler.now())
+
     def run_in(self, seconds: float) -> None:
         """Move the next run."""
         self.due_at = self.scheduler.now() + seconds

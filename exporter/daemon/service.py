@@ -10,6 +10,7 @@ import resource
 import threading
 from collections.abc import Callable, Iterable
 from concurrent.futures import Executor
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -143,6 +144,8 @@ class Service:
 
     def _change_over(self, config: Config) -> None:
         """Put a new configuration into force; in the main thread, between two steps."""
+        changed = needing_restart(self._config, config)
+        config = _with_interval(config, self._config.interval_seconds)
         changes = compare(self._config.tunnels, config.tunnels)
         kept = set(changes.kept)
         self._tunnels = {
@@ -153,15 +156,15 @@ class Service:
         }
         self._publisher.set_tunnels(config.tunnels)
         self.loop.set_tunnels(self._tunnels.values())
-        self._log_reload(config, changes)
+        self._log_reload(config, changes, changed)
         self._config = config
         self.tally.count_reload(success=True)
 
-    def _log_reload(self, config: Config, changes: Changes) -> None:
+    def _log_reload(self, config: Config, changes: Changes, changed: Iterable[str]) -> None:
         for warning in config.warnings:
             if warning not in self._config.warnings:
                 logger.warning("%s", warning)
-        for name in needing_restart(self._config, config):
+        for name in changed:
             logger.warning("%s changed; restart qSticky to apply it", name)
         logger.info("Configuration reloaded; tunnels: %s", changes)
 
@@ -219,6 +222,12 @@ def run_once(config: Config, clock: Clock) -> bool:
             reader.publish(outcomes[-1])
     status_file.write()
     return all(outcome.in_sync for outcome in outcomes)
+
+
+def _with_interval(config: Config, seconds: float) -> Config:
+    """Return the configuration with the interval in force: another one needs a restart."""
+    tunnels = tuple(replace(tunnel, interval_seconds=seconds) for tunnel in config.tunnels)
+    return replace(config, tunnels=tunnels, interval_seconds=seconds)
 
 
 class TunnelFactory:

@@ -62,26 +62,29 @@ class StatusFile:
         self._started_at = clock.monotonic()
         self._entries: dict[str, _Entry] = {}
         self._interval = 0.0
+        self._changing = threading.Lock()
         self._writing = threading.Lock()
         self._stopped = False
 
     def set_tunnels(self, tunnels: Iterable[TunnelConfig]) -> None:
         """Show exactly these: a new one is `starting`, with what the file held of it before."""
         entries: dict[str, _Entry] = {}
-        for tunnel in tunnels:
-            self._interval = tunnel.interval_seconds
-            before = self._entries.get(tunnel.name)
-            outcome = before.outcome if before else self._starting(tunnel.name)
-            since = before.since if before else self._clock.monotonic()
-            entries[tunnel.name] = self._entry(outcome, tunnel.interval_seconds, since)
-        self._entries = entries  # at once: others may be reading
+        with self._changing:
+            for tunnel in tunnels:
+                self._interval = tunnel.interval_seconds
+                before = self._entries.get(tunnel.name)
+                outcome = before.outcome if before else self._starting(tunnel.name)
+                since = before.since if before else self._clock.monotonic()
+                entries[tunnel.name] = self._entry(outcome, tunnel.interval_seconds, since)
+            self._entries = entries  # at once: others may be reading
 
     def publish(self, outcome: Outcome) -> None:
         """Take in the outcome of a check; one of a tunnel that is gone is dropped."""
-        if entry := self._entries.get(outcome.tunnel):
-            self._entries[outcome.tunnel] = self._entry(
-                outcome, entry.interval_seconds, entry.since
-            )
+        with self._changing:
+            if entry := self._entries.get(outcome.tunnel):
+                self._entries[outcome.tunnel] = self._entry(
+                    outcome, entry.interval_seconds, entry.since
+                )
 
     def saved(self, tunnel: str) -> Saved | None:
         """Return what a tunnel takes back when it is set up again."""
@@ -95,12 +98,14 @@ class StatusFile:
         tunnels the first login of an hour waits for the next write: at a start, a thousand would
         take all time.
         """
-        if entry := self._entries.get(tunnel):
+        with self._changing:
+            if (entry := self._entries.get(tunnel)) is None:
+                return
             outcome = replace(entry.outcome, saved=saved)
             self._entries[tunnel] = self._entry(outcome, entry.interval_seconds, entry.since)
-            if len(self._entries) < MANY_TUNNELS or not _is_first_login(saved):
-                with contextlib.suppress(StatusFileError):
-                    self.write()
+        if len(self._entries) < MANY_TUNNELS or not _is_first_login(saved):
+            with contextlib.suppress(StatusFileError):
+                self.write()
 
     def write(self, *, stopped: bool = False) -> None:
         """Replace the file; raises StatusFileError. Once stopped, it stays so."""

@@ -77,7 +77,8 @@ class BindLog:
                 if address.version == version and not address.is_loopback
             ]
             if results:
-                return BindResult.BOUND if any(results) else BindResult.FAILED
+                # one that failed may be the VPN's
+                return BindResult.BOUND if all(results) else BindResult.FAILED
         if any(opened.values()):
             return BindResult.LOOPBACK
         return BindResult.FAILED if opened else BindResult.UNKNOWN
@@ -97,8 +98,9 @@ def socket_of(entry: LogEntry) -> Socket | None:
     """Return the socket that an entry is about; None where it has not the log's own form.
 
     The text is translated and quoted differently by version and language, but the address comes
-    first, then protocol and port, with no other number before or between. A success ends there;
-    a failure goes on with its reason. Other entries quote foreign text, such as a torrent's name.
+    first, then the word for port, protocol and port, and no other number before. A success ends
+    there; a failure goes on with its reason. Other entries quote foreign text, such as the name
+    of a torrent.
     """
     message = entry.message
     if entry.type not in (_LOG_INFO, _LOG_CRITICAL) or len(message) > _LONGEST_MESSAGE:
@@ -107,20 +109,23 @@ def socket_of(entry: LogEntry) -> Socket | None:
     if len(found) != 1:
         return None
     before, after = message[: found[0].start()], message[found[0].end() :]
-    address = _only_address(before)
-    if address is None or (entry.type == _LOG_INFO and not _is_end(after)):
+    address, between = _address_in(before)
+    if address is None or not any(map(str.isalpha, between)):
+        return None
+    if entry.type == _LOG_INFO and not _is_end(after):
         return None
     return Socket(int(found[0][2]), found[0][1], address)
 
 
-def _only_address(text: str) -> Address | None:
-    """Return the address in a text that has no other number."""
+def _address_in(text: str) -> tuple[Address | None, str]:
+    """Return the address in a text that has no other number, and what comes after it."""
     addresses = [(word, _address(word)) for word in _WORD.findall(text)]
     found = [(word, address) for word, address in addresses if address is not None]
     if len(found) != 1:
-        return None
+        return None, ""
     word, address = found[0]
-    return None if _DIGIT.search(text.replace(word, "", 1)) else address
+    before, _, after = text.partition(word)
+    return (None, "") if _DIGIT.search(before + after) else (address, after)
 
 
 def _address(word: str) -> Address | None:

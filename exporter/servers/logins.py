@@ -29,8 +29,12 @@ LONGEST_WAIT_OF_PROVED = 300.0
 BAN_SECONDS = 3600.0
 LOGIN_TRIES_AN_HOUR = 4
 """One fewer than the failures for which qBittorrent bans an address."""
-_ROUNDS = 10_000
+_SALT_BYTES, _ROUNDS = 5, 10_000
+_OLD_SALT_LENGTH, _OLD_ROUNDS = 8, 50_000
+"""As versions before wrote it; a login waits for it."""
 _DIGEST_BYTES = 2
+PROXY_WAIT = 60.0
+"""After a refusal of somebody in between, which qBittorrent did not see."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +72,7 @@ def may_log_in(
     that costs no more than waiting, and a try during a ban neither counts nor prolongs it.
     """
     recent = recent_attempts(state, now)
-    if all(attempt.digest != digest for attempt in recent):
+    if recent and all(attempt.digest != digest for attempt in recent):
         return True
     return now >= next_login_at(state, now, tries_an_hour)
 
@@ -96,6 +100,16 @@ def after_failure(state: LoginState, now: float, reason: Reason) -> LoginState:
         suspended_until=now + _wait(state, reason),
         reason=reason,
         proved=state.proved and not rejected,
+    )
+
+
+def after_proxy(state: LoginState, now: float) -> LoginState:
+    """Forget the last try, which a proxy refused: qBittorrent has not counted it."""
+    return replace(
+        state,
+        attempts=state.attempts[:-1],
+        suspended_until=max(state.suspended_until, now + PROXY_WAIT),
+        reason=Reason.HTTP_4XX,
     )
 
 
@@ -135,7 +149,7 @@ class Logins:
         self._clock = clock
         self._tries_an_hour = tries_an_hour
         self._lock = threading.Lock()
-        self._salt = secrets.token_hex(4)
+        self._salt = secrets.token_hex(_SALT_BYTES)
         self._digests: dict[Credentials, str] = {}
         self._proved: Credentials | None = None
 
@@ -177,6 +191,11 @@ class Logins:
             if not self.state.proved:
                 self._proved = None
 
+    def withdraw(self) -> None:
+        """Take note that the last try did not reach qBittorrent."""
+        with self._lock:
+            self.state = after_proxy(self.state, self._clock.monotonic())
+
     def succeed(self, credentials: Credentials) -> None:
         """Forget the failed tries, as qBittorrent does at a good one."""
         with self._lock:
@@ -185,7 +204,8 @@ class Logins:
 
     def server_is_gone(self) -> None:
         """Take note that nobody listens at that address: a restart would end a ban."""
-        self.state = after_server_restart(self.state)
+        with self._lock:
+            self.state = after_server_restart(self.state)
 
     @property
     def waits_seconds(self) -> float:
@@ -215,8 +235,9 @@ class Logins:
         """
         if credentials not in self._digests:
             secret = "\n".join(credentials).encode()
+            rounds = _OLD_ROUNDS if len(self._salt) == _OLD_SALT_LENGTH else _ROUNDS
             salt = self._salt.encode()
-            digest = hashlib.pbkdf2_hmac("sha256", secret, salt, _ROUNDS, _DIGEST_BYTES)
+            digest = hashlib.pbkdf2_hmac("sha256", secret, salt, rounds, _DIGEST_BYTES)
             self._digests[credentials] = digest.hex()
         return self._digests[credentials]
 

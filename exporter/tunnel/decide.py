@@ -24,8 +24,8 @@ MOST_REBINDS, REBINDS_WITHIN = 6, 300.0
 REPAIR_AFTER = (60.0, 300.0, 1800.0)
 """Waits before the first, the second and each further re-bind of a port that is not listening."""
 CLOSED_CHECK_AFTER = 3.0
-WATCH_EVERY = 1.0
-"""How often to ask for the port where only that can show a reconnect, which takes 1.3 s."""
+PUSH_FOLLOWS_WITHIN = 1.0
+"""A push so soon after a write is about the reconnect that the write has answered."""
 CHECKS_AFTER_PUSH = (0.2, 0.5, 1.0, 2.0)
 """When to check again after a push that brought no new port, in seconds since the push."""
 _ROUNDING = 0.001
@@ -45,6 +45,8 @@ class Observation:
     qbittorrent: QbittorrentReading | Failure
     pushed: bool = False
     """Whether Gluetun asked for this check, because it has a port."""
+    unwatched: bool = False
+    """Whether a reconnect may have passed unseen since the check before."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +74,7 @@ class RebindCause(Enum):
     RECONNECT = auto()
     """The VPN was away, or may have been, and libtorrent may sit on a dead socket."""
     START = auto()
-    """Nobody watched before the start, and this libtorrent does not reopen its sockets."""
+    """Nobody watched for a while, as before a start, and the socket may not have reopened."""
     CLOSED = auto()
     """No socket listens on the port."""
 
@@ -103,10 +105,12 @@ class TunnelState:
     """The VPN was away, or may have been, since its port was seen last."""
     wanted: RebindCause | None = RebindCause.START
     """Why the port is to be re-bound as soon as it can be; None where its socket is trusted."""
+    written_at: float = -math.inf
+    """When the port was last set or re-bound."""
     rebinds_at: tuple[float, ...] = ()
     """The last re-bindings, as far as they count for the guard."""
     repairs: int = 0
-    """Re-binds since the port was last seen listening."""
+    """Re-binds because the port was closed, since it was last seen listening."""
     repair_at: float = math.inf
     """When to re-bind a closed port; infinity while it is not known to be closed."""
     pushed_at: float = -math.inf
@@ -130,10 +134,10 @@ def after_reading(observation: Observation, known: TunnelState, now: float) -> T
             known,
             pushed_at=now,
             port_at_push=known.forwarded_port,
-            push_pending=True,
+            push_pending=now - known.written_at >= PUSH_FOLLOWS_WITHIN,
             push_seen=True,
         )
-    known = _with_reconnect(observation.gluetun, known)
+    known = _with_reconnect(observation, known)
     return _with_socket(observation, known)
 
 
@@ -191,14 +195,17 @@ def state_of(failure: Failure) -> SyncState:
             return SyncState.QBITTORRENT_UNREACHABLE
 
 
-def after_write(known: TunnelState, now: float, *, rebind: bool) -> TunnelState:
+def after_write(
+    known: TunnelState, now: float, *, rebind: RebindCause | None = None
+) -> TunnelState:
     """Return what is known once a port is being set: it is not synced until it is verified."""
     recent = tuple(at for at in known.rebinds_at if now - at < REBINDS_WITHIN)
     return replace(
         known,
         synced_port=NO_PORT,
         wanted=None,
-        repairs=known.repairs + 1 if rebind else known.repairs,
+        written_at=now,
+        repairs=known.repairs + (rebind is RebindCause.CLOSED),
         repair_at=math.inf,
         rebinds_at=(*recent, now) if rebind else recent,
     )
@@ -239,7 +246,9 @@ def next_check(
         return checks_left[0] - since_push
     match state:
         case SyncState.IN_SYNC:
-            return min(interval, _in_sync_pause(reading, known))
+            # read before the port was set, which is what is to be confirmed
+            doubtful = reading is not None and _is_disconnected(reading)
+            return min(interval, CLOSED_CHECK_AFTER) if doubtful else interval
         case SyncState.NOT_LISTENING:
             return min(interval, _closed_pause(reading, known, now))
         case SyncState.GLUETUN_UNAUTHORIZED | SyncState.QBITTORRENT_UNAUTHORIZED:
@@ -259,18 +268,11 @@ def next_check(
             return min(interval, max(1.0, waited if hangs else waited / CHECK_OFTEN_FOR))
 
 
-def _in_sync_pause(reading: QbittorrentReading | None, known: TunnelState) -> float:
-    if must_watch(reading, known):
-        return WATCH_EVERY
-    # read before the port was set, which is what is to be confirmed
-    doubtful = reading is not None and _is_disconnected(reading)
-    return CLOSED_CHECK_AFTER if doubtful else math.inf
-
-
 def _closed_pause(reading: QbittorrentReading | None, known: TunnelState, now: float) -> float:
     if reading is not None and _is_disconnected(reading):
         return max(CLOSED_CHECK_AFTER, (now - known.facts_since) / CHECK_OFTEN_FOR)
-    if known.policy is RebindPolicy.NEVER:
+    on_loopback = reading is not None and reading.bind_result is BindResult.LOOPBACK
+    if on_loopback or known.policy is RebindPolicy.NEVER:
         return math.inf
     due = known.repair_at if known.wanted is None else now
     return max(1.0, max(due, guard_ends_at(known)) - now)
@@ -312,7 +314,8 @@ def _facts_of(reading: GluetunReading | QbittorrentReading) -> tuple[object, ...
     return (reading.listening_port, reading.is_closed)
 
 
-def _with_reconnect(gluetun: GluetunReading | Failure, known: TunnelState) -> TunnelState:
+def _with_reconnect(observation: Observation, known: TunnelState) -> TunnelState:
+    gluetun = observation.gluetun
     if not _is_vpn_up(gluetun):
         # a time-out says nothing about the VPN
         silent = isinstance(gluetun, Failure) and gluetun.reason is Reason.TIMEOUT
@@ -322,12 +325,13 @@ def _with_reconnect(gluetun: GluetunReading | Failure, known: TunnelState) -> Tu
     # read it until that has ended (main)
     pushed_same = known.push_pending and gluetun.forwarded_port == known.port_at_push
     came_back = known.interrupted or moved or pushed_same
+    unseen = RebindCause.START if observation.unwatched else None
     return _changed(
         known,
         forwarded_port=gluetun.forwarded_port,
         public_ip=gluetun.public_ip or ("" if moved else known.public_ip),
         interrupted=False,
-        wanted=RebindCause.RECONNECT if came_back else known.wanted,
+        wanted=RebindCause.RECONNECT if came_back else known.wanted or unseen,
         repair_at=math.inf if came_back else known.repair_at,
         push_pending=False,
     )

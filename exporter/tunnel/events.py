@@ -170,7 +170,7 @@ def announced(port: int) -> Event:
 
 _CAUSES = {
     RebindCause.RECONNECT: "the VPN reconnected with the same port",
-    RebindCause.START: "the VPN may have reconnected while qSticky was away",
+    RebindCause.START: "the VPN may have reconnected unseen",
     RebindCause.CLOSED: "it was not listening",
 }
 

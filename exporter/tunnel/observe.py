@@ -122,9 +122,10 @@ class Observer:
         """Read it; once more while it is `disconnected`, for as long as that may be stale."""
         deadline = self._clock.monotonic() + (STATUS_LAG_SECONDS if settled else 0.0)
         status = self._qbittorrent.connection_status(did)
-        while status is ConnectionStatus.DISCONNECTED and self._clock.monotonic() < deadline:
-            self._clock.sleep(SETTLING_PAUSE)
-            status = self._qbittorrent.connection_status(did)
+        with did.may_fail(Operation.QBITTORRENT_TRANSFER):
+            while status is ConnectionStatus.DISCONNECTED and self._clock.monotonic() < deadline:
+                self._clock.sleep(SETTLING_PAUSE)
+                status = self._qbittorrent.connection_status(did)
         return status
 
     def _with_version(self, reading: QbittorrentReading) -> QbittorrentReading:

@@ -105,11 +105,15 @@ class VpnRestart:
         self._save = save
         self._was_down = False
         self._state = RestartState()
+        self.restore(saved)
+
+    def restore(self, saved: SavedVpnRestart | None) -> None:
+        """Take over what is known of earlier restarts."""
         if saved:
             self._state = RestartState(
                 unfinished=saved.unfinished,
                 restarts=saved.restarts,
-                restarted_at=min(saved.restarted_at, clock.monotonic()),
+                restarted_at=min(saved.restarted_at, self._clock.monotonic()),
             )
 
     def step(self, reading: GluetunReading | Failure, did: Operations) -> list[Event]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from dataclasses import replace
 
@@ -28,10 +27,10 @@ from exporter.servers.operations import Operations
 from exporter.servers.qbittorrent import Qbittorrent
 from exporter.tunnel import events, history
 from exporter.tunnel.decide import (
-    WATCH_EVERY,
     Nothing,
     Observation,
     Rebind,
+    RebindCause,
     SetPort,
     TunnelState,
     Wait,
@@ -40,13 +39,13 @@ from exporter.tunnel.decide import (
     after_write,
     decide,
     has_drifted,
-    must_watch,
     next_check,
     should_announce,
     state_of,
 )
 from exporter.tunnel.observe import Observer
 from exporter.tunnel.restart import VpnRestart
+from exporter.tunnel.watch import Watch
 from exporter.tunnel.write import PortWriter, bind_failed
 
 Save = Callable[[str, Saved], None]
@@ -91,8 +90,7 @@ class Tunnel:
         self._previous: Outcome | None = None
         self._observer = Observer(self._gluetun, self._qbittorrent, clock)
         self._writer = PortWriter(self._qbittorrent, clock)
-        self._checked_all_at = -math.inf
-        self._is_watching = False
+        self._watch = Watch(clock)
 
     def starting(self) -> Outcome:
         """Return the outcome before the first check has ended."""
@@ -113,6 +111,16 @@ class Tunnel:
         self._previous = outcome
         return outcome
 
+    def inherit(self, other: Tunnel) -> None:
+        """Go on where a tunnel of the same name ended, as far as its servers are the same."""
+        if other.config.gluetun.server != self.config.gluetun.server:
+            return
+        saved = other._all_saved()
+        self._restart.restore(saved.vpn_restart)
+        if other.config.qbittorrent.server == self.config.qbittorrent.server:
+            self._state = replace(other._state, policy=self.config.rebind)
+            self._saved, self._previous = saved, other._previous
+
     def close(self) -> None:
         """Close the connections."""
         self._gluetun.close()
@@ -121,23 +129,24 @@ class Tunnel:
     def _check(self, did: Operations, said: list[Event], *, pushed: bool) -> Outcome:
         observe, last = self._observer, self._previous
         port = observe.forwarded_port(did)
+        unwatched = self._watch.is_overdue(port)
+        if last and not (pushed or unwatched) and self._watch.suffices(port, last):
+            return self._watch.outcome(last, did)
         calm = not pushed and observe.is_calm(port, last)
-        if calm and last and self._is_only_watching():
-            watched = self._outcome(last.state, last.gluetun, last.qbittorrent, did)
-            return replace(watched, is_watch=True)
         gluetun = observe.gluetun(port, last, did, calm=calm)
-        observation = Observation(gluetun, observe.qbittorrent(gluetun, last, did), pushed=pushed)
-        now = self._checked_all_at = self._clock.monotonic()
+        qbittorrent = observe.qbittorrent(gluetun, last, did)
+        observation = Observation(gluetun, qbittorrent, pushed=pushed, unwatched=unwatched)
+        now = self._clock.monotonic()
         said += self._note_port(gluetun, now)
         self._state = after_reading(observation, self._state, now)
-        state, qbittorrent = self._act(observation, now, did, said)
+        state, after = self._act(observation, now, did, said)
         self._announce(state, did, said)
-        if qbittorrent:
-            qbittorrent = observe.with_details(qbittorrent, last, did, calm=calm)
+        if after:
+            after = observe.with_details(after, last, did, calm=calm)
+            said += self._watch.note(after, self._state)
         said += self._restart.step(gluetun, did)
-        said += self._note_watching(qbittorrent)
         reading = None if isinstance(gluetun, Failure) else gluetun
-        return self._outcome(state, reading, qbittorrent, did)
+        return self._outcome(state, reading, after, did)
 
     def _outcome(
         self,
@@ -153,18 +162,13 @@ class Tunnel:
             tunnel=self.config.name,
             state=state,
             finished_at=now,
-            next_check_seconds=self._pause(state, qbittorrent, now),
+            next_check_seconds=self._pause(state, gluetun, qbittorrent, now),
             gluetun=gluetun,
             qbittorrent=qbittorrent,
             saved=self._all_saved(),
             failures=tuple(did.failures),
             operations=tuple(did.results),
         )
-
-    def _is_only_watching(self) -> bool:
-        """Whether this check is one between two, which asks for the port alone."""
-        due_at = self._checked_all_at + self.config.interval_seconds
-        return self._is_watching and self._clock.monotonic() + WATCH_EVERY / 2 < due_at
 
     # act and verify
 
@@ -187,9 +191,22 @@ class Tunnel:
             case SetPort(port):
                 return self._set_port(port, reading, now, did, said)
             case Rebind(port, cause):
-                said.append(events.rebinding(port, cause))
-                self._state = after_write(self._state, now, rebind=True)
-                return self._writer.write(port, reading, did, by_another_port=True)
+                return self._rebind(port, cause, reading, did, said)
+
+    def _rebind(
+        self,
+        port: int,
+        cause: RebindCause,
+        reading: QbittorrentReading,
+        did: Operations,
+        said: list[Event],
+    ) -> tuple[SyncState, QbittorrentReading]:
+        said.append(events.rebinding(port, cause))
+        self._state = after_write(self._state, self._clock.monotonic(), rebind=cause)
+        state, reading = self._writer.write(port, reading, did, by_another_port=True)
+        if state not in (SyncState.IN_SYNC, SyncState.NOT_LISTENING):
+            self._state = replace(self._state, wanted=cause)  # it did not come about
+        return state, reading
 
     def _set_port(
         self, port: int, reading: QbittorrentReading, now: float, did: Operations, said: list[Event]
@@ -199,7 +216,7 @@ class Tunnel:
             said.append(events.drift(kept, port, random_port=reading.random_port))
         if not self._tried_before(port, reading):
             said.append(events.update_needed(reading.listening_port, port))
-        self._state = after_write(self._state, now, rebind=False)
+        self._state = after_write(self._state, now)
         self._state = replace(self._state, announce=self.config.reannounce_after_change)
         # up to 4.3, switching the random port off leaves the socket where it is
         detour = reading.listening_port == port
@@ -249,16 +266,16 @@ class Tunnel:
         self._saved = history.after_port(self._saved, after, now)
         return [] if before in (NO_PORT, after) else [events.port_change(before, after)]
 
-    def _note_watching(self, reading: QbittorrentReading | None) -> list[Event]:
-        """Say once that Gluetun is asked every second, and what makes that unnecessary."""
-        if reading is None:
-            return []
-        before, self._is_watching = self._is_watching, must_watch(reading, self._state)
-        return [events.watching()] if self._is_watching and not before else []
-
-    def _pause(self, state: SyncState, reading: QbittorrentReading | None, now: float) -> float:
+    def _pause(
+        self,
+        state: SyncState,
+        gluetun: GluetunReading | None,
+        reading: QbittorrentReading | None,
+        now: float,
+    ) -> float:
         pause = next_check(state, reading, self._state, now, self.config.interval_seconds)
-        return min(pause, self._restart.next_check_seconds)
+        pause = min(pause, self._restart.next_check_seconds)
+        return self._watch.pause(pause, gluetun)
 
     def _all_saved(self) -> Saved:
         logins, restart = self._logins.saved(), self._restart.saved()

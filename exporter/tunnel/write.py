@@ -90,7 +90,7 @@ def bind_failed(where: str, port: int, reading: QbittorrentReading) -> BindFaile
             "choose the VPN's network interface, or any, under Options, Advanced; Gluetun's "
             "down command may have set it to lo, and its up command has to set it back",
         )
-    if reading.is_closed or reading.bind_result is BindResult.UNKNOWN:
+    if reading.is_closed:
         return BindFailed(f"{where} can't listen on its port {port}")
     return BindFailed(
         f"{where} may sit on a dead socket on port {port}: the VPN reconnected, and the port "

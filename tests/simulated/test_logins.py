@@ -236,7 +236,7 @@ def test_one_password_has_one_fingerprint_which_the_web_does_not_show(rejected: 
         seen.add(rejected.status["tunnels"]["default"]["login"]["fingerprint"])
     [fingerprint] = seen
     salt, _, digest = fingerprint.partition(":")
-    assert (len(salt), len(digest)) == (8, 4), "16 bits: too few to guess a password from"
+    assert (len(salt), len(digest)) == (10, 4), "16 bits: too few to guess a password from"
     shown = json.loads(rejected.get("/status.json")[1])["tunnels"]["default"]["login"]
     assert shown["rejections"] == 3
     assert "fingerprint" not in shown

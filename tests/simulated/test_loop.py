@@ -113,7 +113,9 @@ def test_ten_pushes_during_a_check_make_one_more(tmp_path: Path, held: HeldExecu
         assert rig.metric("qsticky_push_triggers_total", tunnel="default") == 10
 
 
-def test_a_push_within_a_second_of_another_pushed_check_waits(rig: Rig) -> None:
+def test_a_push_within_a_second_of_another_waits_for_the_check_that_follows_that(
+    rig: Rig,
+) -> None:
     rig.run_for(5)
     rig.get("/-/sync", "POST")
     rig.turn()
@@ -123,7 +125,7 @@ def test_a_push_within_a_second_of_another_pushed_check_waits(rig: Rig) -> None:
     rig.turn()
     assert len(rig.checked) == known
     assert rig.next_check().listening_port == 50001
-    assert rig.clock.now - started == pytest.approx(1.0, abs=0.1)
+    assert 0.1 < rig.clock.now - started < 0.3
 
 
 def test_a_push_before_the_port_is_there_is_followed_by_quick_checks(rig: Rig) -> None:

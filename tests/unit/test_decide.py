@@ -65,7 +65,7 @@ NO_QBITTORRENT = failure(Operation.QBITTORRENT_PREFERENCES)
 
 def synced(policy: RebindPolicy = RebindPolicy.AUTO) -> TunnelState:
     """A tunnel that has been in sync for long."""
-    known = after_write(TunnelState(policy=policy), NOW - 1000, rebind=False)
+    known = after_write(TunnelState(policy=policy), NOW - 1000)
     known = after_reading(Observation(RUNNING, OPEN), known, NOW - 1000)
     return after_check(SyncState.IN_SYNC, known, NOW - 1000)
 
@@ -85,8 +85,10 @@ def step(
     match decision:
         case Wait(state):
             return decision, after_check(state, known, at)
-        case SetPort() | Rebind():
-            known = after_write(known, at, rebind=isinstance(decision, Rebind))
+        case SetPort():
+            known = after_write(known, at)
+        case Rebind(_, cause):
+            known = after_write(known, at, rebind=cause)
         case Nothing():
             pass
     return decision, after_check(SyncState.IN_SYNC, known, at)
@@ -256,6 +258,24 @@ def test_a_push_with_the_same_port_is_a_reconnect_once() -> None:
     assert step(known, qbittorrent=OLD, at=NOW + 0.2)[0] == Nothing()
 
 
+def test_a_push_that_follows_the_answer_to_its_reconnect_is_no_other_one() -> None:
+    _, known = step(synced(), AWAY, OLD)
+    decision, known = step(known, qbittorrent=OLD, at=NOW + 2)
+    assert decision == Rebind(PORT, RebindCause.RECONNECT)
+    decision, known = step(known, qbittorrent=OLD, at=NOW + 2.9, pushed=True)
+    assert decision == Nothing()
+    decision, known = step(known, qbittorrent=OLD, at=NOW + 4.3, pushed=True)
+    assert decision == Rebind(PORT, RebindCause.RECONNECT)
+
+
+def test_what_nobody_watched_is_like_a_start() -> None:
+    observation = Observation(RUNNING, OLD, unwatched=True)
+    known = after_reading(observation, synced(), NOW)
+    assert decide(observation, known, NOW) == Rebind(PORT, RebindCause.START)
+    observation = Observation(RUNNING, OPEN, unwatched=True)
+    assert decide(observation, after_reading(observation, synced(), NOW), NOW) == Nothing()
+
+
 def test_a_push_is_answered_when_the_port_can_be_read() -> None:
     hangs = failure(Operation.GLUETUN_PORT, Reason.TIMEOUT)
     _, known = step(synced(), hangs, OLD, pushed=True)
@@ -346,6 +366,7 @@ def test_a_port_on_loopback_alone_is_not_listening_and_a_rebind_would_not_help()
     for at in (NOW, NOW + 100, NOW + 5000):
         decision, known = step(known, qbittorrent=loopback, at=at)
         assert decision == Wait(SyncState.NOT_LISTENING)
+        assert pause_after(SyncState.NOT_LISTENING, known, loopback, at) == 30
 
 
 def test_never_leaves_a_closed_port_closed() -> None:
@@ -389,11 +410,9 @@ def test_a_port_that_could_not_be_bound_is_checked_when_it_is_to_be_reopened() -
 
 def test_an_old_libtorrent_is_watched_every_second_until_gluetun_pushes() -> None:
     assert must_watch(OLD, synced())
-    assert pause_after(SyncState.IN_SYNC, synced(), OLD) == 1
     _, known = step(synced(), qbittorrent=OLD, pushed=True)
     _, known = step(known, qbittorrent=OLD, at=NOW + 3)
     assert not must_watch(OLD, known)
-    assert pause_after(SyncState.IN_SYNC, known, OLD, NOW + 3) == 30
     assert not must_watch(OLD, synced(RebindPolicy.NEVER))
     assert not must_watch(OPEN, synced())
     assert not must_watch(None, synced())

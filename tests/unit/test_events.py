@@ -215,7 +215,7 @@ def test_the_lines_that_people_search_for_keep_their_words() -> None:
         ),
         (
             events.rebinding(45720, RebindCause.START),
-            "Reopening port 45720: the VPN may have reconnected while qSticky was away",
+            "Reopening port 45720: the VPN may have reconnected unseen",
         ),
         (events.watching(), events.WATCHING),
         (events.announced(45720), "Announced all torrents to their trackers with port 45720"),

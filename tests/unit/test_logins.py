@@ -206,6 +206,25 @@ def test_a_file_of_an_older_version_has_one_fingerprint_for_all_tries(clock: Fak
     ] * 3
 
 
+def test_what_a_proxy_refused_is_no_try_and_waits_a_minute(clock: FakeClock) -> None:
+    logins = Logins("gluetun:8080", clock)
+    for _ in range(6):
+        assert logins.begin(RIGHT)
+        logins.withdraw()
+        assert not logins.begin(RIGHT)
+        clock.now += 60
+    assert logins.saved() is None
+
+
+def test_the_digests_of_older_versions_are_known_again(clock: FakeClock) -> None:
+    """They hashed with more rounds; else an upgrade would spend a fifth try."""
+    older = SavedLogins(
+        (NOW - 3, NOW - 2, NOW - 1, NOW), 4, None, Reason.AUTH, "0123abcd:2269", "gluetun:8080"
+    )
+    logins = LoginRegistry(clock, [older], try_at_once=True).for_server("gluetun:8080")
+    assert not logins.begin(WRONG)
+
+
 def test_after_a_start_of_the_daemon_one_try_comes_at_once(clock: FakeClock) -> None:
     registry = LoginRegistry(clock, [rejected_once(clock), None], try_at_once=True)
     logins = registry.for_server("gluetun:8080")
@@ -252,6 +271,6 @@ def test_a_fingerprint_holds_16_bits_of_each_try_and_no_password(clock: FakeCloc
     saved = logins.saved()
     assert saved is not None
     salt, *digests = saved.fingerprint.split(":")
-    assert len(salt) == 8
+    assert len(salt) == 10
     assert [len(digest) for digest in digests] == [4, 4]
     assert digests[0] == digests[1]
