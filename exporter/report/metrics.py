@@ -184,7 +184,7 @@ ROWS: tuple[Row, ...] = (
     _counter("qsticky_port_drifts_total", lambda t: t.events[EventKind.DRIFT],
         "Times something other than qSticky changed qBittorrent's port."),
     _counter("qsticky_port_rebinds_total", lambda t: t.events[EventKind.REBIND],
-        "Times qSticky set another port and then the right one, to reopen a dead socket."),
+        "Times qSticky set another port and then the right one: the socket was or might be dead."),
     _counter("qsticky_push_triggers_total", lambda t: t.pushes,
         "Requests for an immediate check, such as those from Gluetun's up command."),
     # the process
