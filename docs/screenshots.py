@@ -24,11 +24,12 @@ LARGEST_BYTES = 150_000
 PATIENCE_SECONDS = 240
 
 Scheme = Literal["light", "dark"]
-SHOWN: list[tuple[str, str, int, int, Scheme]] = [
-    ("in-sync-light", "in_sync", 820, 560, "light"),
-    ("in-sync-dark", "in_sync", 820, 560, "dark"),
-    ("phone", "gluetun_unreachable", 390, 780, "dark"),
+SHOWN: list[tuple[str, dict[str, str], int, int, Scheme]] = [
+    ("in-sync-light", {"connection_status": "connected"}, 820, 985, "light"),
+    ("in-sync-dark", {"connection_status": "connected"}, 820, 985, "dark"),
+    ("phone", {"state": "gluetun_unreachable"}, 390, 780, "dark"),
 ]
+"""Name, what status.json has to say of the tunnel, width, height, colours."""
 
 
 def main() -> None:
@@ -40,8 +41,8 @@ def main() -> None:
     try:
         with sync_playwright() as playwright:
             browser = playwright.chromium.launch(executable_path=CHROMIUM, args=OPTIONS)
-            for name, state, width, height, scheme in SHOWN:
-                wait_for(address, state)
+            for name, facts, width, height, scheme in SHOWN:
+                wait_for(address, facts)
                 size = ViewportSize(width=width, height=height)
                 save(name, take(browser, address, size, scheme))
             browser.close()
@@ -50,18 +51,19 @@ def main() -> None:
         demo.wait()
 
 
-def wait_for(address: str, state: str) -> None:
-    """Wait until the demo is in a state."""
+def wait_for(address: str, facts: dict[str, str]) -> None:
+    """Wait until status.json says this of the demo's tunnel."""
     deadline = time.monotonic() + PATIENCE_SECONDS
     while time.monotonic() < deadline:
         try:
             with urllib.request.urlopen(f"http://{address}/status.json", timeout=5) as answer:
-                if json.load(answer)["state"] == state:
-                    return
+                tunnel = json.load(answer)["tunnels"]["default"]
+            if facts.items() <= tunnel.items():
+                return
         except OSError:
             pass  # it is only just starting
         time.sleep(0.5)
-    raise SystemExit(f"the demo was not {state} within {PATIENCE_SECONDS} s")
+    raise SystemExit(f"the demo did not show {facts} within {PATIENCE_SECONDS} s")
 
 
 def take(browser: Browser, address: str, size: ViewportSize, scheme: Scheme) -> bytes:

@@ -123,7 +123,7 @@ SETTINGS: tuple[Setting, ...] = (
         choice(*RebindPolicy),
         "auto",
         "Reopen qBittorrent's socket after a VPN reconnect with the same port: "
-        "auto = where its libtorrent needs it.",
+        "auto = unless it reopens by itself.",
         per_tunnel=True,
     ),
     Setting(

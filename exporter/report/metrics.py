@@ -139,7 +139,8 @@ ROWS: tuple[Row, ...] = (
     _gauge("qsticky_qbittorrent_listen_port", lambda o: o.listening_port,
         "Listening port set in qBittorrent, as of the last check; 0 = unknown."),
     _gauge("qsticky_qbittorrent_port_bound", lambda o: o.port_bound,
-        "1 if qBittorrent's log proves that a socket is open on its listening port, else 0."),
+        "1 if qBittorrent's log shows a socket that peers can reach on its listening port, and the "
+        "VPN is not known to be down, else 0."),
     _gauge("qsticky_gluetun_up", lambda o: o.gluetun is not None,
         "1 if Gluetun gave a valid answer in the last check, else 0."),
     _gauge("qsticky_qbittorrent_up", lambda o: o.qbittorrent is not None,
@@ -173,7 +174,7 @@ ROWS: tuple[Row, ...] = (
     _moment("qsticky_port_last_change_timestamp_seconds", lambda o: o.saved.port_changed_at,
         "Unix time when the forwarded port last changed, kept across restarts; 0 = never seen."),
     _counter("qsticky_syncs_total", lambda t: t.checks,
-        "Finished checks."),
+        "Finished checks; asking for the port alone between two checks does not count."),
     _counter("qsticky_sync_failures_total", lambda t: t.failed_checks,
         "Finished checks that did not end in sync."),
     _counter("qsticky_port_changes_total", lambda t: t.events[EventKind.PORT_CHANGE],
@@ -183,7 +184,7 @@ ROWS: tuple[Row, ...] = (
     _counter("qsticky_port_drifts_total", lambda t: t.events[EventKind.DRIFT],
         "Times something other than qSticky changed qBittorrent's port."),
     _counter("qsticky_port_rebinds_total", lambda t: t.events[EventKind.REBIND],
-        "Times qSticky set another port and then the right one, to reopen a dead socket."),
+        "Times qSticky set another port and then the right one: the socket was or might be dead."),
     _counter("qsticky_push_triggers_total", lambda t: t.pushes,
         "Requests for an immediate check, such as those from Gluetun's up command."),
     # the process

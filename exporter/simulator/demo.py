@@ -57,11 +57,15 @@ def _environment(world: World, folder: Path) -> dict[str, str]:
 
 
 def _introduce(settings: Config, world: World) -> None:
-    logger.info("Demo: Gluetun and qBittorrent are simulated, nothing leaves this machine")
+    logger.info("Demo: Gluetun and qBittorrent are simulated, and nothing leaves this machine")
     logger.info("Simulated Gluetun: %s", world.gluetun.url)
     logger.info("Simulated qBittorrent %s: %s", VERSION, world.qbittorrent.url)
     logger.info("Status file: %s", settings.health_file)
-    logger.info("Every %.0f s something happens to them; stop with Ctrl-C", SECONDS_BETWEEN_EVENTS)
+    logger.info(
+        "Every %.0f s something happens to them (a line with >>>), and what broke before works "
+        "again. All other lines are what qSticky always says. Stop with Ctrl-C",
+        SECONDS_BETWEEN_EVENTS,
+    )
 
 
 def _narrate(world: World, ended: threading.Event) -> None:

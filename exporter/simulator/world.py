@@ -94,14 +94,14 @@ class World:
     def _reconnect(self) -> str:
         self.gluetun.reconnect(gap_seconds=6.0)
         return (
-            "The VPN reconnects: 6 seconds without a port, then the same one; "
-            "this qBittorrent's socket does not survive it"
+            "The VPN reconnects: 6 seconds without a port, then the same port again; "
+            "qBittorrent's socket does not survive that"
         )
 
     def _connect_peer(self) -> str:
         if self.qbittorrent.incoming_peer():
             return "A peer connects from outside"
-        return "A peer tries to connect from outside, and finds the port closed"
+        return "A peer from outside finds the port closed"
 
     def _hang(self) -> str:
         self.gluetun.fail(None, Fault.HANG)
@@ -114,11 +114,11 @@ class World:
 
     def _restart_gluetun(self) -> str:
         self.gluetun.restart(away_seconds=2.0, tunnel_seconds=3.0)
-        return "Gluetun restarts: it is away for 2 seconds, and has a port again after 5"
+        return "Gluetun restarts: it is away for 2 seconds, and its VPN has a port again after 5"
 
     def _restart_qbittorrent(self) -> str:
         self.qbittorrent.restart()
-        return "qBittorrent restarts and forgets its sessions"
+        return "qBittorrent restarts, and qSticky's login is forgotten"
 
     def _stop_qbittorrent(self) -> str:
         self.qbittorrent.stop()

@@ -301,11 +301,11 @@ def test_openmetrics_keeps_every_sample(scraped: Scraped) -> None:
 
 
 def test_a_scrape_can_ask_for_one_metric(scraped: Scraped) -> None:
-    restricted = scraped.metrics.registry.restricted_registry(["qsticky_syncs_total"])
+    restricted = scraped.metrics.registry.restricted_registry(["qsticky_sync_failures_total"])
     assert generate_latest(restricted).decode() == (
-        "# HELP qsticky_syncs_total Finished checks.\n"
-        "# TYPE qsticky_syncs_total counter\n"
-        'qsticky_syncs_total{tunnel="default"} 0.0\n'
+        "# HELP qsticky_sync_failures_total Finished checks that did not end in sync.\n"
+        "# TYPE qsticky_sync_failures_total counter\n"
+        'qsticky_sync_failures_total{tunnel="default"} 0.0\n'
     )
 
 
