@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import gzip
-import io
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from http import HTTPStatus
 from typing import TYPE_CHECKING
 from urllib.parse import parse_qs
+
+from exporter.web.unread import Unread
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIEnvironment
@@ -79,7 +80,7 @@ def text(status: HTTPStatus, message: str, *headers: tuple[str, str]) -> Respons
 
 
 def serve(
-    answer: Handler, environ: WSGIEnvironment, start_response: StartResponse
+    answer: Handler, unread: Unread, environ: WSGIEnvironment, start_response: StartResponse
 ) -> Iterable[bytes]:
     """Pass a request to `answer`, and its response back to the server."""
     request = Request(
@@ -91,23 +92,39 @@ def serve(
     response = answer(request)
     if response.may_be_compressed:
         response = compressed(response, accepted=accepts_gzip(request))
+    ends = _ends_its_connection(environ)
+    length = () if ends else (("Content-Length", str(len(response.body))),)
     start_response(
         f"{response.status.value} {response.status.phrase}",
         [
             ("Content-Type", response.content_type),
-            ("Content-Length", str(len(response.body))),
+            *length,
             ("Content-Security-Policy", _policy(response.style)),
             *_SECURITY_HEADERS,
             *response.headers,
         ],
     )
-    return [] if request.method == "HEAD" else _content(response.body, environ)
+    if request.method == "HEAD":
+        return []
+    return iter([response.body]) if ends else _content(response.body, unread, environ)
 
 
-def _content(body: bytes, environ: WSGIEnvironment) -> Iterable[bytes]:
+def _ends_its_connection(environ: WSGIEnvironment) -> bool:
+    """Return whether the request says how long its body is, in whatever way.
+
+    A proxy that understands both Content-Length and Transfer-Encoding, and another than the one
+    that counts, takes what follows for something else than the server does. So nothing follows:
+    waitress closes the connection after an answer without a length.
+    """
+    return environ["REQUEST_METHOD"] != "HEAD" and bool(
+        environ.get("CONTENT_LENGTH") or environ.get("HTTP_TRANSFER_ENCODING")
+    )
+
+
+def _content(body: bytes, unread: Unread, environ: WSGIEnvironment) -> Iterable[bytes]:
     """Return the body in a way that a server need not copy: clients share what is large."""
     wrap = environ.get("wsgi.file_wrapper")
-    return [body] if wrap is None else wrap(io.BytesIO(body))
+    return [body] if wrap is None else wrap(unread.open(body))
 
 
 def _policy(style: str) -> str:
