@@ -43,12 +43,13 @@ if TYPE_CHECKING:
 _log = logging.getLogger("qsticky")
 
 
+_MOST_KEPT = 2
 _MOST_WAITING = 2
 """How many of the workers may be busy with pages: the others serve scrapes and probes."""
 
 
 def _few_at_once() -> Shared:
-    return Shared(most_waiting=_MOST_WAITING)
+    return Shared(most_kept=_MOST_KEPT, most_waiting=_MOST_WAITING)
 
 
 @dataclass(frozen=True)

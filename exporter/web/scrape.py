@@ -14,6 +14,8 @@ from exporter.web.messages import Request, Response, accepts_gzip, compressed
 from exporter.web.shared import Shared
 
 _OPENMETRICS = "application/openmetrics-text"
+_FORMATS = 4
+"""OpenMetrics or text, compressed or not."""
 _MOST_PICKING = 2
 """How many of the workers may be busy with scrapes that pick metrics, each its own."""
 
@@ -25,8 +27,8 @@ class Scrapes:
         self, registry: CollectorRegistry, clock: Callable[[], float] = time.monotonic
     ) -> None:
         self._registry = registry
-        self._all = Shared(clock)
-        self._picked = Shared(clock, most_waiting=_MOST_PICKING)
+        self._all = Shared(clock, most_kept=_FORMATS)
+        self._picked = Shared(clock, most_kept=0, most_waiting=_MOST_PICKING)
 
     def answer(self, request: Request) -> Response:
         """Return all metrics, or those that `name[]` picks, in the format that was asked for."""

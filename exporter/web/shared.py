@@ -15,7 +15,6 @@ from exporter.web.messages import Response, text
 
 _COSTLY_SECONDS = 0.05
 _SHARED_SECONDS = 1.0
-_MOST_SHARED = 8
 _UNLIMITED = 1_000
 
 
@@ -23,10 +22,15 @@ class Shared:
     """Makes answers one after the other, and keeps the costly ones for a second."""
 
     def __init__(
-        self, clock: Callable[[], float] = time.monotonic, most_waiting: int = _UNLIMITED
+        self,
+        clock: Callable[[], float] = time.monotonic,
+        *,
+        most_kept: int,
+        most_waiting: int = _UNLIMITED,
     ) -> None:
-        """`most_waiting` clients may wait for answers that nobody asked for yet."""
+        """`most_waiting` clients may wait for answers that are not there yet."""
         self._clock = clock
+        self._most_kept = most_kept
         self._waiting = threading.BoundedSemaphore(most_waiting)
         self._making = threading.Lock()
         self._kept: Mapping[Hashable, tuple[float, Response]] = {}
@@ -52,7 +56,7 @@ class Shared:
         response = make()
         now = self._clock()
         kept = {each: entry for each, entry in self._kept.items() if entry[0] > now}
-        if now - began > _COSTLY_SECONDS and len(kept) < _MOST_SHARED:
+        if now - began > _COSTLY_SECONDS and len(kept) < self._most_kept:
             kept[key] = (now + _SHARED_SECONDS, response)
         self._kept = kept
         return response
