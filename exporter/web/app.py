@@ -48,10 +48,6 @@ _MOST_WAITING = 2
 """How many of the workers may be busy with pages: the others serve scrapes and probes."""
 
 
-def _few_at_once() -> Shared:
-    return Shared(most_kept=_MOST_KEPT, most_waiting=_MOST_WAITING)
-
-
 @dataclass(frozen=True)
 class WebApp:
     """The WSGI application.
@@ -75,13 +71,13 @@ class WebApp:
     """Further names by which a browser may send a POST, such as that of a reverse proxy."""
     _routes: Mapping[str, Mapping[str, Handler]] = field(init=False, repr=False)
     _unread: Unread = field(init=False, repr=False, default_factory=Unread)
-    _shared: Shared = field(init=False, repr=False, default_factory=_few_at_once)
+    _shared: Shared = field(init=False, repr=False)
     _open_to_all = frozenset({"/-/healthy", "/-/ready"})
 
     def __post_init__(self) -> None:
         routes: Mapping[str, Mapping[str, Handler]] = {
             "/": {"GET": self._page},
-            "/metrics": {"GET": Scrapes(self.registry).answer},
+            "/metrics": {"GET": Scrapes(self.registry, self.clock.monotonic).answer},
             "/status.json": {"GET": self._status_json},
             "/-/healthy": {"GET": self._healthy},
             "/-/ready": {"GET": self._ready},
@@ -89,6 +85,8 @@ class WebApp:
             "/-/reload": {"POST": self._reload},
         }
         object.__setattr__(self, "_routes", routes)
+        shared = Shared(self.clock.monotonic, most_kept=_MOST_KEPT, most_waiting=_MOST_WAITING)
+        object.__setattr__(self, "_shared", shared)
 
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         """Answer one request."""

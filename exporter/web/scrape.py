@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Iterable
 from dataclasses import replace
 from http import HTTPStatus
@@ -23,9 +22,7 @@ _MOST_PICKING = 2
 class Scrapes:
     """Answers requests for the metrics of a registry."""
 
-    def __init__(
-        self, registry: CollectorRegistry, clock: Callable[[], float] = time.monotonic
-    ) -> None:
+    def __init__(self, registry: CollectorRegistry, clock: Callable[[], float]) -> None:
         self._registry = registry
         self._all = Shared(clock, most_kept=_FORMATS)
         self._picked = Shared(clock, most_kept=0, most_waiting=_MOST_PICKING)

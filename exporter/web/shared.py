@@ -7,7 +7,6 @@ at once would take all time and memory.
 from __future__ import annotations
 
 import threading
-import time
 from collections.abc import Callable, Hashable, Mapping
 from http import HTTPStatus
 
@@ -23,7 +22,7 @@ class Shared:
 
     def __init__(
         self,
-        clock: Callable[[], float] = time.monotonic,
+        clock: Callable[[], float],
         *,
         most_kept: int,
         most_waiting: int = _UNLIMITED,
