@@ -116,6 +116,8 @@ class WebApp:
 
     def _refusal(self, request: Request) -> Response | None:
         """Return the answer to those who may not ask; None for the others."""
+        if request.may_have_a_body and request.method in {"GET", "HEAD"}:
+            return text(HTTPStatus.BAD_REQUEST, "a GET has no body here")
         if self.users is not None and request.path not in self._open_to_all:
             refused = _without_password(self.users, request)
             if refused is not None:

@@ -49,6 +49,16 @@ class Request:
         """Return the first value of a field of the query string."""
         return next(iter(self.query.get(name, ())), None)
 
+    @property
+    def may_have_a_body(self) -> bool:
+        """Whether it says how long its body is, in whatever way; 0 bytes, perhaps.
+
+        With both Content-Length and Transfer-Encoding, a proxy may take what follows for something
+        else than the server does. So nothing may follow: waitress closes the connection after an
+        answer without a length.
+        """
+        return bool(self.headers.get("CONTENT_LENGTH") or self.header("Transfer-Encoding"))
+
     def form(self) -> Mapping[str, str]:
         """Return the fields of a posted form; empty where the body is something else."""
         if not str(self.headers.get("CONTENT_TYPE", "")).startswith(
@@ -92,7 +102,7 @@ def serve(
     response = answer(request)
     if response.may_be_compressed:
         response = compressed(response, accepted=accepts_gzip(request))
-    ends = _ends_its_connection(environ)
+    ends = request.may_have_a_body
     length = () if ends else (("Content-Length", str(len(response.body))),)
     start_response(
         f"{response.status.value} {response.status.phrase}",
@@ -107,18 +117,6 @@ def serve(
     if request.method == "HEAD":
         return []
     return iter([response.body]) if ends else _content(response.body, unread, environ)
-
-
-def _ends_its_connection(environ: WSGIEnvironment) -> bool:
-    """Return whether the request says how long its body is, in whatever way.
-
-    A proxy that understands both Content-Length and Transfer-Encoding, and another than the one
-    that counts, takes what follows for something else than the server does. So nothing follows:
-    waitress closes the connection after an answer without a length.
-    """
-    return environ["REQUEST_METHOD"] != "HEAD" and bool(
-        environ.get("CONTENT_LENGTH") or environ.get("HTTP_TRANSFER_ENCODING")
-    )
 
 
 def _content(body: bytes, unread: Unread, environ: WSGIEnvironment) -> Iterable[bytes]:

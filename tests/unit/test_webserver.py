@@ -238,16 +238,19 @@ SMUGGLED = b"GET /-/healthy HTTP/1.1\r\nHost: x\r\n\r\n"
         (b"Content-Length: 3", b"x=y"),
     ],
 )
-@pytest.mark.parametrize("method", [b"POST /-/sync", b"GET /status.json"])
+@pytest.mark.parametrize(
+    ("method", "status"),
+    [(b"POST /-/sync", b"202"), (b"GET /metrics", b"400"), (b"HEAD /", b"400")],
+)
 def test_nothing_is_read_behind_a_request_that_may_have_a_body(
-    method: bytes, headers: bytes, body: bytes
+    method: bytes, status: bytes, headers: bytes, body: bytes
 ) -> None:
     """A proxy that counts the body otherwise may be made to send on another request in it."""
     answer = b""
     for server in started(site()):
         head = method + b" HTTP/1.1\r\nHost: x\r\n" + headers + b"\r\n\r\n"
         answer = talk(server, head + body + SMUGGLED)
-    assert answer.startswith(b"HTTP/1.1 20")
+    assert answer[9:12] == status
     assert answer.count(b"HTTP/1.1") == 1
     assert b"Connection: close" in answer
 
