@@ -179,7 +179,7 @@ class QbittorrentReading:
 
     listening_port: int
     random_port: bool = False
-    """Whether it picks a port of its own at each start, whatever `listening_port` says."""
+    """Whether it picks a port of its own at each start, and `listening_port` means nothing."""
     connection_status: ConnectionStatus = ConnectionStatus.UNKNOWN
     bind_result: BindResult = BindResult.UNKNOWN
     on_one_interface: bool = False

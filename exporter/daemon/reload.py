@@ -17,7 +17,7 @@ class Changes:
     removed: tuple[str, ...]
     changed: tuple[str, ...]
     kept: tuple[str, ...]
-    """Nothing happens to these: they keep their session and all that they remember."""
+    """Nothing happens to these: they keep their session and their state."""
 
     def __str__(self) -> str:
         counts = {
@@ -30,7 +30,7 @@ class Changes:
 
 
 def compare(old: Iterable[TunnelConfig], new: Iterable[TunnelConfig]) -> Changes:
-    """Tell what becomes of each tunnel; its name says which one it is."""
+    """Return what becomes of each tunnel; its name says which one it is."""
     before = {tunnel.name: _identity(tunnel) for tunnel in old}
     after = {tunnel.name: _identity(tunnel) for tunnel in new}
     both = [name for name in after if name in before]

@@ -22,6 +22,8 @@ from exporter.model import Outcome, Saved, SyncState
 from exporter.report import safe_file
 from exporter.report.saved import iso, saved_facts
 
+MANY_TUNNELS = 50
+
 
 @dataclass(frozen=True, slots=True)
 class _Entry:
@@ -61,16 +63,18 @@ class StatusFile:
         self._entries: dict[str, _Entry] = {}
         self._interval = 0.0
         self._writing = threading.Lock()
+        self._stopped = False
 
     def set_tunnels(self, tunnels: Iterable[TunnelConfig]) -> None:
         """Show exactly these: a new one is `starting`, with what the file held of it before."""
-        known, self._entries = self._entries, {}
+        entries: dict[str, _Entry] = {}
         for tunnel in tunnels:
             self._interval = tunnel.interval_seconds
-            before = known.get(tunnel.name)
+            before = self._entries.get(tunnel.name)
             outcome = before.outcome if before else self._starting(tunnel.name)
             since = before.since if before else self._clock.monotonic()
-            self._entries[tunnel.name] = self._entry(outcome, tunnel.interval_seconds, since)
+            entries[tunnel.name] = self._entry(outcome, tunnel.interval_seconds, since)
+        self._entries = entries  # at once: others may be reading
 
     def publish(self, outcome: Outcome) -> None:
         """Take in the outcome of a check; one of a tunnel that is gone is dropped."""
@@ -87,23 +91,27 @@ class StatusFile:
     def save(self, tunnel: str, saved: Saved) -> None:
         """Have this on the disk now: killed or not, it can't be forgotten.
 
-        From any thread. Where the file can't be written, its next writer says so.
+        From any thread. Where the file can't be written, its next writer says so. With many
+        tunnels the first login of an hour waits for the next write: at a start, a thousand would
+        take all time.
         """
         if entry := self._entries.get(tunnel):
             outcome = replace(entry.outcome, saved=saved)
             self._entries[tunnel] = self._entry(outcome, entry.interval_seconds, entry.since)
-            with contextlib.suppress(StatusFileError):
-                self.write()
+            if len(self._entries) < MANY_TUNNELS or not _is_first_login(saved):
+                with contextlib.suppress(StatusFileError):
+                    self.write()
 
     def write(self, *, stopped: bool = False) -> None:
-        """Replace the file; raises StatusFileError."""
+        """Replace the file; raises StatusFileError. Once stopped, it stays so."""
         with self._writing:
-            safe_file.write(self.path, self.content(stopped=stopped))
+            self._stopped = self._stopped or stopped
+            safe_file.write(self.path, self.content(stopped=self._stopped))
 
     def content(self, *, stopped: bool = False, public: bool = False) -> bytes:
         """Return the file's content as of now.
 
-        `public` leaves out what tells one password from another: not for everybody on the network.
+        `public` leaves out what distinguishes passwords: it is not for everybody on the network.
         """
         entries, now = dict(self._entries), self._clock.monotonic()
         health = {name: _is_healthy(entry, now) for name, entry in entries.items()}
@@ -194,6 +202,11 @@ class StatusFile:
 
     def _iso(self, moment: float | None) -> str | None:
         return iso(moment, self._clock)
+
+
+def _is_first_login(saved: Saved) -> bool:
+    stopped_vpn = saved.vpn_restart is not None and saved.vpn_restart.unfinished
+    return saved.logins is not None and len(saved.logins.attempts_at) == 1 and not stopped_vpn
 
 
 def _is_healthy(entry: _Entry, now: float) -> bool:

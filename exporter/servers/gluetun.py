@@ -38,7 +38,7 @@ _REFUSED = (401, 404, 405)
 
 
 class Gluetun:
-    """Client of one control server; remembers which routes it may use."""
+    """Client of one control server; knows which routes it may use."""
 
     def __init__(self, config: GluetunConfig, timeout_seconds: float) -> None:
         self._config = config

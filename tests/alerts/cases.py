@@ -62,7 +62,7 @@ def turns(*states_in_turn: SyncState, minutes: int) -> tuple[tuple[SyncState, in
     return tuple((states_in_turn[i % len(states_in_turn)], 4) for i in range(minutes // 4))
 
 
-SYNC_FAILING = (
+SYNC_FAILING: tuple[Case, ...] = (
     Case(
         "causes that take turns for more than 30 minutes",
         story(60, success="0+60x4 240x55") | states((FINE, 5), *turns(DOWN, NO_PORT, minutes=56)),

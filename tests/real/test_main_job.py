@@ -32,6 +32,7 @@ def test_the_port_is_set_kept_corrected_and_set_again_after_a_restart(
         assert not listens(drifted)
 
         rig.qbittorrent.restart()
+        rig.qbittorrent.wait_until_listening()
         assert_open(rig.later(30), rig.port)
 
         new = free_port()
@@ -48,6 +49,7 @@ def test_a_random_port_is_switched_off(qbittorrent_version: str, tmp_path: Path)
         rig.set_by_hand({"random_port": True})
         assert_open(rig.later(30), rig.port)
         rig.qbittorrent.restart()
+        rig.qbittorrent.wait_until_listening()
         assert_open(rig.later(30), rig.port)
 
 

@@ -108,8 +108,8 @@ def test_a_rebind_that_is_interrupted_ends_on_the_right_port(rig: Rig, which: in
 def test_opens_the_port_again_after_a_reconnect_as_rebind_says(
     rig: Rig, policy: str, qbittorrent_version: str
 ) -> None:
-    old = qbittorrent_version in ("4.2.5", "4.5.2")
-    expected = {"auto": int(old), "always": 1, "never": 0}[policy]
+    dies = qbittorrent_version == "4.5.2"  # libtorrent 2.0.8 sits on a dead socket
+    expected = {"auto": int(dies), "always": 1, "never": 0}[policy]
     rig.restart(REBIND=policy)
     assert rig.check().in_sync
     assert rig.later(30).in_sync
