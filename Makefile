@@ -56,7 +56,7 @@ format: $(VENV)/dev.stamp ## rewrite the code in the house style
 docs: $(VENV)/dev.stamp ## write the generated tables in README.md and docs/ again
 	$(BIN)/python -m docs.generate
 
-soak: $(VENV)/dev.stamp ## a day of simulated time with faults, in minutes: does anything grow?
+soak: $(VENV)/dev.stamp ## a day with faults, flapping servers, 200 x kill -9; ARGS="--kills 0" leaves one out
 	$(BIN)/python -m bench.soak $(ARGS)
 
 mutants: $(VENV)/dev.stamp ## do the tests notice small mistakes? Takes an hour; ARGS="config --every 9"

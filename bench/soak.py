@@ -1,8 +1,8 @@
-"""A day of simulated time with faults, in minutes: does anything grow? `make soak`.
+"""What goes wrong only in the long run: a day with faults, flapping servers, kill -9. `make soak`.
 
-The daemon and all its readers, worker threads and web server too, run on simulated servers with a
-clock that is turned by hand. Each hour holds the same number of each event, so the first hour and
-the last should cost the same.
+In the day nothing may grow. The daemon and all its readers, worker threads and web server too, run
+on simulated servers with a clock that is turned by hand. Each hour holds the same number of each
+event, so the first hour and the last should cost the same.
 """
 
 from __future__ import annotations
@@ -21,7 +21,9 @@ from dataclasses import astuple, dataclass, fields
 from pathlib import Path
 from typing import ParamSpec, TypeVar
 
-from exporter.simulator.world import Fault, RedirectAway, Status
+from bench import flapping, kills
+from bench.flapping import FAULTS, GLUETUN_PATHS, QBITTORRENT_PATHS
+from exporter.simulator.world import Fault
 from exporter.web.server import WebServer
 from tests.rig import Rig
 
@@ -42,25 +44,6 @@ LIMITS = {
     "status page, bytes": 1.25,
 }
 """How much more the last hour may show than the first full one."""
-GLUETUN_PATHS = (None, "/v1/portforward", "/v1/vpn/status", "/v1/publicip/ip")
-QBITTORRENT_PATHS = (
-    None,
-    "/api/v2/app/preferences",
-    "/api/v2/app/setPreferences",
-    "/api/v2/log/main",
-    "/api/v2/transfer/info",
-)
-FAULTS = (
-    Fault.RESET,
-    Fault.CUT,
-    Fault.HTML,
-    Fault.WRONG_TYPE,
-    Fault.GARBAGE,
-    Fault.REFUSE,
-    RedirectAway("http://127.0.0.1:9/"),
-    Status(500),
-    Status(502, "<html>Bad Gateway</html>"),
-)
 
 
 @dataclass(frozen=True)
@@ -184,12 +167,8 @@ def grown(first: Sample, last: Sample) -> list[str]:
     return found
 
 
-def main() -> int:
-    """Soak; 1 where something grew."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--hours", type=int, default=24)
-    hours: int = parser.parse_args().hours
-    assert len(fields(Sample)) == len(LIMITS)
+def day(hours: int) -> int:
+    """Let hours pass; return 1 where something grew."""
     started = time.monotonic()
     with tempfile.TemporaryDirectory() as folder:
         environ = {"REQUEST_TIMEOUT": "0.2", "LOG_LEVEL": "INFO"}
@@ -200,12 +179,28 @@ def main() -> int:
             soak.hour()  # fills the caches
             samples = [soak.hour() for _ in range(hours - 1)]
             server.stop()
-            cycles = rig.metric("qsticky_syncs_total", tunnel="default")
+            checks = rig.metric("qsticky_syncs_total", tunnel="default")
     spent = time.monotonic() - started
-    print(f"{hours} simulated hours, {cycles:,.0f} cycles, in {spent:.0f} s\n")
+    print(f"{hours} simulated hours, {checks:,.0f} checks, in {spent:.0f} s\n")
     found = grown(samples[0], samples[-1])
     print("\nnothing grew" if not found else f"\ngrew: {', '.join(found)}")
     return 1 if found else 0
+
+
+def main() -> int:
+    """Play all scenes, or as many hours, minutes and kills as are asked for; 0 leaves one out."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--hours", type=int, default=24, help="of the day with faults")
+    parser.add_argument("--minutes", type=int, default=180, help="with flapping servers")
+    parser.add_argument("--kills", type=int, default=200, help="of a real daemon")
+    parser.add_argument("--seed", type=int, default=1, help="of the flapping")
+    given = parser.parse_args()
+    assert len(fields(Sample)) == len(LIMITS)
+    if given.minutes:
+        flapping.run(given.minutes, given.seed)
+    if given.kills:
+        kills.run(given.kills)
+    return day(given.hours) if given.hours else 0
 
 
 if __name__ == "__main__":

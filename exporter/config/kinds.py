@@ -200,7 +200,9 @@ def _path(text: str) -> Path | None:
         is_folder = Path(text).is_dir()
     except OSError:
         is_folder = False  # whether it can be written is said later, with the reason
-    if is_folder:
+    # one with the file's name was put there, by Docker where a mounted file did not exist, or by
+    # somebody else who may write there: the start goes on, and says it when it writes
+    if is_folder and Path(text).suffix != ".json":
         raise ValueError(f"given the folder {quoted_path(text)}")
     return Path(text)
 

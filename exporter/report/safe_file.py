@@ -96,6 +96,7 @@ def _overwrite(path: Path, content: bytes) -> bool:
 
 
 _FIXES = {
+    errno.EISDIR: "remove the folder of that name, or set HEALTH_FILE to another path",
     errno.ENOSPC: "free some space on that disk; qSticky goes on without the file meanwhile",
     errno.EDQUOT: "free some space on that disk; qSticky goes on without the file meanwhile",
     errno.EROFS: "mount that folder writable, as a volume, or set HEALTH_FILE to another path",

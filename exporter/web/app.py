@@ -18,16 +18,34 @@ from prometheus_client import CollectorRegistry
 from exporter.clock import Clock
 from exporter.model import SyncState
 from exporter.report.board import StatusBoard
-from exporter.web.messages import HTML, JSON, Handler, Request, Response, serve, text
+from exporter.web.messages import (
+    HTML,
+    JSON,
+    Handler,
+    Request,
+    Response,
+    accepts_gzip,
+    compressed,
+    serve,
+    text,
+)
 from exporter.web.origin import is_local_host, is_own_page
 from exporter.web.scrape import Scrapes
+from exporter.web.shared import Shared
+from exporter.web.unread import Unread
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIEnvironment
 
+    from exporter.web.pages import PageContext
     from exporter.web.users import Users
 
 _log = logging.getLogger("qsticky")
+
+
+_MOST_KEPT = 2
+_MOST_WAITING = 2
+"""How many of the workers may be busy with pages: the others serve scrapes and probes."""
 
 
 @dataclass(frozen=True)
@@ -52,12 +70,14 @@ class WebApp:
     allowed_hosts: tuple[str, ...] = ()
     """Further names by which a browser may send a POST, such as that of a reverse proxy."""
     _routes: Mapping[str, Mapping[str, Handler]] = field(init=False, repr=False)
+    _unread: Unread = field(init=False, repr=False, default_factory=Unread)
+    _shared: Shared = field(init=False, repr=False)
     _open_to_all = frozenset({"/-/healthy", "/-/ready"})
 
     def __post_init__(self) -> None:
         routes: Mapping[str, Mapping[str, Handler]] = {
             "/": {"GET": self._page},
-            "/metrics": {"GET": Scrapes(self.registry).answer},
+            "/metrics": {"GET": Scrapes(self.registry, self.clock.monotonic).answer},
             "/status.json": {"GET": self._status_json},
             "/-/healthy": {"GET": self._healthy},
             "/-/ready": {"GET": self._ready},
@@ -65,10 +85,12 @@ class WebApp:
             "/-/reload": {"POST": self._reload},
         }
         object.__setattr__(self, "_routes", routes)
+        shared = Shared(self.clock.monotonic, most_kept=_MOST_KEPT, most_waiting=_MOST_WAITING)
+        object.__setattr__(self, "_shared", shared)
 
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         """Answer one request."""
-        return serve(self._answer, environ, start_response)
+        return serve(self._answer, self._unread, environ, start_response)
 
     def _answer(self, request: Request) -> Response:
         try:
@@ -94,6 +116,8 @@ class WebApp:
 
     def _refusal(self, request: Request) -> Response | None:
         """Return the answer to those who may not ask; None for the others."""
+        if request.may_have_a_body and request.method in {"GET", "HEAD"}:
+            return text(HTTPStatus.BAD_REQUEST, "a GET has no body here")
         if self.users is not None and request.path not in self._open_to_all:
             refused = _without_password(self.users, request)
             if refused is not None:
@@ -116,26 +140,43 @@ class WebApp:
 
     def _page(self, request: Request) -> Response:
         # templates cost 3 MB, and many installations never show a page
-        from exporter.web.pages import STYLE_SOURCE, PageContext, status_page
+        from exporter.web.pages import PageContext
 
-        context = PageContext(
-            now=self.clock.monotonic(),
-            unix=self.clock.unix,
-            version=self.version,
-            docs_url=self.docs_url,
-            refreshing=request.first("refresh") != "off",
-            asked=request.first("asked") is not None,
-            tunnel=request.first("tunnel"),
-            state=_state(request.first("state")),
-        )
+        tunnel, state = request.first("tunnel"), _state(request.first("state"))
+        refreshing = request.first("refresh") != "off"
+        asked, packed = request.first("asked") is not None, accepts_gzip(request)
+
+        def make() -> Response:
+            context = PageContext(
+                now=self.clock.monotonic(),
+                unix=self.clock.unix,
+                version=self.version,
+                docs_url=self.docs_url,
+                refreshing=refreshing,
+                asked=asked,
+                tunnel=tunnel,
+                state=state,
+            )
+            return compressed(self._rendered(context), accepted=packed)
+
+        return self._shared.get(("/", tunnel, state, refreshing, asked, packed), make)
+
+    def _rendered(self, context: PageContext) -> Response:
+        from exporter.web.pages import STYLE_SOURCE, status_page
+
         page = status_page(self.board.views(), context)
         status = HTTPStatus.OK if page.found else HTTPStatus.NOT_FOUND
         refresh = (("Refresh", page.refresh),) if page.refresh else ()
         body = page.html.encode("utf-8", "replace")
         return Response(status, body, HTML, refresh, STYLE_SOURCE)
 
-    def _status_json(self, _request: Request) -> Response:
-        return Response(HTTPStatus.OK, self.status_json(), JSON)
+    def _status_json(self, request: Request) -> Response:
+        packed = accepts_gzip(request)
+
+        def make() -> Response:
+            return compressed(Response(HTTPStatus.OK, self.status_json(), JSON), accepted=packed)
+
+        return self._shared.get(("/status.json", packed), make)
 
     def _healthy(self, _request: Request) -> Response:
         return text(HTTPStatus.OK, "healthy")

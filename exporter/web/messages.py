@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import gzip
-import io
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from http import HTTPStatus
 from typing import TYPE_CHECKING
 from urllib.parse import parse_qs
+
+from exporter.web.unread import Unread
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIEnvironment
@@ -48,6 +49,16 @@ class Request:
         """Return the first value of a field of the query string."""
         return next(iter(self.query.get(name, ())), None)
 
+    @property
+    def may_have_a_body(self) -> bool:
+        """Whether it says how long its body is, in whatever way; 0 bytes, perhaps.
+
+        With both Content-Length and Transfer-Encoding, a proxy may take what follows for something
+        else than the server does. So nothing may follow: waitress closes the connection after an
+        answer without a length.
+        """
+        return bool(self.headers.get("CONTENT_LENGTH") or self.header("Transfer-Encoding"))
+
     def form(self) -> Mapping[str, str]:
         """Return the fields of a posted form; empty where the body is something else."""
         if not str(self.headers.get("CONTENT_TYPE", "")).startswith(
@@ -79,7 +90,7 @@ def text(status: HTTPStatus, message: str, *headers: tuple[str, str]) -> Respons
 
 
 def serve(
-    answer: Handler, environ: WSGIEnvironment, start_response: StartResponse
+    answer: Handler, unread: Unread, environ: WSGIEnvironment, start_response: StartResponse
 ) -> Iterable[bytes]:
     """Pass a request to `answer`, and its response back to the server."""
     request = Request(
@@ -91,23 +102,27 @@ def serve(
     response = answer(request)
     if response.may_be_compressed:
         response = compressed(response, accepted=accepts_gzip(request))
+    ends = request.may_have_a_body
+    length = () if ends else (("Content-Length", str(len(response.body))),)
     start_response(
         f"{response.status.value} {response.status.phrase}",
         [
             ("Content-Type", response.content_type),
-            ("Content-Length", str(len(response.body))),
+            *length,
             ("Content-Security-Policy", _policy(response.style)),
             *_SECURITY_HEADERS,
             *response.headers,
         ],
     )
-    return [] if request.method == "HEAD" else _content(response.body, environ)
+    if request.method == "HEAD":
+        return []
+    return iter([response.body]) if ends else _content(response.body, unread, environ)
 
 
-def _content(body: bytes, environ: WSGIEnvironment) -> Iterable[bytes]:
+def _content(body: bytes, unread: Unread, environ: WSGIEnvironment) -> Iterable[bytes]:
     """Return the body in a way that a server need not copy: clients share what is large."""
     wrap = environ.get("wsgi.file_wrapper")
-    return [body] if wrap is None else wrap(io.BytesIO(body))
+    return [body] if wrap is None else wrap(unread.open(body))
 
 
 def _policy(style: str) -> str:

@@ -1,76 +1,55 @@
-"""The answer to a scrape: rendered by the client library, and shared where that is costly.
-
-A thousand tunnels take a quarter of a second and 3 MB each time. Many clients at once, or slow
-ones, would take all time and memory: what was rendered in the last second is given to them all.
-"""
+"""The answer to a scrape, rendered by the client library."""
 
 from __future__ import annotations
 
-import threading
-import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable
+from dataclasses import replace
 from http import HTTPStatus
-from typing import TypeAlias
 
 from prometheus_client import CollectorRegistry
 from prometheus_client.exposition import choose_encoder
-from prometheus_client.registry import Collector
 
 from exporter.web.messages import Request, Response, accepts_gzip, compressed
+from exporter.web.shared import Shared
 
-_COSTLY_SECONDS = 0.05
-_SHARED_SECONDS = 1.0
-_MOST_SHARED = 4
-"""How many kinds of answers are kept: formats, compressed or not."""
-
-_Encoder: TypeAlias = Callable[[Collector], bytes]
-_Kind: TypeAlias = tuple[str, bool]
+_OPENMETRICS = "application/openmetrics-text"
+_FORMATS = 4
+"""OpenMetrics or text, compressed or not."""
+_MOST_PICKING = 2
+"""How many of the workers may be busy with scrapes that pick metrics, each its own."""
 
 
 class Scrapes:
     """Answers requests for the metrics of a registry."""
 
-    def __init__(
-        self, registry: CollectorRegistry, clock: Callable[[], float] = time.monotonic
-    ) -> None:
+    def __init__(self, registry: CollectorRegistry, clock: Callable[[], float]) -> None:
         self._registry = registry
-        self._clock = clock
-        self._rendering = threading.Lock()
-        self._shared: Mapping[_Kind, tuple[float, Response]] = {}
+        self._all = Shared(clock, most_kept=_FORMATS)
+        self._picked = Shared(clock, most_kept=0, most_waiting=_MOST_PICKING)
 
     def answer(self, request: Request) -> Response:
         """Return all metrics, or those that `name[]` picks, in the format that was asked for."""
-        encode, content_type = _encoder(request.header("Accept"))
-        kind = (content_type, accepts_gzip(request))
-        names = request.query.get("name[]")
-        if names:
-            return _rendered(encode, self._registry.restricted_registry(names), kind)
-        with self._rendering:
-            until, response = self._shared.get(kind, (0.0, None))
-            if response is None or until <= self._clock():
-                response = self._render(encode, kind)
-            return response
-
-    def _render(self, encode: _Encoder, kind: _Kind) -> Response:
-        began = self._clock()
-        response = _rendered(encode, self._registry, kind)
-        now = self._clock()
-        kept = {key: entry for key, entry in self._shared.items() if entry[0] > now}
-        if now - began > _COSTLY_SECONDS and len(kept) < _MOST_SHARED:
-            kept[kind] = (now + _SHARED_SECONDS, response)
-        self._shared = kept
+        content_type = _content_type(request.header("Accept"))
+        names = tuple(request.query.get("name[]", ()))
+        # clients may name any version of a format and any escaping: none changes our metrics, and
+        # each would have to be rendered again
+        key = (content_type.startswith(_OPENMETRICS), accepts_gzip(request), names)
+        shared = self._picked if names else self._all
+        response = shared.get(key, lambda: self._render(*key))
+        if response.status is HTTPStatus.OK:
+            return replace(response, content_type=content_type)
         return response
 
+    def _render(self, openmetrics: bool, packed: bool, names: Iterable[str]) -> Response:
+        source = self._registry.restricted_registry(names) if names else self._registry
+        encode, content_type = choose_encoder(_OPENMETRICS if openmetrics else "")
+        response = Response(HTTPStatus.OK, encode(source), content_type, (("Vary", "Accept"),))
+        return compressed(response, accepted=packed)
 
-def _encoder(accept: str) -> tuple[_Encoder, str]:
-    """Return the encoder for an Accept header, and the content type."""
+
+def _content_type(accept: str) -> str:
+    """Return what the client library answers to an Accept header."""
     try:
-        return choose_encoder(accept)
+        return choose_encoder(accept)[1]
     except TypeError:  # a version that isn't made of numbers
-        return choose_encoder("")
-
-
-def _rendered(encode: _Encoder, source: Collector, kind: _Kind) -> Response:
-    content_type, packed = kind
-    response = Response(HTTPStatus.OK, encode(source), content_type, (("Vary", "Accept"),))
-    return compressed(response, accepted=packed)
+        return choose_encoder("")[1]

@@ -11,15 +11,18 @@ from typing import TYPE_CHECKING, Any
 from waitress.server import create_server
 
 from exporter.errors import QstickyError
+from exporter.web.listener import Listener
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import WSGIApplication
 
 WORKERS = 4
-MOST_CONNECTIONS = 2_000
+MOST_CONNECTIONS = 1_000
 SILENT_SECONDS = 30
 """How long a connection may say nothing, and a client may take in nothing of its answer."""
 CLEANUP_SECONDS = 5
+_ROOM_TO_CLOSE = 2
+_OWN_SOCKETS = 2
 _LISTEN_BACKLOG = 256
 _MOST_UNREAD_BYTES = 64_000_000
 _STOP_SECONDS = 2
@@ -96,7 +99,8 @@ def _settings() -> dict[str, Any]:
     return {
         "ident": "qSticky",
         "threads": WORKERS,
-        "connection_limit": _connection_limit(),
+        # the listener makes room before; those that it ends are closed when waitress sees it
+        "connection_limit": _ROOM_TO_CLOSE * _connection_limit() + _OWN_SOCKETS,
         "channel_timeout": SILENT_SECONDS,
         "cleanup_interval": CLEANUP_SECONDS,
         "asyncore_use_poll": True,  # select() knows no file above number 1,023
@@ -116,19 +120,18 @@ def _settings() -> dict[str, Any]:
 def _connection_limit() -> int:
     """Leave half of the files that may be open to the tunnels."""
     soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
-    return MOST_CONNECTIONS if soft == resource.RLIM_INFINITY else min(MOST_CONNECTIONS, soft // 2)
+    fewer = soft // (2 * _ROOM_TO_CLOSE)
+    return MOST_CONNECTIONS if soft == resource.RLIM_INFINITY else min(MOST_CONNECTIONS, fewer)
 
 
 def _listen(host: str, port: int, shown: str) -> socket.socket:
     """Return a listening socket; all addresses means IPv6 and IPv4 where the machine has both."""
     try:
         family, address = _resolve(host, port)
-        listener = socket.socket(family, socket.SOCK_STREAM)
+        listener = Listener(family, _connection_limit(), SILENT_SECONDS)
     except OSError as error:
         raise ListenFailed(f"can't listen on {shown}: {_why(error)}") from error
     try:
-        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        _cut_off_silent_readers(listener)
         if family == socket.AF_INET6:
             listener.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)
         listener.bind(address)
@@ -137,15 +140,6 @@ def _listen(host: str, port: int, shown: str) -> socket.socket:
         listener.close()
         raise ListenFailed(f"can't listen on {shown}: {_why(error)}") from error
     return listener
-
-
-def _cut_off_silent_readers(listener: socket.socket) -> None:
-    """Let the kernel drop who takes in nothing of its answer: waitress would wait for ever.
-
-    Each connection takes this over from the socket that listens. Not every system has it.
-    """
-    if option := getattr(socket, "TCP_USER_TIMEOUT", None):
-        listener.setsockopt(socket.IPPROTO_TCP, option, SILENT_SECONDS * 1000)
 
 
 def _resolve(host: str, port: int) -> tuple[int, Any]:

@@ -104,6 +104,13 @@ REFUSED: list[tuple[Kind, str, str]] = [
 ]
 
 
+def test_a_folder_with_the_name_of_the_file_is_no_reason_not_to_start(tmp_path: Path) -> None:
+    """Docker makes one where a mounted file does not exist."""
+    folder = tmp_path / "status.json"
+    folder.mkdir()
+    assert kinds.PATH.parse(str(folder)) == folder
+
+
 @pytest.mark.parametrize(("kind", "text", "value"), TAKEN)
 def test_a_right_text_becomes_its_value(kind: Kind, text: str, value: Any) -> None:
     assert kind.parse(text) == value

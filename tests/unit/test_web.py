@@ -4,8 +4,12 @@ import io
 import logging
 import subprocess
 import sys
+import threading
+import time
 from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
+from http import HTTPStatus
 from pathlib import Path
 from typing import Any
 from wsgiref.util import setup_testing_defaults
@@ -21,8 +25,9 @@ from prometheus_client.registry import Collector
 from exporter.model import SyncState
 from exporter.report.board import StatusBoard
 from exporter.web.app import WebApp
-from exporter.web.messages import Request
+from exporter.web.messages import Request, Response, text
 from exporter.web.scrape import Scrapes
+from exporter.web.shared import Shared
 from exporter.web.users import Users
 from tests.outcomes import (
     IN_SYNC,
@@ -271,6 +276,49 @@ def test_what_costs_much_to_render_is_shared_for_a_second(
         bodies.append(scrapes.answer(Request("GET", "/metrics", {}, {})).body)
     wanted = [f"qsticky_count {count}.0\n".encode() for count in served]
     assert [body.splitlines(keepends=True)[-1] for body in bodies] == wanted
+
+
+@pytest.mark.parametrize(
+    "accept",
+    [
+        "text/plain;version=1.0.0;escaping=values",
+        "text/plain;version=1.0.001",
+        "text/plain;version=1.5.0",
+    ],
+)
+def test_another_version_or_escaping_costs_no_other_rendering(accept: str) -> None:
+    registry, collector = CollectorRegistry(), Costly(0.3)
+    registry.register(collector)
+    scrapes = Scrapes(registry, lambda: collector.now)
+    answers = [
+        scrapes.answer(Request("GET", "/metrics", {}, {"HTTP_ACCEPT": header}))
+        for header in ("", accept)
+    ]
+    assert answers[0].body is answers[1].body
+    assert answers[0].content_type == "text/plain; version=0.0.4; charset=utf-8"
+    assert answers[1].content_type.startswith("text/plain; version=1.0.0")
+
+
+def test_while_enough_wait_for_costly_answers_others_are_sent_away_at_once() -> None:
+    shared, inside, go_on = (
+        Shared(time.monotonic, most_kept=1, most_waiting=1),
+        threading.Event(),
+        threading.Event(),
+    )
+
+    def make() -> Response:
+        inside.set()
+        assert go_on.wait(10)
+        return text(HTTPStatus.OK, "made")
+
+    with ThreadPoolExecutor(1) as worker:
+        waiting = worker.submit(shared.get, "a", make)
+        assert inside.wait(10)
+        refused = shared.get("b", make)
+        assert (refused.status, refused.headers) == (503, (("Retry-After", "1"),))
+        go_on.set()
+        assert waiting.result().status is HTTPStatus.OK
+    assert shared.get("b", make).status is HTTPStatus.OK
 
 
 # Status page

@@ -6,8 +6,11 @@ from http.client import HTTPConnection, HTTPResponse
 from typing import TYPE_CHECKING
 
 import pytest
+from prometheus_client import CollectorRegistry
 
+from exporter.report.board import StatusBoard
 from exporter.web import server as webserver
+from exporter.web.app import WebApp
 from exporter.web.server import ListenFailed, WebServer, parse_listen_address
 
 if TYPE_CHECKING:
@@ -185,20 +188,75 @@ def test_pipelined_requests_are_answered_in_turn(server: WebServer) -> None:
     assert answer.endswith(b"/b")
 
 
-def big(_environ: "WSGIEnvironment", start_response: "StartResponse") -> list[bytes]:
+def slow_to_read(_environ: "WSGIEnvironment", start_response: "StartResponse") -> list[bytes]:
     start_response("200 OK", [("Content-Length", "20000000")])
     return [b"x" * 20_000_000]
 
 
 @pytest.mark.parametrize("request_bytes", [b"", b"GET / HTTP/1.1\r\nX-Slow", HELLO])
-def test_a_client_that_says_or_reads_nothing_has_to_make_room(
+def test_a_client_that_says_or_reads_nothing_makes_room_at_once(
     monkeypatch: pytest.MonkeyPatch, request_bytes: bytes
 ) -> None:
-    """The house has one place: it is free again once who holds it has been silent too long."""
-    monkeypatch.setattr(webserver, "MOST_CONNECTIONS", 3)  # two are the server's own
-    monkeypatch.setattr(webserver, "SILENT_SECONDS", 1)
-    monkeypatch.setattr(webserver, "CLEANUP_SECONDS", 1)
-    for server in started(big):
+    """The house has one place: the newest gets it."""
+    monkeypatch.setattr(webserver, "MOST_CONNECTIONS", 1)
+    for server in started(slow_to_read):
         with closing(connect(server)) as silent:
             silent.sendall(request_bytes)
             assert get(server).status == 200
+
+
+@pytest.mark.parametrize("request_bytes", [b"", b"GET / HTTP/1.1\r\nX-Slow"])
+def test_a_connection_that_says_nothing_ends_though_nobody_needs_its_place(
+    monkeypatch: pytest.MonkeyPatch, request_bytes: bytes
+) -> None:
+    monkeypatch.setattr(webserver, "SILENT_SECONDS", 1)
+    monkeypatch.setattr(webserver, "CLEANUP_SECONDS", 1)
+    for server in started(hello):
+        assert talk(server, request_bytes) == b""
+
+
+def site() -> "WSGIApplication":
+    return WebApp(
+        board=StatusBoard(),
+        registry=CollectorRegistry(),
+        status_json=lambda: b"{}",
+        request_sync=lambda tunnel, pushed: None,
+        version="2.0.0",
+    )
+
+
+SMUGGLED = b"GET /-/healthy HTTP/1.1\r\nHost: x\r\n\r\n"
+
+
+@pytest.mark.parametrize(
+    ("headers", "body"),
+    [
+        (b"Content-Length: 5\r\nTransfer-Encoding: chunked", b"0\r\n\r\n"),
+        (b"Transfer-Encoding: chunked\r\nContent-Length: 46", b"0\r\n\r\n"),
+        (b"Transfer-Encoding: chunked", b"0\r\n\r\n"),
+        (b"Content-Length: 0", b""),
+        (b"Content-Length: 3", b"x=y"),
+    ],
+)
+@pytest.mark.parametrize(
+    ("method", "status"),
+    [(b"POST /-/sync", b"202"), (b"GET /metrics", b"400"), (b"HEAD /", b"400")],
+)
+def test_nothing_is_read_behind_a_request_that_may_have_a_body(
+    method: bytes, status: bytes, headers: bytes, body: bytes
+) -> None:
+    """A proxy that counts the body otherwise may be made to send on another request in it."""
+    answer = b""
+    for server in started(site()):
+        head = method + b" HTTP/1.1\r\nHost: x\r\n" + headers + b"\r\n\r\n"
+        answer = talk(server, head + body + SMUGGLED)
+    assert answer[9:12] == status
+    assert answer.count(b"HTTP/1.1") == 1
+    assert b"Connection: close" in answer
+
+
+def test_a_request_without_a_body_leaves_its_connection_open() -> None:
+    for server in started(site()):
+        sync = b"POST /-/sync HTTP/1.1\r\nHost: x\r\n\r\n"
+        last = b"GET /-/healthy HTTP/1.1\r\nConnection: close\r\n\r\n"
+        assert talk(server, sync + last).count(b"HTTP/1.1 20") == 2
