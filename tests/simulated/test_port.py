@@ -205,6 +205,8 @@ def test_an_occupied_port_is_not_in_sync_and_is_repaired_once_it_is_free(rig: Ri
     assert outcome.state is SyncState.NOT_LISTENING
     assert (outcome.listening_port, outcome.port_bound) == (45720, False)
     assert EventKind.PORT_UPDATE not in kinds(outcome)
+    name = "qsticky_operation_failures_total"
+    assert rig.metric(name, operation="qbittorrent_log", reason="bind_failed") == 1
     assert rig.later(30).state is SyncState.NOT_LISTENING
     rig.qbittorrent.occupied.clear()
     outcome = rig.later(31)
