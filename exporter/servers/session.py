@@ -239,10 +239,6 @@ class Session:
         """Close the connection."""
         self._http.close()
 
-    def saved_logins(self) -> SavedLogins | None:
-        """Return what has to survive a restart; None where no login failed of late."""
-        return self._logins.saved()
-
     def _begin_session(self) -> None:
         self.open = True
         self.number += 1
