@@ -93,7 +93,7 @@ TESTS = {
 """The few tests that guard a module, the fastest first."""
 SLOW = "test_never_sets_a_port_that_gluetun_does_not_report_now"
 """It takes longer than all others together, so it runs where they notice nothing."""
-CPU_LIMIT_SECONDS = 60
+CPU_LIMIT_SECONDS = 30
 """Of processor time, so that a busy machine notices no more than a quiet one."""
 
 

@@ -279,7 +279,9 @@ def test_a_rebind_that_breaks_off_in_the_middle_is_ended_by_the_next_check(rig: 
     rig.qbittorrent.occupied.clear()
     # the neighbour is set, the response is lost
     rig.qbittorrent.fail("/api/v2/app/setPreferences", Fault.LOST, times=1)
-    assert rig.later(60).state is SyncState.QBITTORRENT_UNREACHABLE
+    outcome = rig.later(60)
+    assert outcome.state is SyncState.QBITTORRENT_UNREACHABLE
+    assert outcome.listening_port == 45720, "what was read before is shown"
     assert rig.qbittorrent.listening_port == 45721
     outcome = rig.later(1)
     assert outcome.in_sync
