@@ -9,6 +9,7 @@ import importlib.abc
 import importlib.machinery
 import os
 import resource
+import signal
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -95,6 +96,8 @@ SLOW = "test_never_sets_a_port_that_gluetun_does_not_report_now"
 """It takes longer than all others together, so it runs where they notice nothing."""
 CPU_LIMIT_SECONDS = 30
 """Of processor time, so that a busy machine notices no more than a quiet one."""
+WAIT_LIMIT_SECONDS = 120
+"""For what waits for something that never comes."""
 
 
 class Planted(importlib.abc.MetaPathFinder, importlib.abc.Loader):
@@ -135,6 +138,7 @@ def survives(name: str, mutant: Mutant) -> bool:
     if child == 0:
         # a mistake that never ends is noticed too
         resource.setrlimit(resource.RLIMIT_CPU, (CPU_LIMIT_SECONDS, CPU_LIMIT_SECONDS))
+        signal.alarm(WAIT_LIMIT_SECONDS)
         silence = os.open(os.devnull, os.O_WRONLY)
         os.dup2(silence, 1)
         os.dup2(silence, 2)

@@ -250,6 +250,12 @@ def test_sigterm_stops_and_leaves_checks_that_stand_in_line(tmp_path: Path, sign
         assert said[-3:] == ["Starting qSticky port manager...", "Stopping on SIGTERM", "Stopped"]
 
 
+def test_checks_go_on_until_it_is_stopped(rig: Rig) -> None:
+    threading.Timer(0.05, rig.loop.request_stop).start()
+    rig.loop.run()
+    assert rig.checked == ["default"]
+
+
 def test_a_stop_waits_for_the_check_that_runs(tmp_path: Path, held: HeldExecutor) -> None:
     with Rig(tmp_path, executor=held) as rig:
         rig.loop.step(0)
