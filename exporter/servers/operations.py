@@ -60,8 +60,3 @@ class Operations:
     def put_first(self, failure: Failure) -> None:
         """Have this failure explain the state."""
         self.failures.sort(key=lambda each: each is not failure)
-
-    @property
-    def seconds(self) -> float:
-        """Return how long all operations took together."""
-        return sum(result.seconds for result in self.results)

@@ -22,7 +22,7 @@ from exporter.model import (
     SyncState,
 )
 from exporter.servers.gluetun import Gluetun
-from exporter.servers.logins import LoginRegistry, Logins
+from exporter.servers.logins import Logins
 from exporter.servers.operations import Operations
 from exporter.servers.qbittorrent import Qbittorrent
 from exporter.tunnel import events, history
@@ -59,9 +59,9 @@ class Tunnel:
         self,
         config: TunnelConfig,
         clock: Clock,
-        saved: Saved | None = None,
-        logins: Logins | None = None,
-        save: Save = lambda tunnel, saved: None,
+        saved: Saved | None,
+        logins: Logins,
+        save: Save,
     ) -> None:
         """`logins` are those at its qBittorrent, where other tunnels may try some too.
 
@@ -72,9 +72,6 @@ class Tunnel:
         self._clock = clock
         self._saved = saved or Saved()
         self._save = save
-        if logins is None:
-            registry = LoginRegistry(clock, [self._saved.logins], try_at_once=True)
-            logins = registry.for_server(config.qbittorrent.server.address)
         self._logins = logins
         timeout = config.request_timeout_seconds
         self._gluetun = Gluetun(config.gluetun, timeout)

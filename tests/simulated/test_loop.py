@@ -94,6 +94,23 @@ def test_a_connection_is_closed_before_a_long_pause_and_kept_for_a_short_one(rig
     assert rig.tunnel._gluetun._transport._adapter._pool is not None
 
 
+def test_many_tunnels_that_all_hurry_leave_time_for_one_another(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("exporter.daemon.loop.HURRIED_A_SECOND", 2)
+    with Rig(tmp_path, tunnels=named("abcdefgh")) as rig:
+        rig.gluetun.stop()
+        rig.run_for(10)
+        known = len(rig.checked)
+        rig.run_for(40)
+        assert len(rig.checked) - known == 80
+        rig.gluetun.start()
+        rig.run_for(60)
+        known = len(rig.checked)
+        rig.run_for(60)
+        assert len(rig.checked) - known == 16
+
+
 # pushed
 
 
@@ -231,6 +248,34 @@ def test_sigterm_stops_and_leaves_checks_that_stand_in_line(tmp_path: Path, sign
         assert not rig.loop.has_abandoned_work
         assert rig.status["state"] == "stopped"
         assert rig.checked == []
+        said = [message for level, message in rig.lines() if level == "INFO"]
+        assert said[-3:] == ["Starting qSticky port manager...", "Stopping on SIGTERM", "Stopped"]
+
+
+def test_checks_go_on_until_it_is_stopped(rig: Rig) -> None:
+    threading.Timer(0.05, rig.loop.request_stop).start()
+    rig.loop.run()
+    assert rig.checked == ["default"]
+
+
+def test_a_stop_waits_for_the_check_that_runs(tmp_path: Path, held: HeldExecutor) -> None:
+    with Rig(tmp_path, executor=held) as rig:
+        rig.loop.step(0)
+        threading.Timer(0.05, held.finish).start()
+        rig.loop.request_stop()
+        rig.loop.run()
+        assert rig.status["tunnels"]["default"]["state"] == "in_sync"
+        assert not rig.loop.has_abandoned_work
+
+
+def test_an_error_in_what_the_loop_is_asked_to_do_reaches_who_asked(rig: Rig) -> None:
+    def fail() -> None:
+        raise ZeroDivisionError
+
+    answer = rig.loop.request_call(fail)
+    rig.turn()
+    assert isinstance(answer.exception(0), ZeroDivisionError)
+    assert rig.check().in_sync
 
 
 def test_sighup_reloads(tmp_path: Path, signals: None) -> None:

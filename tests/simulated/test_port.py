@@ -205,6 +205,8 @@ def test_an_occupied_port_is_not_in_sync_and_is_repaired_once_it_is_free(rig: Ri
     assert outcome.state is SyncState.NOT_LISTENING
     assert (outcome.listening_port, outcome.port_bound) == (45720, False)
     assert EventKind.PORT_UPDATE not in kinds(outcome)
+    name = "qsticky_operation_failures_total"
+    assert rig.metric(name, operation="qbittorrent_log", reason="bind_failed") == 1
     assert rig.later(30).state is SyncState.NOT_LISTENING
     rig.qbittorrent.occupied.clear()
     outcome = rig.later(31)
@@ -277,7 +279,9 @@ def test_a_rebind_that_breaks_off_in_the_middle_is_ended_by_the_next_check(rig: 
     rig.qbittorrent.occupied.clear()
     # the neighbour is set, the response is lost
     rig.qbittorrent.fail("/api/v2/app/setPreferences", Fault.LOST, times=1)
-    assert rig.later(60).state is SyncState.QBITTORRENT_UNREACHABLE
+    outcome = rig.later(60)
+    assert outcome.state is SyncState.QBITTORRENT_UNREACHABLE
+    assert outcome.listening_port == 45720, "what was read before is shown"
     assert rig.qbittorrent.listening_port == 45721
     outcome = rig.later(1)
     assert outcome.in_sync

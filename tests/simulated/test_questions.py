@@ -82,6 +82,15 @@ def test_nobody_says_that_there_are_no_torrents_where_qbittorrent_does_not_answe
     assert outcome.qbittorrent.has_torrents is None
 
 
+def test_a_refused_connection_status_does_not_hide_what_was_read_before(rig: Rig) -> None:
+    rig.check()
+    rig.qbittorrent.fail("/api/v2/transfer/info", Status(401))
+    outcome = rig.later(30)
+    assert outcome.listening_port == 45720
+    assert outcome.port_bound
+    assert [failure.operation for failure in outcome.failures] == ["qbittorrent_transfer"]
+
+
 def test_torrents_are_known_also_while_no_port_is_forwarded(rig: Rig) -> None:
     rig.qbittorrent.torrents = [{"hash": "a"}]
     rig.gluetun.forwarded_ports = []

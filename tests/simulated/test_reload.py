@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from exporter.tunnel.tunnel import Tunnel
 from tests.rig import HeldExecutor, Rig
 
 
@@ -29,6 +30,10 @@ def syncs(rig: Rig, tunnel: str) -> float:
 
 def shown(rig: Rig) -> list[str]:
     return list(json.loads(rig.get("/status.json")[1])["tunnels"])
+
+
+def is_connected(tunnel: Tunnel) -> bool:
+    return tunnel._gluetun._transport._adapter._pool is not None
 
 
 def test_a_file_that_did_not_change_leaves_all_as_it_is(rig: Rig) -> None:
@@ -93,6 +98,23 @@ def test_a_changed_tunnel_keeps_its_counters_and_what_a_restart_would_keep(rig: 
     assert rig.status["tunnels"]["a"]["last_port_change"] == changed_at
 
 
+def test_the_connections_of_what_is_removed_or_changed_are_closed(rig: Rig) -> None:
+    rig.gluetun.forwarded_ports = []
+    rig.check()
+    before = [*rig.service._tunnels.values()]
+    assert all(map(is_connected, before)), "kept for the next check, which is soon"
+    rig.write_tunnels([{"name": "a", "rebind": "never"}])
+    rig.reload()
+    assert not any(map(is_connected, before))
+
+
+def test_all_that_changed_are_checked_at_once(rig: Rig) -> None:
+    rig.write_tunnels([{"name": name, "rebind": "never"} for name in "ab"])
+    rig.reload()
+    rig.run_for(1)
+    assert set(rig.checked) == {"a", "b"}
+
+
 def test_a_rejected_login_is_known_whatever_else_changes(rig: Rig) -> None:
     """Each try counts for qBittorrent, whatever the tunnel is called."""
     entry: dict[str, object] = {"qbittorrent": {"pass": "wrong"}}
@@ -138,15 +160,20 @@ def test_what_a_removed_tunnel_still_finds_out_is_told_to_nobody(
     held: tuple[Rig, HeldExecutor],
 ) -> None:
     rig, executor = held
+    rig.gluetun.forwarded_ports = []
+    rig.loop.request_check(pushed=True)
+    removed = rig.service._tunnels["a"]
     rig.write_tunnels(named("b"))
     rig.reload()
     assert rig.loop.has_abandoned_work
     executor.finish()
     rig.turn()
+    assert not is_connected(removed)
     assert rig.checked == []
     executor.finish()
     rig.turn()
     assert rig.checked == ["b"]
+    assert executor.submitted == 2
     assert not rig.loop.has_abandoned_work
 
 

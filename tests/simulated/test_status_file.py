@@ -15,7 +15,7 @@ def warned(outcome: Outcome) -> bool:
 
 def test_an_outcome_is_in_the_file_at_once(rig: Rig) -> None:
     assert rig.status["state"] == "starting"
-    rig.check()
+    rig.turn()
     assert rig.status["state"] == "in_sync"
     rig.gluetun.stop()
     rig.next_check()

@@ -81,6 +81,11 @@ LOOPBACK = entry(OK, "127.0.0.1")
             id="a torrent's name with an address before a port",
         ),
         pytest.param(
+            [(OK, "Torrent: 1.2.3.4 TCP/45720. Error: no space")],
+            UNKNOWN,
+            id="a torrent's name in a short entry",
+        ),
+        pytest.param(
             [(OK, "10.2.0.2 TCP/45720 and 10.2.0.3 TCP/45720")],
             UNKNOWN,
             id="two ports in one entry",

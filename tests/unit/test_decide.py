@@ -396,13 +396,17 @@ def test_in_sync_the_interval_passes() -> None:
 def test_what_may_be_a_stale_reading_is_read_again_after_3_seconds() -> None:
     assert pause_after(SyncState.IN_SYNC, synced(), DISCONNECTED) == 3
     _, known = step(synced(), qbittorrent=DISCONNECTED)
-    assert pause_after(SyncState.NOT_LISTENING, known, DISCONNECTED) == 3
-    assert pause_after(SyncState.NOT_LISTENING, known, DISCONNECTED, NOW + 9000) == 30
+    pauses = [
+        pause_after(SyncState.NOT_LISTENING, known, DISCONNECTED, NOW + t) for t in (0, 900, 3000)
+    ]
+    assert pauses == [3, 3, 10]
+    assert pause_after(SyncState.NOT_LISTENING, known, DISCONNECTED, NOW + 90000) == 30
 
 
 def test_a_port_that_could_not_be_bound_is_checked_when_it_is_to_be_reopened() -> None:
     known = replace(synced(), repair_at=NOW + 10)
     assert pause_after(SyncState.NOT_LISTENING, known, FAILED) == 10
+    assert pause_after(SyncState.NOT_LISTENING, known, FAILED, NOW + 9.9) == 1
     assert pause_after(SyncState.NOT_LISTENING, known, FAILED, interval=5) == 5
     never = replace(known, policy=RebindPolicy.NEVER)
     assert pause_after(SyncState.NOT_LISTENING, never, FAILED) == 30

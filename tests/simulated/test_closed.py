@@ -1,0 +1,123 @@
+"""A port on which no peer gets in is said to be closed, and one that opens in time is not."""
+
+from pathlib import Path
+
+import pytest
+
+from exporter.model import BindResult, ConnectionStatus, EventKind, Reason, SyncState
+from exporter.simulator.world import Status, Version
+from tests.rig import FIRST_PORT, Rig, asked, make_rig
+
+TRANSFER = "GET /api/v2/transfer/info"
+CLOSED = Status(200, '{"connection_status": "disconnected"}')
+
+
+@pytest.fixture
+def calm(tmp_path: Path) -> Rig:
+    return make_rig(tmp_path, listening_port=FIRST_PORT)
+
+
+def test_a_status_that_may_be_stale_is_asked_again_within_the_check(calm: Rig) -> None:
+    """As after a start of qBittorrent, which is disconnected for 1.5 s."""
+    with calm as rig:
+        outcome = rig.check()
+        assert outcome.in_sync
+        assert outcome.connection_status is ConnectionStatus.FIREWALLED
+        assert rig.clock.now == pytest.approx(1001.6, abs=0.1)
+        assert asked(rig.qbittorrent).count(TRANSFER) == 9
+
+
+def test_a_port_that_stays_disconnected_is_believed_to_be_so_after_2_seconds(calm: Rig) -> None:
+    with calm as rig:
+        rig.qbittorrent.fail("/api/v2/transfer/info", CLOSED)
+        outcome = rig.check()
+        assert outcome.state is SyncState.NOT_LISTENING
+        assert outcome.failures[0].reason is Reason.BIND_FAILED
+        assert outcome.finished_at == pytest.approx(1002.0, abs=0.1)
+        # believed already: nobody waits again
+        assert rig.next_check().finished_at == pytest.approx(1005.0, abs=0.1)
+        assert rig.last.next_check_seconds == 3
+        assert rig.last.failures[0].message.endswith("can't listen on its port 45720")
+
+
+def test_where_the_port_is_set_first_nobody_waits_for_the_old_sockets_status(rig: Rig) -> None:
+    outcome = rig.check()
+    assert outcome.in_sync
+    assert outcome.finished_at == pytest.approx(1000.0, abs=0.1)
+    assert outcome.next_check_seconds == 3
+
+
+@pytest.mark.parametrize("version", ["4.2.5", "5.1.0"])
+def test_a_socket_on_loopback_alone_is_said_to_be_closed_and_not_reopened(
+    tmp_path: Path, version: Version
+) -> None:
+    """Gluetun's wiki recommends a down command that chooses `lo`."""
+    with make_rig(tmp_path, version=version) as rig:
+        rig.check()
+        rig.qbittorrent.set_preferences({"current_network_interface": "lo"})
+        outcome = rig.later(30)
+        assert (outcome.state, outcome.port_bound) == (SyncState.NOT_LISTENING, False)
+        assert outcome.qbittorrent
+        assert outcome.qbittorrent.bind_result is BindResult.LOOPBACK
+        assert "choose the VPN's network interface" in outcome.failures[0].fix
+        rig.run_for(400)
+        assert rig.qbittorrent.writes == [45720]
+        rig.qbittorrent.set_preferences({"current_network_interface": "tun0"})
+        rig.run_for(31)
+        assert rig.last.in_sync
+
+
+def test_a_port_that_is_set_on_loopback_alone_is_not_in_sync(tmp_path: Path) -> None:
+    with make_rig(tmp_path, interface="lo") as rig:
+        outcome = rig.check()
+        assert outcome.state is SyncState.NOT_LISTENING
+        assert EventKind.PORT_UPDATE not in [event.kind for event in outcome.events]
+        assert outcome.failures[0].message == (
+            f"qBittorrent at {rig.qbittorrent.host}:{rig.qbittorrent.port} listens on port 45720 "
+            "of the loopback interface alone, where no peer gets in"
+        )
+
+
+@pytest.mark.parametrize(("port", "neighbour"), [(50001, 50002), (65535, 65534)])
+def test_a_port_is_reopened_by_way_of_its_neighbour(
+    tmp_path: Path, port: int, neighbour: int
+) -> None:
+    with make_rig(tmp_path, forwarded_port=port) as rig:
+        rig.qbittorrent.occupied.add(port)
+        rig.check()
+        rig.qbittorrent.occupied.clear()
+        assert rig.later(61).in_sync
+        assert rig.qbittorrent.writes == [port, neighbour, port]
+
+
+def test_where_the_log_says_nothing_the_status_is_the_next_best_witness(rig: Rig) -> None:
+    rig.qbittorrent.fail("/api/v2/log/main", Status(200, "[]"))
+    outcome = rig.check()
+    # 5.1.0 shows a status that is up to 1.5 s old, and its log had 3 s to say something
+    assert outcome.in_sync
+    assert outcome.finished_at == pytest.approx(1003.0, abs=0.1)
+    rig.gluetun.forwarded_ports = [50001]
+    rig.qbittorrent.fail("/api/v2/transfer/info", CLOSED)
+    assert rig.later(30).state is SyncState.NOT_LISTENING
+
+
+def test_after_six_reopenings_in_5_minutes_the_port_is_not_called_open(tmp_path: Path) -> None:
+    with make_rig(tmp_path, version="4.5.2") as rig:
+        rig.run_for(4)
+        for _ in range(6):
+            rig.check(pushed=True)
+            rig.run_for(5)
+            assert rig.last.in_sync
+        rig.check(pushed=True)
+        rig.run_for(5)
+        assert rig.last.state is SyncState.NOT_LISTENING
+        assert rig.qbittorrent.writes.count(45721) == 6
+        assert rig.last.failures[0].message == (
+            f"qBittorrent at {rig.qbittorrent.host}:{rig.qbittorrent.port} may sit on a dead "
+            "socket on port 45720: the VPN reconnected, and the port was reopened 6 times in "
+            "5 minutes already"
+        )
+        assert rig.last.failures[0].fix == "see Gluetun's log for why the VPN reconnects so often"
+        rig.run_for(270)
+        assert rig.last.in_sync
+        assert rig.qbittorrent.writes.count(45721) == 7
