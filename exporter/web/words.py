@@ -130,6 +130,11 @@ _ON_LOOPBACK = (
     "qBittorrent is set to port {forwarded}, but listens on the loopback interface alone, where no "
     "peer gets in."
 )
+_REOPENS_OFTEN = (
+    "Your VPN reconnects so often that qSticky has reopened port {forwarded} six times in five "
+    "minutes. Peers may not get in."
+)
+_WAITS_A_LITTLE = "qSticky reopens it as soon as those five minutes are over."
 _NEVER_REBINDS = "REBIND=never keeps qSticky from reopening it; restart qBittorrent."
 
 STUCK = Words(
@@ -180,6 +185,8 @@ def _exactly(words: Words, outcome: Outcome, config: TunnelConfig) -> Words:
             return replace(words, sentence=_ON_LOOPBACK, hint="")
         case SyncState.NOT_LISTENING, _ if config.rebind is RebindPolicy.NEVER:
             return replace(words, hint=_NEVER_REBINDS)
+        case SyncState.NOT_LISTENING, _ if _may_be_open(outcome):
+            return replace(words, sentence=_REOPENS_OFTEN, hint=_WAITS_A_LITTLE)
         case SyncState.GLUETUN_UNREACHABLE | SyncState.QBITTORRENT_UNREACHABLE, reason:
             silent = reason in (None, Reason.CONNECTION, Reason.TIMEOUT)
             return words if silent else replace(words, sentence=_USELESS_ANSWER[outcome.state])
@@ -193,6 +200,12 @@ def _exactly(words: Words, outcome: Outcome, config: TunnelConfig) -> Words:
 def _is_on_loopback(outcome: Outcome) -> bool:
     reading = outcome.qbittorrent
     return reading is not None and reading.bind_result is BindResult.LOOPBACK
+
+
+def _may_be_open(outcome: Outcome) -> bool:
+    """Whether qBittorrent tells of an open socket, which a reconnect may have closed."""
+    reading = outcome.qbittorrent
+    return reading is not None and not reading.is_closed and not outcome.failures
 
 
 def _reason(outcome: Outcome) -> Reason | None:

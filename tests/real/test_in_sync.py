@@ -34,10 +34,10 @@ from tests.parts.vpn_life import (
 # one worker for all: they live at once anyway
 pytestmark = pytest.mark.xdist_group("in_sync")
 
-AT_ONCE = 16
+AT_ONCE = 12
 """Tunnels that live at the same time: mostly they wait."""
 
-MARGIN = 0.75
+MARGIN = 1.25
 """For a busy machine: each sample, each check and each question takes its time."""
 CALM_WITHIN = CHECK_INTERVAL + 2 * MARGIN
 CLAIM_SECONDS = 1.0

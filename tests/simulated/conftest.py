@@ -15,7 +15,7 @@ IN_CI = os.environ.get("CI") == "true"
 
 settings.register_profile(
     "simulated",
-    max_examples=int(EXAMPLES or (100 if IN_CI else 15)),
+    max_examples=int(EXAMPLES or (40 if IN_CI else 15)),
     derandomize=not EXAMPLES,
     database=None,
     deadline=None,

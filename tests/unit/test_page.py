@@ -141,6 +141,13 @@ def test_a_port_on_loopback_alone_is_said_to_be_out_of_reach() -> None:
     assert "reopens it by itself" not in said
 
 
+def test_a_port_that_waits_for_the_storm_to_end_is_not_said_to_be_closed() -> None:
+    said = text_of(SyncState.NOT_LISTENING, qbittorrent=LISTENING, failures=())
+    assert "has reopened port 45720 six times in five minutes. Peers may not get in." in said
+    assert "reopens it as soon as those five minutes are over." in said
+    assert "no socket is open" not in said
+
+
 def because(state: SyncState, reason: str, **changes: Any) -> str:
     """The page of a state that came about for this reason, beside another failure."""
     main = replace(OUTCOMES[state].failures[0], reason=Reason(reason))
