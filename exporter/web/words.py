@@ -181,12 +181,8 @@ def words_for(view: TunnelView, now: float) -> Words:
 def _exactly(words: Words, outcome: Outcome, config: TunnelConfig) -> Words:
     """Replace the usual words of a state where they would be untrue."""
     match outcome.state, _reason(outcome):
-        case SyncState.NOT_LISTENING, _ if _is_on_loopback(outcome):
-            return replace(words, sentence=_ON_LOOPBACK, hint="")
-        case SyncState.NOT_LISTENING, _ if config.rebind is RebindPolicy.NEVER:
-            return replace(words, hint=_NEVER_REBINDS)
-        case SyncState.NOT_LISTENING, _ if _may_be_open(outcome):
-            return replace(words, sentence=_REOPENS_OFTEN, hint=_WAITS_A_LITTLE)
+        case SyncState.NOT_LISTENING, _:
+            return _closed(words, outcome, config)
         case SyncState.GLUETUN_UNREACHABLE | SyncState.QBITTORRENT_UNREACHABLE, reason:
             silent = reason in (None, Reason.CONNECTION, Reason.TIMEOUT)
             return words if silent else replace(words, sentence=_USELESS_ANSWER[outcome.state])
@@ -197,15 +193,16 @@ def _exactly(words: Words, outcome: Outcome, config: TunnelConfig) -> Words:
     return words
 
 
-def _is_on_loopback(outcome: Outcome) -> bool:
+def _closed(words: Words, outcome: Outcome, config: TunnelConfig) -> Words:
+    """Say why the port counts as closed, and whether qSticky will reopen it."""
     reading = outcome.qbittorrent
-    return reading is not None and reading.bind_result is BindResult.LOOPBACK
-
-
-def _may_be_open(outcome: Outcome) -> bool:
-    """Whether qBittorrent tells of an open socket, which a reconnect may have closed."""
-    reading = outcome.qbittorrent
-    return reading is not None and not reading.is_closed and not outcome.failures
+    if reading is not None and reading.bind_result is BindResult.LOOPBACK:
+        return replace(words, sentence=_ON_LOOPBACK, hint="")
+    if config.rebind is RebindPolicy.NEVER:
+        return replace(words, hint=_NEVER_REBINDS)
+    if reading is not None and not reading.is_closed and not outcome.failures:
+        return replace(words, sentence=_REOPENS_OFTEN, hint=_WAITS_A_LITTLE)
+    return words
 
 
 def _reason(outcome: Outcome) -> Reason | None:
