@@ -89,10 +89,6 @@ class Tunnel:
         self._writer = PortWriter(self._qbittorrent, clock)
         self._watch = Watch(clock)
 
-    def starting(self) -> Outcome:
-        """Return the outcome before the first check has ended."""
-        return Outcome(self.config.name, SyncState.STARTING, None, saved=self._all_saved())
-
     def check(self, *, pushed: bool = False) -> Outcome:
         """Run one check; every error, expected or not, ends up in the outcome."""
         did, said = Operations(self._clock), list[Event]()

@@ -36,8 +36,9 @@ TESTS = {
         "simulated/test_logins",
         "simulated/test_loop",
         "simulated/test_vpn_restart",
-        "simulated/test_faults",
         "simulated/test_watching",
+        "simulated/test_closed",
+        "simulated/test_faults",
     ],
     "tunnel.observe": [
         "simulated/test_questions",

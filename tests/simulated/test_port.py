@@ -137,6 +137,21 @@ def test_a_preference_that_does_not_stick_is_out_of_sync(rig: Rig) -> None:
     assert outcome.failures[0].reason is Reason.VERIFY_MISMATCH
 
 
+def test_that_a_change_is_needed_is_said_once_for_each_port(rig: Rig) -> None:
+    rig.qbittorrent.fail("/api/v2/app/setPreferences", Status(200))
+    assert EventKind.PORT_UPDATE_NEEDED in kinds(rig.check())
+    assert EventKind.PORT_UPDATE_NEEDED not in kinds(rig.later(1))
+    rig.gluetun.forwarded_ports = [50001]
+    assert EventKind.PORT_UPDATE_NEEDED in kinds(rig.later(1))
+    assert EventKind.PORT_UPDATE_NEEDED not in kinds(rig.later(1))
+
+
+def test_that_a_change_is_needed_is_said_also_where_the_vpn_was_awaited_first(rig: Rig) -> None:
+    rig.gluetun.fail("/v1/vpn/status", Status(200, '{"status":"stopped"}'), times=1)
+    assert rig.check().state is SyncState.VPN_DOWN
+    assert EventKind.PORT_UPDATE_NEEDED in kinds(rig.later(1))
+
+
 def test_the_failure_that_explains_the_state_stands_first(rig: Rig) -> None:
     rig.gluetun.fail("/v1/vpn/status", Status(500))
     rig.qbittorrent.stop()

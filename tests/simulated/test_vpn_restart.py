@@ -146,3 +146,4 @@ def test_a_refused_announcement_is_tried_again_later(announcing: Rig) -> None:
     assert announcing.qbittorrent.reannounced == []
     announcing.later(60)
     assert announcing.qbittorrent.reannounced == ["all"]
+    assert announcing.said == ["Announced all torrents to their trackers with port 45720"]

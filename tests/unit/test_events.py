@@ -217,7 +217,11 @@ def test_the_lines_that_people_search_for_keep_their_words() -> None:
             events.rebinding(45720, RebindCause.START),
             "Reopening port 45720: the VPN may have reconnected unseen",
         ),
-        (events.watching(), events.WATCHING),
+        (
+            events.watching(),
+            "qBittorrent may not reopen its socket after a VPN reconnect, so Gluetun is asked for "
+            "its port every second",
+        ),
         (events.announced(45720), "Announced all torrents to their trackers with port 45720"),
         (
             events.vpn_restarting(5400),

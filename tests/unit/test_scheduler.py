@@ -83,3 +83,12 @@ def test_setting_the_system_clock_moves_no_job(step: float, diary: Diary) -> Non
 
 def test_without_jobs_nothing_is_ever_due(diary: Diary) -> None:
     assert diary.scheduler.idle() == float("inf")
+
+
+def test_it_idles_no_longer_than_until_the_next_job_is_due(diary: Diary) -> None:
+    job = diary.job("a", 30)
+    assert diary.scheduler.idle() == 0
+    job.run_in(0.5)
+    assert diary.scheduler.idle() == 0.5
+    diary.clock.now += 2
+    assert diary.scheduler.idle() == 0
