@@ -60,7 +60,7 @@ class GluetunConfig:
 
     @property
     def auth_in_use(self) -> str:
-        """How Gluetun is asked: none, basic or apikey; none where the credential is missing."""
+        """Return how Gluetun is asked: none (also without a credential), basic or apikey."""
         return "none" if self.missing_credential else self.auth
 
 

@@ -40,7 +40,7 @@ class Secret:
 
     @property
     def fix_prefix(self) -> str:
-        """What has to be done first where the file can't be used; else empty."""
+        """Return what has to be done first where the file can't be used; else empty."""
         if not self.problem:
             return ""
         return f"fix {self.path} first ({self.problem}), then "

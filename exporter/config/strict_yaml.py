@@ -26,7 +26,7 @@ class _StrictLoader(yaml.SafeLoader):
     """PyYAML keeps the last of two equal keys without a word, and trusts what looks like a date."""
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
-        """A mapping whose keys are all different."""
+        """Return a mapping whose keys are all different."""
         seen: list[Any] = []
         for key_node, _ in node.value:
             if key_node.tag == "tag:yaml.org,2002:merge":
@@ -41,7 +41,7 @@ class _StrictLoader(yaml.SafeLoader):
         return super().construct_mapping(node, deep)
 
     def construct_object(self, node: yaml.Node, deep: bool = False) -> Any:
-        """A value, unless it makes no sense."""
+        """Return a value, unless it makes no sense."""
         try:
             made = super().construct_object(node, deep)
         except (AttributeError, LookupError, TypeError, ValueError) as error:
@@ -59,7 +59,7 @@ _MOST_BITS = 64
 
 
 def _without_snippet(error: Any) -> str:
-    """What is wrong and where, without the text itself: it may hold a secret.
+    """Say what is wrong and where, without the text itself: it may hold a secret.
 
     PyYAML quotes the text in some messages: `*hunter2` is to it an undefined alias 'hunter2'.
     """

@@ -43,7 +43,7 @@ def compare(old: Iterable[TunnelConfig], new: Iterable[TunnelConfig]) -> Changes
 
 
 def needing_restart(old: Config, new: Config) -> tuple[str, ...]:
-    """The variables that changed but count at a start only."""
+    """Return the variables that changed but count at a start only."""
     values: Mapping[str, tuple[object, object]] = {
         "CHECK_INTERVAL": (old.interval_seconds, new.interval_seconds),
         "LOG_LEVEL": (old.log_level, new.log_level),
@@ -58,7 +58,7 @@ def needing_restart(old: Config, new: Config) -> tuple[str, ...]:
 
 
 def _identity(tunnel: TunnelConfig) -> TunnelConfig:
-    """The tunnel without the content of its secret files, which is read at each use anyway."""
+    """Return the tunnel without the content of its secret files, which each use reads anyway."""
     gluetun, qbittorrent = tunnel.gluetun, tunnel.qbittorrent
     return replace(
         tunnel,

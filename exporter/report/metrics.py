@@ -67,12 +67,12 @@ def _duration_samples(name: str, seen: Snapshot) -> Iterator[Sample]:
 
 
 def _process(name: str, kind: str, read: Callable[[Snapshot], float], text: str) -> Row:
-    """One value for the whole process."""
+    """Show one value for the whole process."""
     return Row(name, kind, text, (), lambda seen: [({}, read(seen))])
 
 
 def _tunnel(name: str, kind: str, read: Callable[[TunnelTally], float], text: str) -> Row:
-    """One value for each tunnel."""
+    """Show one value for each tunnel."""
 
     def values(seen: Snapshot) -> Iterator[Value]:
         return (({"tunnel": tunnel}, read(t)) for tunnel, t in seen.tunnels.items())
@@ -81,12 +81,12 @@ def _tunnel(name: str, kind: str, read: Callable[[TunnelTally], float], text: st
 
 
 def _gauge(name: str, read: Callable[[Outcome], float], text: str) -> Row:
-    """A fact of each tunnel's last outcome."""
+    """Show a fact of each tunnel's last outcome."""
     return _tunnel(name, "gauge", lambda t: read(t.outcome), text)
 
 
 def _moment(name: str, read: Callable[[Outcome], float | None], text: str) -> Row:
-    """A moment of each tunnel's last outcome, in Unix seconds; 0 where there was none."""
+    """Show a moment of each tunnel's last outcome, in Unix seconds; 0 where there was none."""
 
     def values(seen: Snapshot) -> Iterator[Value]:
         return (({"tunnel": n}, seen.unix(read(t.outcome))) for n, t in seen.tunnels.items())
@@ -95,12 +95,12 @@ def _moment(name: str, read: Callable[[Outcome], float | None], text: str) -> Ro
 
 
 def _counter(name: str, read: Callable[[TunnelTally], int], text: str) -> Row:
-    """A count since the start for each tunnel."""
+    """Show a count since the start for each tunnel."""
     return _tunnel(name, "counter", read, text)
 
 
 def _states(name: str, states: type[StrEnum], read: Callable[[Outcome], StrEnum], text: str) -> Row:
-    """1 for the state that a tunnel is in, 0 for every other."""
+    """Show 1 for the state that a tunnel is in, 0 for every other."""
 
     names = [state.value for state in states]
 

@@ -108,7 +108,7 @@ _MEANINGS: tuple[
 
 
 def _chain(error: BaseException) -> Chain:
-    """The error and all that it was caused by; urllib3 hides causes in `reason` and `args`.
+    """Return the error and all that it was caused by; urllib3 hides causes in `reason` and `args`.
 
     It ends at our own errors: what they stand for has been turned into one before.
     """
