@@ -111,6 +111,18 @@ def test_many_tunnels_that_all_hurry_leave_time_for_one_another(
         assert len(rig.checked) - known == 16
 
 
+def test_one_that_hurries_does_not_wait_for_those_that_are_calm(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("exporter.daemon.loop.HURRIED_A_SECOND", 2)
+    nobody_listens: dict[str, object] = {"name": "h", "gluetun": {"port": 1}}
+    with Rig(tmp_path, tunnels=[*named("abcdefg"), nobody_listens]) as rig:
+        rig.run_for(40)
+        known = len(rig.checked)
+        rig.run_for(20)
+        assert rig.checked[known:].count("h") == 20
+
+
 # pushed
 
 

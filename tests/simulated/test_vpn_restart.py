@@ -49,6 +49,11 @@ def test_a_vpn_that_has_been_up_without_a_port_is_restarted_at_most_once_an_hour
     assert run_for(rig, HOUR - 300) == 0
     rig.start_daemon()
     assert run_for(rig, 700) == 2, "ten minutes of its own after a start, and the hour is over"
+    assert run_for(rig, 2 * HOUR - 300) == 0, "the second restart is followed by two hours"
+    rig.lines()
+    assert run_for(rig, 400) == 2
+    said = [message for _, message in rig.lines() if "Restarting the VPN" in message]
+    assert said == ["Restarting the VPN: it is up, but has had no forwarded port for 120 minutes"]
     rig.gluetun.forwarded_ports = [50001]
     assert rig.later(5).in_sync
 
@@ -107,7 +112,7 @@ def test_a_role_that_does_not_suffice_is_named_once_and_nothing_is_stopped(
     role = Role(auth="apikey", apikey=GLUETUN_KEY, routes=routes)
     with make_rig(tmp_path, role=role, environ=ENVIRON, forwarded_port=0) as rig:
         rig.check()
-        run_for(rig, HOUR)
+        assert run_for(rig, HOUR) == len(routes) - 1, "asked for once, where a restart is due"
         fixes = [event.fix for outcome in rig.recorder.outcomes for event in outcome.events]
         named = [fix for fix in fixes if '"PUT /v1/vpn/status"' in fix]
         assert len(named) == 1

@@ -150,6 +150,7 @@ def test_a_file_that_cannot_be_written_is_said_once_and_when_it_is_over(
     ]
     assert len(published.readers[0].outcomes) == 4
     assert [write.reason for write in published.writes] == [Reason.IO] * 3 + [None] * 2
+    assert {write.seconds for write in published.writes} == {0.0}
     assert {write.operation for write in published.writes} == {Operation.STATUS_FILE}
 
 
