@@ -33,8 +33,6 @@ _SALT_BYTES, _ROUNDS = 5, 10_000
 _OLD_SALT_LENGTH, _OLD_ROUNDS = 8, 50_000
 """As versions before wrote it; a login waits for it."""
 _DIGEST_BYTES = 2
-PROXY_WAIT = 60.0
-"""After a refusal of somebody in between, which qBittorrent did not see."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,16 +98,6 @@ def after_failure(state: LoginState, now: float, reason: Reason) -> LoginState:
         suspended_until=now + _wait(state, reason),
         reason=reason,
         proved=state.proved and not rejected,
-    )
-
-
-def after_proxy(state: LoginState, now: float) -> LoginState:
-    """Forget the last try, which a proxy refused: qBittorrent has not counted it."""
-    return replace(
-        state,
-        attempts=state.attempts[:-1],
-        suspended_until=max(state.suspended_until, now + PROXY_WAIT),
-        reason=Reason.HTTP_4XX,
     )
 
 
@@ -190,11 +178,6 @@ class Logins:
             self.state = after_failure(self.state, self._clock.monotonic(), reason)
             if not self.state.proved:
                 self._proved = None
-
-    def withdraw(self) -> None:
-        """Take note that the last try did not reach qBittorrent."""
-        with self._lock:
-            self.state = after_proxy(self.state, self._clock.monotonic())
 
     def succeed(self, credentials: Credentials) -> None:
         """Forget the failed tries, as qBittorrent does at a good one."""

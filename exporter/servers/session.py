@@ -48,10 +48,6 @@ class Request:
     largest_bytes: int = LARGEST_BODY_BYTES
 
 
-class _ProxyAnswered(HttpError):
-    """Somebody in between refused; qBittorrent did not see the request."""
-
-
 @dataclass(slots=True)
 class _Cookies:
     """The session's cookie under any name, and what a proxy adds; bounded."""
@@ -172,9 +168,6 @@ class Session:
         try:
             with did.measured(Operation.QBITTORRENT_LOGIN):
                 self._post_login(credentials)
-        except _ProxyAnswered:
-            self._logins.withdraw()
-            raise
         except ServerError as error:
             self._logins.fail(error.reason)
             raise
@@ -301,8 +294,8 @@ class Session:
         if page or "WWW-Authenticate" in response.headers:
             raise self._proxy(response)
 
-    def _proxy(self, response: Response) -> _ProxyAnswered:
-        return _ProxyAnswered(
+    def _proxy(self, response: Response) -> HttpError:
+        return HttpError(
             f"a proxy answers for {self.where}, with status {response.status}",
             response.status,
             "let QBITTORRENT_HOST and QBITTORRENT_PORT lead to qBittorrent itself, past the "

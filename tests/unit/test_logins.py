@@ -206,16 +206,6 @@ def test_a_file_of_an_older_version_has_one_fingerprint_for_all_tries(clock: Fak
     ] * 3
 
 
-def test_what_a_proxy_refused_is_no_try_and_waits_a_minute(clock: FakeClock) -> None:
-    logins = Logins("gluetun:8080", clock)
-    for _ in range(6):
-        assert logins.begin(RIGHT)
-        logins.withdraw()
-        assert not logins.begin(RIGHT)
-        clock.now += 60
-    assert logins.saved() is None
-
-
 def test_the_digests_of_older_versions_are_known_again(clock: FakeClock) -> None:
     """They hashed with more rounds; else an upgrade would spend a fifth try."""
     older = SavedLogins(
