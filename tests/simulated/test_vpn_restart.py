@@ -105,6 +105,24 @@ def test_the_vpn_is_up_in_the_end_whatever_becomes_of_an_order(rig: Rig, fault: 
     assert saved(rig)["unfinished"] is False
 
 
+def test_a_vpn_that_stops_late_counts_as_restarted_only_once_it_was_down(rig: Rig) -> None:
+    """Gluetun runs the down command first: until then it reports the VPN as running."""
+    rig.gluetun.forwarded_ports = []
+    run_for(rig, 540)
+    ordered = rig.gluetun._ordered
+    rig.gluetun._ordered = lambda wanted: "stopping"  # type: ignore[method-assign]
+    rig.later(120)
+    rig.gluetun._ordered = ordered  # type: ignore[method-assign]
+    rig.later(10)
+    assert saved(rig)["unfinished"] is True
+    ordered("stopped")
+    rig.later(1)
+    rig.later(5)
+    assert rig.gluetun.vpn_status == "running"
+    rig.run_for(1)
+    assert saved(rig)["unfinished"] is False
+
+
 @pytest.mark.parametrize("routes", [ROUTES[:2], ROUTES[:1]])
 def test_a_role_that_does_not_suffice_is_named_once_and_nothing_is_stopped(
     tmp_path: Path, routes: tuple[str, ...]
