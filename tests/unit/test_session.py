@@ -1,10 +1,11 @@
-"""The session's cookies: any that qBittorrent sets, and never much of them."""
+"""The cookies of a session, any that qBittorrent sets and never much; a proxy in between."""
 
 import time
 from collections.abc import Iterator
 
 import pytest
 
+from exporter.errors import HttpError
 from exporter.model import Operation
 from exporter.servers.logins import Logins
 from exporter.servers.operations import Operations
@@ -25,8 +26,11 @@ class CookieServer(SimulatedServer):
         self.on_login = on_login
         self.on_others: list[str] = []
         self.sessions = 0
+        self.proxy_refuses = False
 
     def answer(self, request: Asked) -> Answer:
+        if self.proxy_refuses:
+            return Answer(401)
         if request.path == LOGIN:
             self.sessions += 1
             return Answer(200, b"Ok.", {"set-cookie": "\n".join(self.on_login)})
@@ -38,6 +42,7 @@ class CookieServer(SimulatedServer):
         cookies = [line for line in answer.headers.get("set-cookie", "").split("\n") if line]
         lines = [f"HTTP/1.1 {answer.status} OK", f"Content-Length: {len(answer.body)}"]
         lines += [f"Set-Cookie: {cookie}" for cookie in cookies]
+        lines += ["WWW-Authenticate: Basic"] * self.proxy_refuses
         return "\r\n".join([*lines, "\r\n"]).encode("latin-1")
 
     def malformed(self, method: str | None) -> Answer:
@@ -107,6 +112,17 @@ def test_a_login_comes_without_the_cookies_of_the_session_before(server: CookieS
     asker.ask()
     assert server.cookies_for(LOGIN) == [None, None]
     assert server.cookies_for(PREFERENCES) == ["SID=one", "SID=one", "SID=two"]
+
+
+def test_a_proxy_that_begins_to_refuse_is_named_and_costs_no_login(server: CookieServer) -> None:
+    asker = Asker(server)
+    asker.ask()
+    server.proxy_refuses = True
+    with pytest.raises(HttpError, match="a proxy answers for qBittorrent"):
+        asker.ask()
+    server.proxy_refuses = False
+    asker.ask()
+    assert server.sessions == 1
 
 
 @pytest.mark.parametrize(
