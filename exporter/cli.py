@@ -158,11 +158,13 @@ def config(check: str | None = None) -> int:
 
     if check is not None:
         return check_file(check)
-    values = load_config(os.environ).values
+    settings = load_config(os.environ)
+    values = settings.values
     width = max(len(value.name) for value in values)
     shown_width = max(len(value.shown) for value in values)
     for value in values:
         print(f"{value.name:<{width}}  {value.shown:<{shown_width}}  {value.source}")
+    _warn(settings)
     return 0
 
 
@@ -171,11 +173,15 @@ def check_file(file: str) -> int:
     from exporter.config.load import load_config
 
     settings = load_config({**os.environ, "QSTICKY_CONFIG": file})
-    for warning in settings.warnings:
-        print(f"warning: {warning}")
+    _warn(settings)
     count = len(settings.tunnels)
     print(f"{file}: {count} tunnel{'' if count == 1 else 's'}, no mistakes")
     return 0
+
+
+def _warn(settings: Config) -> None:
+    for warning in settings.warnings:
+        print(f"warning: {warning}")
 
 
 def demo() -> int:

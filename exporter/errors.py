@@ -47,7 +47,9 @@ class QstickyError(Exception):
 class ConfigError(QstickyError):
     """The configuration can't be used; `mistakes` lists everything that is wrong with it."""
 
-    default_fix = "correct the settings above; `qsticky config` shows where each value comes from"
+    default_fix = (
+        "correct the settings above; `qsticky config` then shows where each value comes from"
+    )
     exit_code = 2
 
     def __init__(self, mistakes: list[str]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -198,13 +199,17 @@ BY_NAME: Mapping[str, Setting] = {setting.name: setting for setting in SETTINGS}
 
 
 def meant_by(variable: str) -> str:
-    """Return the variable that another spelling, such as QBITTORRENT_PASSWORD, is meant for.
+    """Return the variable that QBITTORRENT_PASSWORD, GLUETUN_PROT and so on are meant for.
 
     Empty where it is a variable of qSticky, or nothing like one.
     """
     if variable in _VARIABLES:
         return ""
-    return _BY_SPELLING.get(_spelling(variable), "")
+    if other := _BY_SPELLING.get(_spelling(variable)):
+        return other
+    if not variable.startswith(_OUR_PREFIXES):
+        return ""
+    return next(iter(difflib.get_close_matches(variable, _VARIABLES, 1, _CLOSE)), "")
 
 
 def _spelling(variable: str) -> str:
@@ -214,6 +219,9 @@ def _spelling(variable: str) -> str:
     return variable.replace("_", "")
 
 
+_OUR_PREFIXES = ("GLUETUN_", "QBITTORRENT_", "QSTICKY_")
+_CLOSE = 0.9
+"""A letter too many, or two that changed places; GLUETUN_SERVICE_HOST of Kubernetes is far off."""
 _SAME_WORDS = (("PASSWORD", "PASS"), ("USERNAME", "USER"), ("AUTH_TYPE", "AUTH"))
 _VARIABLES = [f"{name}{suffix}" for suffix in ("", "_FILE") for name in BY_NAME]
 _BY_SPELLING = {_spelling(variable): variable for variable in reversed(_VARIABLES)}

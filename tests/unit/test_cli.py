@@ -188,7 +188,8 @@ def test_a_wrong_configuration_ends_with_code_2_and_lists_all_mistakes(
         "qsticky: the configuration has 2 mistakes:\n"
         "REQUEST_TIMEOUT: given '0'; expected seconds, 0.1 to 60\n"
         "QBITTORRENT_PORT: given '70000'; expected a port, 1 to 65535\n"
-        "qsticky: correct the settings above; `qsticky config` shows where each value comes from\n"
+        "qsticky: correct the settings above; `qsticky config` then shows where each value comes "
+        "from\n"
     )
     assert not status_file.exists()
 

@@ -225,7 +225,7 @@ def test_all_mistakes_are_in_one_message(file: Path) -> None:
         "tunnels[0].rebind: given 'False'; expected one of auto, always, never"
     )
     assert raised.value.fix == (
-        "correct the settings above; `qsticky config` shows where each value comes from"
+        "correct the settings above; `qsticky config` then shows where each value comes from"
     )
 
 

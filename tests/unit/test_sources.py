@@ -300,6 +300,8 @@ def test_a_port_that_kubernetes_or_docker_sets_is_ignored(link: str, tmp_path: P
         ("GLUETUN_USER", "GLUETUN_USERNAME"),
         ("GLUETUN_AUTH", "GLUETUN_AUTH_TYPE"),
         ("LOGLEVEL", "LOG_LEVEL"),
+        ("GLUETUN_HOTS", "GLUETUN_HOST"),
+        ("QBITTORRENT_USR", "QBITTORRENT_USER"),
     ],
 )
 def test_a_variable_with_another_spelling_is_warned_about(wrong: str, right: str) -> None:
