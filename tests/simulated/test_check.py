@@ -72,7 +72,7 @@ class Bench:
 
 @pytest.fixture
 def bench(tmp_path: Path) -> Iterator[Bench]:
-    with make_rig(tmp_path, listening_port=PORT, environ={"REQUEST_TIMEOUT": "0.5"}) as rig:
+    with make_rig(tmp_path, listening_port=PORT, environ={"REQUEST_TIMEOUT": "1.5"}) as rig:
         yield Bench(rig)
 
 

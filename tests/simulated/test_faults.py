@@ -10,7 +10,7 @@ from exporter.simulator.world import AnyFault, Fault, RedirectAway, Status
 from tests.rig import Rig, make_rig
 
 ELSEWHERE = "http://127.0.0.1:9/"
-SHORT = {"REQUEST_TIMEOUT": "0.3"}
+SHORT = {"REQUEST_TIMEOUT": "1"}
 """For faults that last until the time limit."""
 
 KINDS: dict[AnyFault, Reason] = {

@@ -170,7 +170,7 @@ def test_a_line_says_what_where_and_what_to_do(
         make(self, message, fix)
 
     monkeypatch.setattr(errors.QstickyError, "__init__", note)
-    environ = {"REQUEST_TIMEOUT": "0.3"} | environ
+    environ = {"REQUEST_TIMEOUT": "1"} | environ
     with make_rig(tmp_path, password=CANARY, environ=environ) as rig:
         strike(rig)
         rig.check()

@@ -12,7 +12,7 @@ from tests.rig import GLUETUN_KEY, Rig, asked, make_rig
 
 ORDER = "PUT /v1/vpn/status"
 ROUTES = ("GET /v1/portforward", "GET /v1/vpn/status", ORDER)
-ENVIRON = {"RESTART_VPN_AFTER": "600", "REQUEST_TIMEOUT": "0.4"}
+ENVIRON = {"RESTART_VPN_AFTER": "600", "REQUEST_TIMEOUT": "2"}
 HOUR = 3600.0
 
 
