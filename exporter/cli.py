@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-import argparse
 import io
 import os
 import sys
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from exporter import __version__
 from exporter.errors import QstickyError
 
 if TYPE_CHECKING:
+    import argparse
+
     from exporter.config.load import Config
 
 NOT_IN_SYNC = 3
@@ -40,8 +41,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if isinstance(sys.stdout, io.TextIOWrapper):
         # a ✓ where the locale has none, or a name that is not UTF-8, must not end the program
         sys.stdout.reconfigure(errors="backslashreplace")
-    parser = _parser()
-    options = vars(parser.parse_args(arguments))
+    options = _options(sys.argv[1:] if arguments is None else arguments)
     command = options.pop("command")
     try:
         code: int = command(**options)
@@ -60,7 +60,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return code
 
 
+def _options(arguments: Sequence[str]) -> dict[str, Any]:
+    if list(arguments) in ([], ["run"]):
+        # the daemon would keep the parser's 1 MB for as long as it runs
+        return {"command": run}
+    return vars(_parser().parse_args(arguments))
+
+
 def _parser() -> argparse.ArgumentParser:
+    import argparse
+
     parser = argparse.ArgumentParser(
         prog="qsticky",
         description=_DESCRIPTION,

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from types import FrameType
 
 from exporter.clock import Clock
-from exporter.daemon.publisher import WRITE_AT_MOST_EVERY, Publisher
+from exporter.daemon.publisher import Publisher
 from exporter.daemon.scheduler import SteadyJob, SteadyScheduler
 from exporter.model import Outcome
 from exporter.report.log import logger
@@ -106,10 +106,9 @@ class Loop:
         self._on_reload = on_reload
         self._queue: queue.SimpleQueue[_Message] = queue.SimpleQueue()
         self._scheduler = SteadyScheduler(clock)
-        self._beat = self._scheduler.every(interval_seconds)
-        self._beat.do(publisher.beat)
-        # not when checks are due: their outcomes would have to wait for the next write
-        self._beat.run_in(interval_seconds + WRITE_AT_MOST_EVERY)
+        self._file_job = self._scheduler.every(interval_seconds)
+        self._file_job.do(publisher.write)
+        self._file_job.run_in(publisher.due_in_seconds)
         self._interval = interval_seconds
         self._stopping = False
         self._slots: dict[str, _Slot] = {}
@@ -293,8 +292,7 @@ class Loop:
             pause = min(pause, max(0.0, self._too_soon(slot)))
         slot.job.run_in(pause)
         self._publisher.publish(outcome)
-        if (due_in := self._publisher.due_in_seconds) is not None:
-            self._beat.run_in(due_in)
+        self._file_job.run_in(self._publisher.due_in_seconds)
 
     def _least_pause(self) -> float:
         """Return what keeps a thousand tunnels that all hurry from taking all time."""

@@ -34,12 +34,14 @@ class Publisher:
         status_file: StatusFile,
         readers: Iterable[Reader],
         clock: Clock,
+        interval_seconds: float,
         on_write: Callable[[OperationResult], None] = lambda result: None,
     ) -> None:
         """`on_write` is called after each write of status.json."""
         self._status_file = status_file
         self._readers: tuple[Reader, ...] = (*readers, status_file)
         self._clock = clock
+        self._interval = interval_seconds
         self._on_write = on_write
         self._epoch = clock.unix(0.0)
         self._write_error = ""
@@ -55,30 +57,25 @@ class Publisher:
         self._written_at -= WRITE_AT_MOST_EVERY  # the first outcomes need not wait
 
     def publish(self, outcome: Outcome) -> None:
-        """Hand an outcome to all readers; `due_in_seconds` says when `beat` is to write it."""
+        """Hand an outcome to all readers; `due_in_seconds` says when the file will have it."""
         for reader in self._readers:
             reader.publish(outcome)
         self._is_owing = self._is_owing or not outcome.is_watch
-        if self.due_in_seconds == 0:
+        if self._is_owing and self.due_in_seconds == 0:
             self.write()
 
     @property
-    def due_in_seconds(self) -> float | None:
-        """Return when the file is to be written; None where it shows everything."""
-        if not self._is_owing:
-            return None
-        return max(0.0, self._written_at + WRITE_AT_MOST_EVERY - self._clock.monotonic())
+    def due_in_seconds(self) -> float:
+        """Return when the file is to be written next.
 
-    def beat(self) -> None:
-        """Write the file, also while a check hangs, and notice a clock that was set."""
-        epoch = self._clock.unix(0.0)
-        if step := epoch - self._epoch:
-            logger.info("System clock jumped by %+.0f s; checks are not affected", step)
-        self._epoch = epoch
-        self.write()
+        Soon where it lacks an outcome; else when an interval has brought none: a check hangs.
+        """
+        pause = WRITE_AT_MOST_EVERY + (0.0 if self._is_owing else self._interval)
+        return max(0.0, self._written_at + pause - self._clock.monotonic())
 
     def write(self, *, stopped: bool = False) -> None:
         """Write status.json; an error is logged once, and when it is over."""
+        self._note_clock()
         started = self._clock.monotonic()
         self._is_owing = False
         error: StatusFileError | None = None
@@ -91,6 +88,12 @@ class Publisher:
         seconds = self._written_at - started
         reason = error.reason if error else None
         self._on_write(OperationResult(Operation.STATUS_FILE, seconds, reason))
+
+    def _note_clock(self) -> None:
+        epoch = self._clock.unix(0.0)
+        if step := epoch - self._epoch:
+            logger.info("System clock jumped by %+.0f s; checks are not affected", step)
+        self._epoch = epoch
 
     def _note_error(self, error: str) -> None:
         if error and error != self._write_error:

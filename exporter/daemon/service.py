@@ -74,6 +74,7 @@ class Service:
             self.status_file,
             [LogReader(), self.tally, self.board, *readers],
             clock,
+            config.interval_seconds,
             on_write=self.tally.count_file_write,
         )
         self.loop = Loop(

@@ -103,6 +103,8 @@ def _settings() -> dict[str, Any]:
         "connection_limit": _ROOM_TO_CLOSE * _connection_limit() + _OWN_SOCKETS,
         "channel_timeout": SILENT_SECONDS,
         "cleanup_interval": CLEANUP_SECONDS,
+        # it wakes by itself when there is anything to do
+        "asyncore_loop_timeout": CLEANUP_SECONDS,
         "asyncore_use_poll": True,  # select() knows no file above number 1,023
         "backlog": _LISTEN_BACKLOG,
         "log_socket_errors": False,

@@ -41,6 +41,14 @@ def test_an_outcome_soon_after_a_write_is_in_the_file_within_a_second(
         assert states == {"gluetun_unreachable"}
 
 
+def test_a_check_in_calm_is_one_write(rig: Rig) -> None:
+    rig.run_for(95)
+    writes, checks = rig.operations()["status_file"], rig.operations()["gluetun_port"]
+    rig.run_for(300)
+    assert rig.operations()["gluetun_port"] == checks + 10
+    assert rig.operations()["status_file"] == writes + 10
+
+
 def test_a_failure_is_unhealthy_after_the_grace_and_its_end_is_healthy_at_once(rig: Rig) -> None:
     rig.run_for(35)
     rig.gluetun.stop()

@@ -42,7 +42,7 @@ class Published:
         self.readers = (Recorder(), Recorder())
         self.writes: list[OperationResult] = []
         file = StatusFile(path, "2.0.0", self.clock, {})
-        self.publisher = Publisher(file, self.readers, self.clock, self.writes.append)
+        self.publisher = Publisher(file, self.readers, self.clock, 30.0, self.writes.append)
 
     def start(self) -> None:
         self.publisher.set_tunnels(tunnels("default", "other"))
@@ -89,7 +89,7 @@ def test_an_outcome_is_in_the_file_at_once_where_the_last_write_is_a_second_old(
 ) -> None:
     published.start()
     published.publisher.publish(IN_SYNC)
-    assert published.publisher.due_in_seconds is None
+    assert published.publisher.due_in_seconds == 31.0
     published.clock.now += 1
     published.publisher.publish(NO_PORT)
     assert published.state() == "no_port"
@@ -108,16 +108,16 @@ def test_an_outcome_that_follows_sooner_is_in_the_file_within_a_second(
     assert published.publisher.due_in_seconds == 0.5
 
     published.clock.now += 0.5
-    published.publisher.beat()
+    published.publisher.write()
     assert (published.state(), published.state("other")) == ("no_port", "in_sync")
-    assert published.publisher.due_in_seconds is None
+    assert published.publisher.due_in_seconds == 31.0
 
 
 def test_a_watch_for_the_port_alone_is_no_reason_to_write(published: Published) -> None:
     published.start()
     written = len(published.writes)
     published.publisher.publish(replace(IN_SYNC, is_watch=True))
-    assert published.publisher.due_in_seconds is None
+    assert published.publisher.due_in_seconds == 30.0
     assert len(published.writes) == written
 
 
@@ -125,7 +125,7 @@ def test_the_file_is_written_while_a_check_hangs_too(published: Published) -> No
     published.start()
     published.publisher.publish(IN_SYNC)
     published.clock.now += 600
-    published.publisher.beat()
+    published.publisher.write()
     assert published.document()["timestamp"] == "2026-09-21T14:23:20.000+00:00"
     assert published.document()["healthy"] is False
 
@@ -167,10 +167,10 @@ def test_a_step_of_the_system_clock_is_said_once(
 ) -> None:
     published.start()
     published.clock.now += 30
-    published.publisher.beat()
+    published.publisher.write()
     published.clock.offset += step
     published.publisher.publish(IN_SYNC)
     for _ in "ab":
         published.clock.now += 30
-        published.publisher.beat()
+        published.publisher.write()
     assert said(log) == line
