@@ -11,6 +11,7 @@ from prometheus_client import CollectorRegistry
 from exporter.report.board import StatusBoard
 from exporter.web import server as webserver
 from exporter.web.app import WebApp
+from exporter.web.lengths import Lengths
 from exporter.web.server import ListenFailed, WebServer, parse_listen_address
 
 if TYPE_CHECKING:
@@ -231,9 +232,8 @@ SMUGGLED = b"GET /-/healthy HTTP/1.1\r\nHost: x\r\n\r\n"
 @pytest.mark.parametrize(
     ("headers", "body"),
     [
-        (b"Content-Length: 5\r\nTransfer-Encoding: chunked", b"0\r\n\r\n"),
-        (b"Transfer-Encoding: chunked\r\nContent-Length: 46", b"0\r\n\r\n"),
         (b"Transfer-Encoding: chunked", b"0\r\n\r\n"),
+        (b"TRANSFER-ENCODING:\tChunked \t", b"0\r\n\r\n"),
         (b"Content-Length: 0", b""),
         (b"Content-Length: 3", b"x=y"),
     ],
@@ -253,6 +253,45 @@ def test_nothing_is_read_behind_a_request_that_may_have_a_body(
     assert answer[9:12] == status
     assert answer.count(b"HTTP/1.1") == 1
     assert b"Connection: close" in answer
+
+
+AMBIGUOUS = [
+    b"Content-Length: 5\r\nTransfer-Encoding: chunked",
+    b"transfer-encoding:chunked\r\nX: y\r\ncontent-length:46",
+    b"Transfer-Encoding: chunked\r\nTransfer-Encoding: chunked",
+    b"Transfer-Encoding: chunked, chunked",
+    b"Transfer-Encoding: chunked\r\n , chunked",
+    b"Transfer-Encoding:\r\n chunked",
+    b"X: y\r\n Transfer-Encoding: chunked",
+    b"Transfer-Encoding:",
+    b"Transfer-Encoding: ,",
+    b"Transfer-Encoding : chunked",
+    b"Content-Length: 5\r\nContent-Length: 5",
+    b"Content-Length: 5, 5",
+    b"Content-Length: +5",
+    b"Content-Length:",
+]
+
+
+@pytest.mark.parametrize("headers", AMBIGUOUS)
+@pytest.mark.parametrize("version", [b"1.0", b"1.1", b"1.2"])
+def test_a_request_that_does_not_say_plainly_how_long_it_is_gets_400_and_is_the_last(
+    headers: bytes, version: bytes
+) -> None:
+    ask = b"POST /-/sync HTTP/" + version + b"\r\nHost: x\r\nConnection: keep-alive\r\n"
+    answer = b""
+    for server in started(site()):
+        answer = talk(server, SMUGGLED + ask + headers + b"\r\n\r\n0\r\n\r\n" + SMUGGLED)
+    assert [status[2:7] for status in answer.split(b"HTTP/1")[1:]] == [b" 200 ", b" 400 "]
+
+
+@pytest.mark.parametrize("size", [1, 3, 1000])
+def test_such_a_request_is_noticed_in_whatever_pieces_it_comes(size: int) -> None:
+    lengths, request = Lengths(), SMUGGLED + b"POST / HTTP/1.1\r\n" + AMBIGUOUS[0] + b"\r\n\r\nrest"
+    pieces = [request[at : at + size] for at in range(0, len(request), size)]
+    passed_on = b"".join(lengths.checked(piece) for piece in pieces)
+    assert passed_on.startswith(SMUGGLED)
+    assert b"\0" in passed_on.removeprefix(SMUGGLED).partition(b"\r\n\r\n")[0]
 
 
 def test_a_request_without_a_body_leaves_its_connection_open() -> None:
