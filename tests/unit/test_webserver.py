@@ -1,7 +1,9 @@
 import socket
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import closing
+from functools import partial
 from http.client import HTTPConnection, HTTPResponse
 from typing import TYPE_CHECKING
 
@@ -12,6 +14,7 @@ from exporter.report.board import StatusBoard
 from exporter.web import server as webserver
 from exporter.web.app import WebApp
 from exporter.web.lengths import Lengths
+from exporter.web.listener import Listener
 from exporter.web.server import ListenFailed, WebServer, parse_listen_address
 
 if TYPE_CHECKING:
@@ -214,6 +217,27 @@ def test_a_connection_that_says_nothing_ends_though_nobody_needs_its_place(
     monkeypatch.setattr(webserver, "CLEANUP_SECONDS", 1)
     for server in started(hello):
         assert talk(server, request_bytes) == b""
+
+
+def test_half_open_connections_end_by_the_clock_that_nobody_sets(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    steady, wall = [1000.0], time.time()
+    monkeypatch.setattr(webserver, "Listener", partial(Listener, clock=lambda: steady[0]))
+    for server in started(hello):
+        with closing(connect(server)) as half_open:
+            half_open.sendall(b"GET / HTTP/1.1\r\nX-Slow")
+            assert get(server).status == 200  # it has read all that was sent before
+            monkeypatch.setattr(time, "time", lambda: wall - 86_400)
+            steady[0] += 30
+            assert get(server).status == 200
+            half_open.setblocking(False)
+            with pytest.raises(BlockingIOError):
+                half_open.recv(1)
+            half_open.settimeout(10)
+            steady[0] += 1
+            assert get(server).status == 200
+            assert half_open.recv(1) == b""
 
 
 def site() -> "WSGIApplication":
