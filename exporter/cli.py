@@ -7,6 +7,7 @@ import io
 import os
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from exporter import __version__
@@ -92,8 +93,16 @@ def _parser() -> argparse.ArgumentParser:
         subparser.set_defaults(command=command)
         if command is config:
             help_text = "check a YAML file with tunnels instead, as it would be read here"
-            subparser.add_argument("--check", metavar="FILE", help=help_text)
+            subparser.add_argument("--check", metavar="FILE", type=_readable, help=help_text)
     return parser
+
+
+def _readable(file: str) -> str:
+    try:
+        with Path(file).open("rb"):
+            return file
+    except OSError as error:
+        raise argparse.ArgumentTypeError(f"can't read {file!r}: {error.strerror}") from error
 
 
 def run() -> int:
