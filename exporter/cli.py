@@ -82,7 +82,7 @@ def _parser() -> argparse.ArgumentParser:
         (
             "healthcheck",
             healthcheck,
-            "print whether the running qsticky is healthy, from status.json",
+            "print whether status.json, by the daemon or by `once`, is fresh and healthy",
         ),
         ("config", config, "print the configuration in force and where each value comes from"),
         ("demo", demo, "show it at work on a simulated Gluetun and qBittorrent"),
