@@ -1,6 +1,7 @@
-ARG BASE=python:3.13-slim
+# The digest is that of the image for all architectures. Dependabot moves it; it reads no ARG.
+FROM python:3.13-slim@sha256:7c61056e61ac89e852de05f3dc6fa51a6dd2181797bceed46aa725dd7cb2cd3b AS base
 
-FROM ${BASE} AS build
+FROM base AS build
 # The hash seed decides the order in which byte code holds the members of a set.
 ENV PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_NO_CACHE_DIR=1 PIP_ROOT_USER_ACTION=ignore PYTHONHASHSEED=0
 WORKDIR /src
@@ -31,7 +32,7 @@ RUN mkdir -p /rootfs/opt /rootfs/app/health && chmod 0777 /rootfs/app/health \
  && mv /opt/qsticky /rootfs/opt/ \
  && find /rootfs -exec touch --no-dereference --date="@${SOURCE_DATE_EPOCH}" {} +
 
-FROM ${BASE}
+FROM base
 ARG VERSION=
 ARG REVISION=
 ARG CREATED=

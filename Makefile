@@ -12,7 +12,6 @@ UV         := uv==0.13.9
 
 DOCKER ?= $(notdir $(firstword $(foreach tool,docker podman buildah,$(shell command -v $(tool)))))
 IMAGE  ?= qsticky
-BASE   ?=
 # Only Docker's own format knows health checks; docker has no other and no such flag.
 IMAGE_FLAGS ?= $(if $(filter docker,$(notdir $(firstword $(DOCKER)))),,--format docker)
 # All that the image says of its making comes from the last commit, so that it can be made again.
@@ -64,7 +63,7 @@ mutants: $(VENV)/dev.stamp ## do the tests notice small mistakes? Takes an hour;
 
 image: ## build the container image with docker, podman or buildah; IMAGE=name
 	@test -n "$(DOCKER)" || { echo "make image needs docker, podman or buildah" >&2; exit 1; }
-	$(DOCKER) build $(IMAGE_FLAGS) $(addprefix --tag ,$(IMAGE)) $(if $(BASE),--build-arg BASE=$(BASE)) \
+	$(DOCKER) build $(IMAGE_FLAGS) $(addprefix --tag ,$(IMAGE)) \
 	  --build-arg VERSION=$(VERSION) --build-arg REVISION=$(REVISION) $(if $(SOURCE_DATE_EPOCH),$(dated)) .
 
 # docker takes the time for what it writes from the same build argument.

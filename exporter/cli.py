@@ -6,6 +6,7 @@ import io
 import os
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from exporter import __version__
@@ -90,7 +91,7 @@ def _parser() -> argparse.ArgumentParser:
         (
             "healthcheck",
             healthcheck,
-            "print whether the running qsticky is healthy, from status.json",
+            "print whether status.json, by the daemon or by `once`, is fresh and healthy",
         ),
         ("config", config, "print the configuration in force and where each value comes from"),
         ("demo", demo, "show it at work on a simulated Gluetun and qBittorrent"),
@@ -101,8 +102,18 @@ def _parser() -> argparse.ArgumentParser:
         subparser.set_defaults(command=command)
         if command is config:
             help_text = "check a YAML file with tunnels instead, as it would be read here"
-            subparser.add_argument("--check", metavar="FILE", help=help_text)
+            subparser.add_argument("--check", metavar="FILE", type=_readable, help=help_text)
     return parser
+
+
+def _readable(file: str) -> str:
+    import argparse
+
+    try:
+        with Path(file).open("rb"):
+            return file
+    except OSError as error:
+        raise argparse.ArgumentTypeError(f"can't read {file!r}: {error.strerror}") from error
 
 
 def run() -> int:

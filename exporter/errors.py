@@ -25,6 +25,7 @@ Messages hold no secret: they go to the log, the status page and status.json as 
 from __future__ import annotations
 
 import traceback
+from collections.abc import Iterable
 from pathlib import Path
 from typing import ClassVar
 
@@ -52,9 +53,10 @@ class ConfigError(QstickyError):
     )
     exit_code = 2
 
-    def __init__(self, mistakes: list[str]) -> None:
+    def __init__(self, mistakes: list[str], warnings: Iterable[str] = ()) -> None:
         count = "1 mistake" if len(mistakes) == 1 else f"{len(mistakes)} mistakes"
-        super().__init__("\n".join([f"the configuration has {count}:", *mistakes]))
+        warned = [f"warning: {warning}" for warning in warnings]
+        super().__init__("\n".join([f"the configuration has {count}:", *mistakes, *warned]))
         self.mistakes = tuple(mistakes)
 
 

@@ -109,6 +109,8 @@ def judge(path: str, now: float) -> tuple[bool, str]:
     if not healthy:
         cause = document.get("last_error")
         return False, f"unhealthy: {state}" + (f": {cause}" if cause else "")
+    if document.get("daemon") is False:
+        return True, f"healthy: {state}, as `qsticky once` found {age:.0f} s ago; no daemon runs"
     return True, f"healthy: {state}"
 
 

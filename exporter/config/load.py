@@ -124,7 +124,7 @@ def load_config(environ: Mapping[str, str], run_secrets: Path = Path(RUN_SECRETS
     """Read the whole configuration.
 
     Raises ConfigError with every mistake in it: the variable or YAML path, what was given
-    (never a secret) and what is expected.
+    (never a secret) and what is expected; with the warnings about what was given, too.
     """
     sources = Sources(environ, run_secrets)
     entries = _entries(sources)
@@ -144,7 +144,7 @@ def load_config(environ: Mapping[str, str], run_secrets: Path = Path(RUN_SECRETS
         ),
     )
     if sources.mistakes:
-        raise ConfigError(_once(sources.mistakes))
+        raise ConfigError(_once(sources.mistakes), _once(sources.warnings))
     warnings = [
         *sources.warnings,
         *_missing_credentials(entries, tunnels),

@@ -68,10 +68,10 @@ class Sources:
         try:
             return kind.trim(found.text), kind.parse(found.text)
         except ValueError as error:
+            shown = quoted_path(found.source)
             # a file that was named by mistake may hold a secret of somebody else
-            hidden = found.path and not kind.secret
-            given = f"can't use what {quoted_path(found.source)} holds" if hidden else error
-            problem = f"{found.label}: {given}; expected {kind.expected}"
+            held = f"{error} in {shown}" if kind.secret else f"can't use what {shown} holds"
+            problem = f"{found.label}: {held if found.path else error}; expected {kind.expected}"
         if kind.substitute is None:
             self.mistakes.append(problem)
             return setting.default, kind.parse(setting.default)

@@ -59,14 +59,43 @@ _MOST_BITS = 64
 
 
 def _without_snippet(error: Any) -> str:
-    """Say what is wrong and where, without the text itself: it may hold a secret.
+    """Say where and what is wrong, without the text itself: it may hold a secret.
 
     PyYAML quotes the text in some messages: `*hunter2` is to it an undefined alias 'hunter2'.
     """
-    mark = getattr(error, "problem_mark", None)
-    problem = _QUOTED_TEXT.sub("", getattr(error, "problem", None) or "not YAML")
-    return f"{problem} at line {mark.line + 1}" if mark else problem
+    problem = getattr(error, "problem", None) or "found a control character"
+    fallback = ("", _QUOTED_TEXT.sub("", problem), _HERE)
+    _, plain, at = next((row for row in _PLAIN_WORDS if re.match(row[0], problem)), fallback)
+    mark = getattr(error, at, None)
+    return f"line {mark.line + 1}, column {mark.column + 1}: {plain}" if mark else plain
 
 
 _QUOTED_TEXT = re.compile(r""" '(?!<)[^']{3,}'| "[^"]{3,}\"""")
 """More than one character; `<block end>` and the like are PyYAML's own words."""
+
+_HERE, _BEGINNING = "problem_mark", "context_mark"
+_PLAIN_WORDS = (
+    (r"found character '\\t'", "a tab; indent with spaces", _HERE),
+    (
+        "mapping values are not allowed",
+        "this colon does not fit; check the indentation, the space after each colon, and quotes "
+        "around text that has one",
+        _HERE,
+    ),
+    ("expected <block end>, but found '<scalar>'", "text after the closing quote", _HERE),
+    ("expected <block end>", "the indentation does not fit the lines above", _HERE),
+    ("could not find expected ':'", "a key without a colon", _BEGINNING),
+    ("found unexpected end of stream", "a quote that is never closed", _BEGINNING),
+    (".* '<stream end>'", "a bracket that is never closed", _BEGINNING),
+    ("expected ',' or", "a comma or a closing bracket is missing before this", _HERE),
+    ("found unknown escape", "a backslash in double quotes; use single quotes", _HERE),
+    (
+        "found character|found undefined|could not determine a constructor for the tag"
+        "|expected alphabetic or numeric|expected chomping",
+        "text that begins with a special character needs quotes",
+        _HERE,
+    ),
+    ("expected the node content", "a value is missing, or it needs quotes", _HERE),
+    ("but found another document", "a second document; only one is read", _HERE),
+)
+"""What people do wrong most, and which of PyYAML's two places shows it."""

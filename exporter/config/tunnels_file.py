@@ -54,7 +54,7 @@ def read_tunnels(path: Path) -> tuple[list[Entry], list[str]]:
         document = load_yaml(path)
     except (OSError, ValueError) as error:
         shown = quoted_path(str(path))
-        return [], [f"QSTICKY_CONFIG: can't use {shown} ({why(error)}); expected a YAML file"]
+        return [], [f"can't use {shown} ({why(error)}); expected a YAML file"]
     entries = reader.document(document)
     return entries, reader.mistakes
 

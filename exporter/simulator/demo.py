@@ -5,21 +5,25 @@ from __future__ import annotations
 import os
 import tempfile
 import threading
+from dataclasses import replace
 from pathlib import Path
 
 from exporter.clock import Clock
 from exporter.config.load import Config, load_config
 from exporter.daemon.service import Service
+from exporter.errors import QstickyError
 from exporter.report import log
 from exporter.report.log import logger
 from exporter.simulator.versions import Version
 from exporter.simulator.world import World
+from exporter.web.server import try_to_listen
 
 # its libtorrent, 2.0.8, is one whose sockets die with the VPN's interface
 VERSION: Version = "4.5.2"
 SECONDS_BETWEEN_EVENTS = 20.0
 CHECK_INTERVAL = "5"
 WEB_LISTEN_ADDRESS = "127.0.0.1:9809"
+ANY_FREE_PORT = "127.0.0.1:0"
 
 
 def run_demo() -> None:
@@ -28,8 +32,8 @@ def run_demo() -> None:
         tempfile.TemporaryDirectory(prefix="qsticky-demo-") as folder,
         World(version=VERSION) as world,
     ):
-        settings = load_config(_environment(world, Path(folder)))
         log.set_up("INFO", "text")
+        settings = _with_a_page(load_config(_environment(world, Path(folder))))
         service = Service(settings, Clock())
         _introduce(settings, world)
         service.start()
@@ -54,6 +58,17 @@ def _environment(world: World, folder: Path) -> dict[str, str]:
         "HEALTH_FILE": str(folder / "status.json"),
         "WEB_LISTEN_ADDRESS": os.environ.get("WEB_LISTEN_ADDRESS", WEB_LISTEN_ADDRESS),
     }
+
+
+def _with_a_page(settings: Config) -> Config:
+    """Take another port where the usual one is taken: a demo without its page shows little."""
+    try:
+        if settings.web.listen_address:
+            try_to_listen(settings.web.listen_address)
+    except QstickyError as error:
+        logger.info("Demo: %s, so its page gets another port", error.message)
+        return replace(settings, web=replace(settings.web, listen_address=ANY_FREE_PORT))
+    return settings
 
 
 def _introduce(settings: Config, world: World) -> None:

@@ -27,6 +27,8 @@ def changes(previous: Outcome | None, current: Outcome) -> tuple[Event, ...]:
     events = [*_state_change(previous, current), *_new_failures(previous, current)]
     if previous is None:
         events.append(_initial_status(current))
+    elif not any(event.level is Level.INFO for event in events):  # which says it too
+        events += _recoveries(previous, current)
     if _overdue(current) and (previous is None or not _overdue(previous)):
         events.append(_long_wait(current))
     return tuple(events)
@@ -48,6 +50,18 @@ def _state_change(previous: Outcome | None, current: Outcome) -> list[Event]:
     failure = current.failures[0]
     level = Level.ERROR if current.state in _ERRORS else Level.WARNING
     return [Event(EventKind.STATE, level, failure.message, failure.fix)]
+
+
+def _recoveries(before: Outcome, now: Outcome) -> list[Event]:
+    servers = {
+        "Gluetun": (before.gluetun, now.gluetun),
+        "qBittorrent": (before.qbittorrent, now.qbittorrent),
+    }
+    return [
+        _notice(f"{server} answers again")
+        for server, (last, reading) in servers.items()
+        if last is None and reading is not None
+    ]
 
 
 def _new_failures(previous: Outcome | None, current: Outcome) -> list[Event]:

@@ -13,6 +13,8 @@ import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
+from exporter.web.lengths import Lengths
+
 if TYPE_CHECKING:
     from _typeshed import ReadableBuffer
 
@@ -74,7 +76,7 @@ class Listener(socket.socket):
 
 
 class _Connection(socket.socket):
-    """Notes when its client last sent or took in anything."""
+    """Notes when its client last sent or took in anything; spoils ambiguous requests."""
 
     def __init__(
         self, accepted: socket.socket, others: set[_Connection], clock: Callable[[], float]
@@ -82,13 +84,14 @@ class _Connection(socket.socket):
         super().__init__(accepted.family, accepted.type, accepted.proto, accepted.detach())
         self._others = others
         self._clock = clock
+        self._lengths = Lengths()
         self.active_at = clock()
         others.add(self)
 
     def recv(self, bufsize: int, flags: int = 0, /) -> bytes:
         data = super().recv(bufsize, flags)
         self.active_at = self._clock()
-        return data
+        return self._lengths.checked(data)
 
     def send(self, data: ReadableBuffer, flags: int = 0, /) -> int:
         sent = super().send(data, flags)

@@ -51,11 +51,10 @@ class Request:
 
     @property
     def may_have_a_body(self) -> bool:
-        """Whether it says how long its body is, in whatever way; 0 bytes, perhaps.
+        """Whether it says how long its body is; 0 bytes, perhaps.
 
-        With both Content-Length and Transfer-Encoding, a proxy may take what follows for something
-        else than the server does. So nothing may follow: waitress closes the connection after an
-        answer without a length.
+        A proxy may still take what follows for something else than the server does. So nothing may
+        follow: waitress closes the connection after an answer without a length.
         """
         return bool(self.headers.get("CONTENT_LENGTH") or self.header("Transfer-Encoding"))
 

@@ -6,6 +6,7 @@ registry is needed; pip reaches its index from a build as it does from this mach
 
 import ast
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -102,12 +103,11 @@ class Engine:
         return done.stdout
 
     def make_image(self, context: Path, image: str) -> None:
-        """Run `make image` in a folder, on the stand-in base, as if for a certain commit."""
+        """Run `make image` in a copied context, as if for a certain commit."""
         values = {
             "DOCKER": "docker",
             "IMAGE_FLAGS": "--network=host --no-cache",
             "IMAGE": image,
-            "BASE": BASE,
             "SOURCE_DATE_EPOCH": str(COMMITTED_AT),
             "REVISION": REVISION,
         }
@@ -167,7 +167,7 @@ def pip_settings() -> str:
 
 
 def copied_context(target: Path, source: Path = debian.REPOSITORY) -> Path:
-    """Copy what the image is made from; the copies have the time of now."""
+    """Copy what the image is made from, with our stand-in as its base; at the time of now."""
     target.mkdir()
     byte_code = shutil.ignore_patterns("__pycache__")
     for name in CONTEXT:
@@ -177,6 +177,9 @@ def copied_context(target: Path, source: Path = debian.REPOSITORY) -> Path:
             )
         else:
             shutil.copy(source / name, target / name)
+    dockerfile = target / "Dockerfile"
+    official = re.compile("^FROM python:.*", re.MULTILINE)
+    dockerfile.write_text(official.sub(f"FROM {BASE} AS base", dockerfile.read_text(), count=1))
     return target
 
 

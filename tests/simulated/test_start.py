@@ -2,11 +2,13 @@
 
 import socket
 from pathlib import Path
+from urllib.request import urlopen
 
 import pytest
 
 from exporter.daemon.service import Service
 from exporter.errors import QstickyError
+from tests.parts.daemon import QstickyProcess
 from tests.rig import Rig
 
 
@@ -20,6 +22,20 @@ def test_a_web_address_in_use_does_not_keep_the_port_from_being_set(tmp_path: Pa
             assert "WEB_LISTEN_ADDRESS" in message
             assert rig.service.address == ""
             assert rig.check().in_sync
+
+
+def test_the_demo_takes_another_port_for_its_page_where_the_usual_one_is_taken(
+    tmp_path: Path,
+) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        environ = {"WEB_LISTEN_ADDRESS": f"127.0.0.1:{port}"}
+        with QstickyProcess(environ, tmp_path, command=["demo"]) as demo:
+            demo.wait_for(f"Demo: can't listen on 127.0.0.1:{port}: Address already in use")
+            said = demo.wait_for("Status page and metrics at http://127.0.0.1:")
+            url = said.rpartition(" at ")[2].strip()
+            assert urlopen(url, timeout=10).status == 200
+            assert "ERROR" not in demo.output
 
 
 def test_a_broken_users_file_ends_it_rather_than_leave_the_pages_open(rig: Rig) -> None:

@@ -148,6 +148,30 @@ def test_config_checks_a_file_that_is_wrong(tmp_path: Path, capsys: Capture) -> 
     assert "tunnels[0].rebind: given 'sometimes'" in printed.err
 
 
+@pytest.mark.parametrize(
+    ("name", "why"), [("", "Is a directory"), ("x", "No such file or directory")]
+)
+def test_config_names_the_file_that_it_cannot_check(
+    name: str, why: str, tmp_path: Path, capsys: Capture
+) -> None:
+    with pytest.raises(SystemExit) as ended:
+        main(["config", "--check", str(tmp_path / name)])
+
+    assert ended.value.code == 2
+    printed = capsys.readouterr().err
+    assert printed.endswith(f"argument --check: can't read '{tmp_path / name}': {why}\n")
+
+
+def test_config_names_the_file_that_is_not_yaml(tmp_path: Path, capsys: Capture) -> None:
+    file = tmp_path / "qsticky.yaml"
+    file.write_text("tunnels:\n\t- name: a")
+
+    assert main(["config", "--check", str(file)]) == 2
+    printed = capsys.readouterr().err
+    assert f"\ncan't use '{file}' (line 2, column 1: a tab; indent with spaces)" in printed
+    assert "QSTICKY_CONFIG" not in printed
+
+
 def test_a_name_that_the_locale_cannot_write_does_not_end_the_program(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

@@ -115,10 +115,32 @@ def test_a_failure_that_only_a_person_can_end_is_an_error(state: SyncState, leve
     )
 
 
-def test_the_end_of_trouble_is_said_but_not_beside_a_new_port() -> None:
-    updated = replace(IN_SYNC, events=(events.updated(45720),))
-    assert changes(UNREACHABLE, IN_SYNC) == state_event("In sync again on port 45720")
-    assert changes(UNREACHABLE, updated) == ()
+GLUETUN_BACK, QBITTORRENT_BACK = "Gluetun answers again", "qBittorrent answers again"
+QBITTORRENT_AWAY = replace(
+    IN_SYNC, state=SyncState.QBITTORRENT_UNREACHABLE, qbittorrent=None, failures=(REJECTED,)
+)
+
+
+@pytest.mark.parametrize(
+    ("before", "now", "said"),
+    [
+        (UNREACHABLE, IN_SYNC, ["In sync again on port 45720"]),
+        (UNREACHABLE, replace(IN_SYNC, events=(events.updated(45720),)), [GLUETUN_BACK]),
+        (UNREACHABLE, QBITTORRENT_AWAY, ["rejected", GLUETUN_BACK]),
+        (replace(UNREACHABLE, qbittorrent=None), UNREACHABLE, [QBITTORRENT_BACK]),
+        (replace(NO_PORT, qbittorrent=None, failures=(REJECTED,)), NO_PORT, [QBITTORRENT_BACK]),
+    ],
+)
+def test_the_end_of_trouble_with_a_server_is_said_once(
+    before: Outcome, now: Outcome, said: list[str]
+) -> None:
+    assert [event.message for event in changes(before, now)] == said
+
+
+def test_a_server_that_answers_again_without_a_port_is_known_by_that() -> None:
+    assert changes(UNREACHABLE, VPN_DOWN) == state_event(
+        "The VPN is stopped; qBittorrent keeps port 45720"
+    )
 
 
 # Failures beside the one that makes the state

@@ -108,6 +108,16 @@ def test_a_fresh_file_says_what_it_says(path: Path) -> None:
     )
 
 
+def test_a_check_without_a_daemon_counts_and_does_not_pass_for_one(path: Path) -> None:
+    assert verdict(path, daemon=True) == (True, "healthy: in_sync")
+    verdict(path, daemon=False)
+    assert judge(str(path), NOW + 40) == (
+        True,
+        "healthy: in_sync, as `qsticky once` found 40 s ago; no daemon runs",
+    )
+    assert not judge(str(path), NOW + 121)[0]
+
+
 @pytest.mark.parametrize("value", ["true", 1, {}, None, False])
 def test_only_true_is_healthy(value: Any, path: Path) -> None:
     assert verdict(path, healthy=value) == (False, "unhealthy: in_sync")

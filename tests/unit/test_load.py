@@ -229,9 +229,21 @@ def test_all_mistakes_are_in_one_message(file: Path) -> None:
     )
 
 
+def test_mistakes_do_not_hide_the_warnings_about_what_was_given() -> None:
+    environ = {"CHECK_INTERVAL": "0", "QBITTORRENT_PASSWORD": "hunter2", "GLUETUN_PORT": "x"}
+    with pytest.raises(ConfigError) as raised:
+        load_config(environ, NOWHERE)
+    assert raised.value.message == (
+        "the configuration has 1 mistake:\n"
+        "GLUETUN_PORT: given 'x'; expected a port, 1 to 65535\n"
+        "warning: QBITTORRENT_PASSWORD is ignored; the setting is called QBITTORRENT_PASS\n"
+        "warning: CHECK_INTERVAL: given '0'; expected seconds, 1 to 3600; using 1 instead"
+    )
+
+
 def test_a_file_that_cannot_be_used_is_a_mistake(file: Path) -> None:
     file.write_text("tunnels: [")
-    with pytest.raises(ConfigError, match=r"QSTICKY_CONFIG: can't use .* at line 1"):
+    with pytest.raises(ConfigError, match=r"can't use '.*' \(line 1, column 11: "):
         load_config({"QSTICKY_CONFIG": str(file)}, NOWHERE)
 
 

@@ -168,7 +168,10 @@ def test_blanks_around_a_key_are_no_part_of_it_wherever_it_stands(
     [
         (b"\xff\xfe", "can't read '{file}' (it is not UTF-8 text); expected a readable file"),
         (b"x" * 1_000_001, "can't read '{file}' (larger than 1000000 bytes); expected a readable"),
-        (b"hunter2\nhunter2\n", "given a line break or another control character; expected text"),
+        (
+            b"hunter2\nhunter2\n",
+            "given a line break or another control character in '{file}'; expected text",
+        ),
     ],
 )
 def test_a_secret_file_that_cannot_be_one_is_a_mistake_and_not_shown(

@@ -129,30 +129,51 @@ def test_a_key_beside_tunnels_is_a_mistake(file: Path) -> None:
     ]
 
 
+_FOR_QUOTES = "text that begins with a special character needs quotes"
+_NO_FIT = "the indentation does not fit the lines above"
+_COLON = (
+    "this colon does not fit; check the indentation, the space after each colon, and quotes "
+    "around text that has one"
+)
+_NO_TAG = f"line 1, column 4: {_FOR_QUOTES}"
 _NOT_YAML = {
-    b"tunnels: [": "expected the node content, but found '<stream end>' at line 1",
-    b"tunnels:\n\t- x": "found character '\\t' that cannot start any token at line 2",
-    b"a: 1\nb: 2\na: 3": "found key a a second time at line 3",
-    b"{pass:hunter2, pass:hunter2}": "found key pass… a second time at line 1",
-    b"a: *hunter2": "found undefined alias at line 1",
-    b"a: !hunter2": "could not determine a constructor for the tag at line 1",
-    b"a: !hunter2!b c": "found undefined tag handle at line 1",
-    b"a: !it's-hunter2 x": "could not determine a constructor for the tag at line 1",
-    b"a: !!bool hunter2": "found text that needs quotes at line 1",
-    b"a: !!int hunter2": "found text that needs quotes at line 1",
-    b"a:\n  2024-13-45": "found text that needs quotes at line 2",
-    b"a: @hunter2": "found character '@' that cannot start any token at line 1",
-    b'a: "hunter2': "found unexpected end of stream at line 1",
-    b"a: !!python/object/apply:os.system [hunter2]": "could not determine a constructor for the "
-    "tag at line 1",
-    b"? [a]\n: b": "found unhashable key at line 1",
-    b"a:\n  " + b"9" * 30: "found a huge number at line 2",
-    b"? 0b" + b"1" * 20_000 + b"\n: 1": "found a huge number at line 1",
-    b"a: \x00": "not YAML",
+    b"tunnels: [": "line 1, column 11: a bracket that is never closed",
+    b"tunnels: [{\n  a: 1": "line 1, column 11: a bracket that is never closed",
+    b"a: {b: 1\nc: 2}": "line 2, column 2: a comma or a closing bracket is missing before this",
+    b"tunnels:\n\t- x": "line 2, column 1: a tab; indent with spaces",
+    b"a:\n  b: 1\n c: 2": f"line 3, column 2: {_NO_FIT}",
+    b"a:\n  - b\n - c": f"line 3, column 2: {_NO_FIT}",
+    b"a:\n  b: 1\n  - c": f"line 3, column 3: {_NO_FIT}",
+    b"a: 1\n  b: 2": f"line 2, column 4: {_COLON}",
+    b"a:1\nb: 2": f"line 2, column 2: {_COLON}",
+    b"a: hunter2: c": f"line 1, column 11: {_COLON}",
+    b"a: 1\nhunter2\nb: 2": "line 2, column 1: a key without a colon",
+    b"a: 1\nb: 2\na: 3": "line 3, column 1: found key a a second time",
+    b"{pass:hunter2, pass:hunter2}": "line 1, column 16: found key pass… a second time",
+    b"a: *hunter2": _NO_TAG,
+    b"a: !hunter2": _NO_TAG,
+    b"a: !hunter2!b c": _NO_TAG,
+    b"a: !it's-hunter2 x": _NO_TAG,
+    b"a: @hunter2": _NO_TAG,
+    b"a: & hunter2": f"line 1, column 5: {_FOR_QUOTES}",
+    b"a: >hunter2": f"line 1, column 5: {_FOR_QUOTES}",
+    b"a: ,hunter2": "line 1, column 4: a value is missing, or it needs quotes",
+    b"a: !!bool hunter2": "line 1, column 4: found text that needs quotes",
+    b"a: !!int hunter2": "line 1, column 4: found text that needs quotes",
+    b"a:\n  2024-13-45": "line 2, column 3: found text that needs quotes",
+    b'b: 1\na: "hunter2\n': "line 2, column 4: a quote that is never closed",
+    b'a: "hunter2" b': "line 1, column 14: text after the closing quote",
+    b'a: "hunter2\\w"': "line 1, column 13: a backslash in double quotes; use single quotes",
+    b"a: !!python/object/apply:os.system [hunter2]": _NO_TAG,
+    b"? [a]\n: b": "line 1, column 3: found unhashable key",
+    b"a:\n  " + b"9" * 30: "line 2, column 3: found a huge number",
+    b"? 0b" + b"1" * 20_000 + b"\n: 1": "line 1, column 3: found a huge number",
+    b"a: &x 1\nb: &x 2": "line 2, column 4: second occurrence",
+    b"a: \x00": "found a control character",
     b"a: \xff": "it is not UTF-8 text",
     b"[" * 600: "nested too deeply",
     b"#" * 1_000_001: "larger than 1000000 bytes",
-    b"--- a\n--- b": "but found another document at line 2",
+    b"--- a\n--- b": "line 2, column 1: a second document; only one is read",
 }
 
 
@@ -164,7 +185,7 @@ def test_a_file_that_is_not_yaml_is_a_mistake_and_shows_no_text_of_it(
 
     assert read_tunnels(file) == (
         [],
-        [f"QSTICKY_CONFIG: can't use '{file}' ({_NOT_YAML[content]}); expected a YAML file"],
+        [f"can't use '{file}' ({_NOT_YAML[content]}); expected a YAML file"],
     )
 
 

@@ -1,7 +1,9 @@
 import socket
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import closing
+from functools import partial
 from http.client import HTTPConnection, HTTPResponse
 from typing import TYPE_CHECKING
 
@@ -11,6 +13,8 @@ from prometheus_client import CollectorRegistry
 from exporter.report.board import StatusBoard
 from exporter.web import server as webserver
 from exporter.web.app import WebApp
+from exporter.web.lengths import Lengths
+from exporter.web.listener import Listener
 from exporter.web.server import ListenFailed, WebServer, parse_listen_address
 
 if TYPE_CHECKING:
@@ -215,6 +219,27 @@ def test_a_connection_that_says_nothing_ends_though_nobody_needs_its_place(
         assert talk(server, request_bytes) == b""
 
 
+def test_half_open_connections_end_by_the_clock_that_nobody_sets(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    steady, wall = [1000.0], time.time()
+    monkeypatch.setattr(webserver, "Listener", partial(Listener, clock=lambda: steady[0]))
+    for server in started(hello):
+        with closing(connect(server)) as half_open:
+            half_open.sendall(b"GET / HTTP/1.1\r\nX-Slow")
+            assert get(server).status == 200  # it has read all that was sent before
+            monkeypatch.setattr(time, "time", lambda: wall - 86_400)
+            steady[0] += 30
+            assert get(server).status == 200
+            half_open.setblocking(False)
+            with pytest.raises(BlockingIOError):
+                half_open.recv(1)
+            half_open.settimeout(10)
+            steady[0] += 1
+            assert get(server).status == 200
+            assert half_open.recv(1) == b""
+
+
 def site() -> "WSGIApplication":
     return WebApp(
         board=StatusBoard(),
@@ -231,9 +256,8 @@ SMUGGLED = b"GET /-/healthy HTTP/1.1\r\nHost: x\r\n\r\n"
 @pytest.mark.parametrize(
     ("headers", "body"),
     [
-        (b"Content-Length: 5\r\nTransfer-Encoding: chunked", b"0\r\n\r\n"),
-        (b"Transfer-Encoding: chunked\r\nContent-Length: 46", b"0\r\n\r\n"),
         (b"Transfer-Encoding: chunked", b"0\r\n\r\n"),
+        (b"TRANSFER-ENCODING:\tChunked \t", b"0\r\n\r\n"),
         (b"Content-Length: 0", b""),
         (b"Content-Length: 3", b"x=y"),
     ],
@@ -253,6 +277,45 @@ def test_nothing_is_read_behind_a_request_that_may_have_a_body(
     assert answer[9:12] == status
     assert answer.count(b"HTTP/1.1") == 1
     assert b"Connection: close" in answer
+
+
+AMBIGUOUS = [
+    b"Content-Length: 5\r\nTransfer-Encoding: chunked",
+    b"transfer-encoding:chunked\r\nX: y\r\ncontent-length:46",
+    b"Transfer-Encoding: chunked\r\nTransfer-Encoding: chunked",
+    b"Transfer-Encoding: chunked, chunked",
+    b"Transfer-Encoding: chunked\r\n , chunked",
+    b"Transfer-Encoding:\r\n chunked",
+    b"X: y\r\n Transfer-Encoding: chunked",
+    b"Transfer-Encoding:",
+    b"Transfer-Encoding: ,",
+    b"Transfer-Encoding : chunked",
+    b"Content-Length: 5\r\nContent-Length: 5",
+    b"Content-Length: 5, 5",
+    b"Content-Length: +5",
+    b"Content-Length:",
+]
+
+
+@pytest.mark.parametrize("headers", AMBIGUOUS)
+@pytest.mark.parametrize("version", [b"1.0", b"1.1", b"1.2"])
+def test_a_request_that_does_not_say_plainly_how_long_it_is_gets_400_and_is_the_last(
+    headers: bytes, version: bytes
+) -> None:
+    ask = b"POST /-/sync HTTP/" + version + b"\r\nHost: x\r\nConnection: keep-alive\r\n"
+    answer = b""
+    for server in started(site()):
+        answer = talk(server, SMUGGLED + ask + headers + b"\r\n\r\n0\r\n\r\n" + SMUGGLED)
+    assert [status[2:7] for status in answer.split(b"HTTP/1")[1:]] == [b" 200 ", b" 400 "]
+
+
+@pytest.mark.parametrize("size", [1, 3, 1000])
+def test_such_a_request_is_noticed_in_whatever_pieces_it_comes(size: int) -> None:
+    lengths, request = Lengths(), SMUGGLED + b"POST / HTTP/1.1\r\n" + AMBIGUOUS[0] + b"\r\n\r\nrest"
+    pieces = [request[at : at + size] for at in range(0, len(request), size)]
+    passed_on = b"".join(lengths.checked(piece) for piece in pieces)
+    assert passed_on.startswith(SMUGGLED)
+    assert b"\0" in passed_on.removeprefix(SMUGGLED).partition(b"\r\n\r\n")[0]
 
 
 def test_a_request_without_a_body_leaves_its_connection_open() -> None:
