@@ -26,16 +26,16 @@ from exporter.model import Saved
 from exporter.report import safe_file
 from exporter.report.board import StatusBoard
 from exporter.report.log import LogReader, logger
-from exporter.report.metrics import LogCounter, Metrics
 from exporter.report.saved import daemon_is_running, read_saved, read_status
 from exporter.report.status_file import StatusFile
-from exporter.report.tally import Tally
+from exporter.report.tally import LogCounter, Tally
 from exporter.servers.logins import LoginRegistry
 from exporter.tunnel.tunnel import Tunnel
-from exporter.web.app import WebApp
-from exporter.web.server import WebServer
 
 if TYPE_CHECKING:
+    from exporter.report.metrics import Metrics
+    from exporter.web.app import WebApp
+    from exporter.web.server import WebServer
     from exporter.web.users import Users
 
 _SWAP_WITHIN_SECONDS = 30.0
@@ -66,7 +66,8 @@ class Service:
         self._web_server: WebServer | None = None
         self.tally = Tally(__version__, os.environ.get("QSTICKY_REVISION", ""), clock)
         logger.addHandler(LogCounter(self.tally))
-        users = _read_users(config)
+        self._clock = clock
+        self._users = _read_users(config)
         self.status_file = _status_file(config, clock)
         self.board = StatusBoard()
         self._factory = TunnelFactory(clock, self.status_file, try_at_once=True)
@@ -84,8 +85,6 @@ class Service:
             executor,
             on_reload=self.reload if load else None,
         )
-        self.metrics = Metrics(self.tally)
-        self.app = self._web_app(clock, users)
         for warning in config.warnings:
             logger.warning("%s", warning)
         self._tunnels = {tunnel.name: self._factory.make(tunnel) for tunnel in config.tunnels}
@@ -96,6 +95,37 @@ class Service:
     def address(self) -> str:
         """Return where the web server listens, as `host:port`; empty where there is none."""
         return self._web_server.address if self._web_server else ""
+
+    @functools.cached_property
+    def metrics(self) -> Metrics:
+        """Return what Prometheus scrapes."""
+        from exporter.report.metrics import Metrics
+
+        return Metrics(self.tally)
+
+    @functools.cached_property
+    def app(self) -> WebApp:
+        """Return all that the web server serves."""
+        from exporter.web.app import WebApp
+
+        def request_sync(tunnel: str | None, pushed: bool) -> None:
+            if pushed:
+                self.tally.count_push(tunnel)
+            self.loop.request_check(tunnel, pushed=pushed)
+
+        web = self._config.web
+        return WebApp(
+            self.board,
+            self.metrics.registry,
+            lambda: self.status_file.content(public=True),
+            request_sync,
+            __version__,
+            users=self._users,
+            docs_url=HOME,
+            allowed_hosts=web.allowed_hosts,
+            clock=self._clock,
+            reload=self.reload if self._load and web.enable_lifecycle else None,
+        )
 
     def start(self) -> None:
         """Start the first checks, then what people and Prometheus look at."""
@@ -170,6 +200,9 @@ class Service:
         logger.info("Configuration reloaded; tunnels: %s", changes)
 
     def _start_web(self) -> None:
+        # imported while the first checks wait for their answers
+        from exporter.web.server import WebServer
+
         server = WebServer(self.app, self._config.web.listen_address)
         try:
             server.start()
@@ -179,25 +212,6 @@ class Service:
             return
         self._web_server = server
         logger.info("Status page and metrics at http://%s/", server.address)
-
-    def _web_app(self, clock: Clock, users: Users | None) -> WebApp:
-        def request_sync(tunnel: str | None, pushed: bool) -> None:
-            if pushed:
-                self.tally.count_push(tunnel)
-            self.loop.request_check(tunnel, pushed=pushed)
-
-        return WebApp(
-            self.board,
-            self.metrics.registry,
-            lambda: self.status_file.content(public=True),
-            request_sync,
-            __version__,
-            users=users,
-            docs_url=HOME,
-            allowed_hosts=self._config.web.allowed_hosts,
-            clock=clock,
-            reload=self.reload if self._load and self._config.web.enable_lifecycle else None,
-        )
 
 
 def run_once(config: Config, clock: Clock) -> bool:

@@ -6,7 +6,6 @@ the whole process only, and a scrape could fall between two increments of the sa
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from enum import StrEnum
@@ -243,15 +242,3 @@ class Metrics(Collector):
         """Return every metric, all of the same moment."""
         seen = self._tally.snapshot()
         return (row.collect(seen) for row in ROWS)
-
-
-class LogCounter(logging.Handler):
-    """A log handler that writes nothing and counts the lines."""
-
-    def __init__(self, tally: Tally) -> None:
-        super().__init__(logging.WARNING)
-        self._tally = tally
-
-    def emit(self, record: logging.LogRecord) -> None:
-        """Count one line."""
-        self._tally.count_log_line(record.levelno)

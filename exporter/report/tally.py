@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from bisect import bisect_left
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
@@ -189,3 +190,15 @@ class Tally:
                 pair = (done.operation, done.reason)
                 known = pair if pair in self._failures else (done.operation, Reason.OTHER)
                 self._failures[known] += 1
+
+
+class LogCounter(logging.Handler):
+    """A log handler that writes nothing and counts the lines."""
+
+    def __init__(self, tally: Tally) -> None:
+        super().__init__(logging.WARNING)
+        self._tally = tally
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Count one line."""
+        self._tally.count_log_line(record.levelno)

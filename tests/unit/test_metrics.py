@@ -22,8 +22,8 @@ from exporter.model import (
     SavedLogins,
     SyncState,
 )
-from exporter.report.metrics import ROWS, LogCounter, Metrics
-from exporter.report.tally import Tally
+from exporter.report.metrics import ROWS, Metrics
+from exporter.report.tally import LogCounter, Tally
 from tests.fakes import IN_SYNC, NOW, QBITTORRENT, FakeClock, tunnels
 
 BOUND = replace(IN_SYNC, qbittorrent=replace(QBITTORRENT, bind_result=BindResult.BOUND))
