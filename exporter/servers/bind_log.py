@@ -51,8 +51,12 @@ class BindLog:
     sockets: dict[Socket, bool] = field(default_factory=dict)
     """Whether the last try to open each succeeded."""
 
-    def fold(self, entries: Iterable[LogEntry]) -> None:
-        """Take in new entries; a later one about the same socket counts."""
+    def fold(self, entries: Iterable[LogEntry]) -> bool:
+        """Take in new entries; a later one about the same socket counts.
+
+        Returns whether one of them was opened.
+        """
+        opened = False
         for entry in entries:
             found = socket_of(entry)
             if found is None:
@@ -60,8 +64,10 @@ class BindLog:
             if found.address.is_link_local:
                 continue  # no peer comes by it, and it is still being checked when it fails
             self.sockets[found] = entry.type == _LOG_INFO
+            opened = opened or self.sockets[found]
         if len(self.sockets) > _MOST_SOCKETS:
             self.sockets = dict(list(self.sockets.items())[-_MOST_SOCKETS:])
+        return opened
 
     def forget(self, port: int) -> None:
         """Drop what is known of a port that is about to be opened again."""

@@ -73,6 +73,8 @@ class Qbittorrent:
         self._last_entry: LogEntry | None = None
         self._bind_log = BindLog()
         self._version: Version | None = None
+        self.openings = 0
+        """Grows when the log shows that a socket was opened, or begins anew."""
 
     @property
     def where(self) -> str:
@@ -133,7 +135,8 @@ class Qbittorrent:
         entries = self._new_entries(did)  # this may begin a new session, or a new log
         if self._forget_old_sessions():
             entries = self._new_entries(did)
-        self._bind_log.fold(entries)
+        if self._bind_log.fold(entries):
+            self.openings += 1
         return self._bind_log.result(port)
 
     def learn_version(self, did: Operations) -> None:
@@ -200,8 +203,8 @@ class Qbittorrent:
         if self._session_number == self.session.number:
             return False
         self._session_number = self.session.number
-        self._version = self._last_entry = None
-        self._bind_log = BindLog()
+        self._last_entry = None
+        self._begin_log()
         return True
 
     def _new_entries(self, did: Operations) -> list[LogEntry]:
@@ -214,12 +217,17 @@ class Qbittorrent:
         last = self._last_entry
         entries = self._read_log(did, after_id=-1 if last is None else last.id - 1)
         if last is not None and last not in entries:
-            self._version = last = None
-            self._bind_log = BindLog()
+            last = None
+            self._begin_log()
             entries = self._read_log(did, after_id=-1)
         if entries:
             self._last_entry = entries[-1]
         return entries if last is None else entries[entries.index(last) + 1 :]
+
+    def _begin_log(self) -> None:
+        self._version = None
+        self._bind_log = BindLog()
+        self.openings += 1
 
     def _read_log(self, did: Operations, *, after_id: int) -> list[LogEntry]:
         params = {"last_known_id": str(after_id), "normal": "false", "warning": "false"}

@@ -16,7 +16,6 @@ from exporter.model import (
     Operation,
     Outcome,
     QbittorrentReading,
-    SyncState,
     VpnStatus,
 )
 from exporter.servers.gluetun import Gluetun
@@ -39,6 +38,7 @@ class Observer:
         self._qbittorrent = qbittorrent
         self._clock = clock
         self._asked_all_at = -math.inf
+        self._openings = 0
 
     def forwarded_port(self, did: Operations) -> int | Failure:
         """Ask Gluetun for the port alone."""
@@ -71,7 +71,7 @@ class Observer:
         return GluetunReading(port, status, public_ip)
 
     def qbittorrent(
-        self, gluetun: GluetunReading | Failure, last: Outcome | None, did: Operations
+        self, gluetun: GluetunReading | Failure, did: Operations
     ) -> QbittorrentReading | Failure:
         """Read what shows whether qBittorrent listens on its port."""
         try:
@@ -79,14 +79,19 @@ class Observer:
         except ServerError as error:
             return did.fail(Operation.QBITTORRENT_PREFERENCES, error)
         status, bound = ConnectionStatus.UNKNOWN, BindResult.UNKNOWN
+        with did.may_fail(Operation.QBITTORRENT_TRANSFER):
+            status = self._qbittorrent.connection_status(did)
+        # after the status, so that it shows whether a socket was opened shortly before that
+        may_be_stale = True
         with did.may_fail(Operation.QBITTORRENT_LOG):
             bound = self._qbittorrent.bind_result(did, listening.port)
+            may_be_stale = self._opened_lately()
         if listening.on_loopback_alone:
             bound = BindResult.LOOPBACK
         forwarded = NO_PORT if isinstance(gluetun, Failure) else gluetun.forwarded_port
         is_set = forwarded == listening.port and not listening.random_port
-        with did.may_fail(Operation.QBITTORRENT_TRANSFER):
-            status = self._connection_status(did, settled=is_set and not _was_disconnected(last))
+        if may_be_stale and is_set and status is ConnectionStatus.DISCONNECTED:
+            status = self._settled_status(did)
         if is_set:
             self._learn_version(did)
         return self._with_version(
@@ -118,10 +123,15 @@ class Observer:
             reading = replace(reading, has_torrents=torrents)
         return reading
 
-    def _connection_status(self, did: Operations, *, settled: bool) -> ConnectionStatus:
-        """Read it; once more while it is `disconnected`, for as long as that may be stale."""
-        deadline = self._clock.monotonic() + (STATUS_LAG_SECONDS if settled else 0.0)
-        status = self._qbittorrent.connection_status(did)
+    def _opened_lately(self) -> bool:
+        """Whether qBittorrent opened a socket since this was asked before, or may have."""
+        before, self._openings = self._openings, self._qbittorrent.openings
+        return self._openings != before
+
+    def _settled_status(self, did: Operations) -> ConnectionStatus:
+        """Read it again while it is `disconnected`, for as long as that may be stale."""
+        deadline = self._clock.monotonic() + STATUS_LAG_SECONDS
+        status = ConnectionStatus.DISCONNECTED
         with did.may_fail(Operation.QBITTORRENT_TRANSFER):
             while status is ConnectionStatus.DISCONNECTED and self._clock.monotonic() < deadline:
                 self._clock.sleep(SETTLING_PAUSE)
@@ -143,12 +153,3 @@ class Observer:
         if self._qbittorrent.version is None:
             with did.may_fail(Operation.QBITTORRENT_PREFERENCES):
                 self._qbittorrent.learn_version(did)
-
-
-def _was_disconnected(last: Outcome | None) -> bool:
-    """Whether the last check believed it already."""
-    return (
-        last is not None
-        and last.state is SyncState.NOT_LISTENING
-        and last.connection_status is ConnectionStatus.DISCONNECTED
-    )

@@ -29,15 +29,27 @@ def test_a_status_that_may_be_stale_is_asked_again_within_the_check(calm: Rig) -
 
 def test_a_port_that_stays_disconnected_is_believed_to_be_so_after_2_seconds(calm: Rig) -> None:
     with calm as rig:
+        rig.clock.now += 1  # its log shows the socket now
         rig.qbittorrent.fail("/api/v2/transfer/info", CLOSED)
         outcome = rig.check()
         assert outcome.state is SyncState.NOT_LISTENING
         assert outcome.failures[0].reason is Reason.BIND_FAILED
-        assert outcome.finished_at == pytest.approx(1002.0, abs=0.1)
+        assert outcome.finished_at == pytest.approx(1003.0, abs=0.1)
         # believed already: nobody waits again
-        assert rig.next_check().finished_at == pytest.approx(1005.0, abs=0.1)
+        assert rig.next_check().finished_at == pytest.approx(1006.0, abs=0.1)
         assert rig.last.next_check_seconds == 3
         assert rig.last.failures[0].message.endswith("can't listen on its port 45720")
+
+
+def test_a_port_that_closes_is_believed_at_once_where_no_socket_was_opened(calm: Rig) -> None:
+    """What is shown too late is a socket that has just been opened, and the log tells of those."""
+    with calm as rig:
+        rig.clock.now += 5
+        assert rig.check().in_sync
+        rig.qbittorrent.fail("/api/v2/transfer/info", CLOSED)
+        outcome = rig.next_check()
+        assert outcome.state is SyncState.NOT_LISTENING
+        assert outcome.finished_at == pytest.approx(1035.0, abs=0.1)
 
 
 def test_where_the_port_is_set_first_nobody_waits_for_the_old_sockets_status(rig: Rig) -> None:
