@@ -154,6 +154,12 @@ def load_config(environ: Mapping[str, str], run_secrets: Path = Path(RUN_SECRETS
     return replace(config, warnings=tuple(_once(warnings)), values=tuple(values))
 
 
+def log_format(environ: Mapping[str, str], run_secrets: Path = Path(RUN_SECRETS)) -> str:
+    """Return how to log, also where the rest of the configuration can't be used."""
+    chosen: str = Sources(environ, run_secrets).value("LOG_FORMAT")
+    return chosen
+
+
 def _entries(sources: Sources) -> list[Entry]:
     path = sources.value("QSTICKY_CONFIG")
     if path is None:
