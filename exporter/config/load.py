@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TypeVar
@@ -217,16 +217,28 @@ def _missing_credentials(
 
 
 def _shared_servers(tunnels: Iterable[TunnelConfig]) -> Iterator[str]:
-    owners: dict[str, str] = {}
-    for tunnel in tunnels:
-        address = tunnel.qbittorrent.server.address
-        owner = owners.setdefault(address, tunnel.name)
-        if owner != tunnel.name:
-            yield (
-                f"tunnels such as {owner} and {tunnel.name} share qBittorrent {address} and will "
-                "keep overwriting each other's port; use one qBittorrent per tunnel"
-            )
-            return
+    for server, fix in _ONE_FOR_EACH:
+        owners: dict[str, str] = {}
+        for tunnel in tunnels:
+            shared = server(tunnel)
+            owner = owners.setdefault(shared, tunnel.name)
+            if owner != tunnel.name:
+                yield f"tunnels such as {owner} and {tunnel.name} share {shared}{fix}"
+                break
+
+
+_ONE_FOR_EACH: tuple[tuple[Callable[[TunnelConfig], str], str], ...] = (
+    (
+        lambda tunnel: f"qBittorrent {tunnel.qbittorrent.server.address}",
+        " and will keep overwriting each other's port; use one qBittorrent per tunnel",
+    ),
+    (
+        lambda tunnel: (
+            f"port {tunnel.gluetun.port_index} of Gluetun {tunnel.gluetun.server.address}"
+        ),
+        ", where one qBittorrent alone can listen; use one port_index per tunnel",
+    ),
+)
 
 
 def _with_health_file(values: Iterable[Value], health_file: Path) -> Iterator[Value]:
