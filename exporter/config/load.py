@@ -54,7 +54,7 @@ class GluetunConfig:
     @property
     def missing_credential(self) -> str:
         """Return the variable that this authentication lacks; empty where none is missing."""
-        if self.auth == "apikey" and not self.apikey.value:
+        if self.auth == "apikey" and self.apikey == Secret():
             return "GLUETUN_APIKEY"
         return "GLUETUN_USERNAME" if self.auth == "basic" and not self.username else ""
 
@@ -195,12 +195,13 @@ def _tunnel(sources: Sources, entry: Entry, interval: float, timeout: float) -> 
 
 
 def _server(sources: Sources, prefix: str, entry: Entry) -> Server:
+    address = sources.value(f"{prefix}_HOST", entry)
     ca_file = sources.value(f"{prefix}_CA_FILE", entry)
     verify = sources.value(f"{prefix}_VERIFY_SSL", entry)
     return Server(
-        host=sources.value(f"{prefix}_HOST", entry),
-        port=sources.value(f"{prefix}_PORT", entry),
-        https=sources.value(f"{prefix}_HTTPS", entry),
+        host=address.host,
+        port=sources.value(f"{prefix}_PORT", entry, address.port),
+        https=sources.value(f"{prefix}_HTTPS", entry, address.https),
         verify=ca_file or verify,
     )
 
