@@ -48,9 +48,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         code: int = command(**options)
         sys.stdout.flush()
     except QstickyError as error:
-        print(f"qsticky: {error.message}", file=sys.stderr)
-        if error.fix:
-            print(f"qsticky: {error.fix}", file=sys.stderr)
+        if command not in (run, once) or not _logged_as_json(error):
+            print(f"qsticky: {error.message}", file=sys.stderr)
+            if error.fix:
+                print(f"qsticky: {error.fix}", file=sys.stderr)
         return error.exit_code
     except BrokenPipeError:  # of `qsticky config | head`
         # Python flushes once more at its end, and would complain again
@@ -66,6 +67,17 @@ def _options(arguments: Sequence[str]) -> dict[str, Any]:
         # the daemon would keep the parser's 1 MB for as long as it runs
         return {"command": run}
     return vars(_parser().parse_args(arguments))
+
+
+def _logged_as_json(error: QstickyError) -> bool:
+    from exporter.config.load import log_format
+    from exporter.report import log
+
+    if log_format(os.environ) != "json":
+        return False
+    log.set_up("ERROR", "json")
+    log.logger.error("%s - %s", error.message, error.fix)
+    return True
 
 
 def _parser() -> argparse.ArgumentParser:

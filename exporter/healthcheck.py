@@ -15,7 +15,7 @@ from datetime import datetime
 
 TYPE_CHECKING = False  # typing takes long to import, too
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
     from typing import Any
 
 STALE_AFTER_SECONDS = 30.0
@@ -48,11 +48,11 @@ def status_path(
     """Return where status.json is, whether it exists or not."""
     variables = in_capitals(environ)
     if chosen := variables.get("HEALTH_FILE", "").strip():
-        return chosen
+        return at_home(chosen)
     for file in (variables.get("HEALTH_FILE_FILE"), files_in(run_secrets).get("HEALTH_FILE")):
         if file:
             with open(file, encoding="utf-8-sig") as opened:
-                return opened.read(LONGEST_PATH).strip()
+                return at_home(opened.read(LONGEST_PATH).strip())
     return default_path(environ, image_folder)
 
 
@@ -62,23 +62,31 @@ def default_path(environ: Mapping[str, str], image_folder: str = IMAGE_FOLDER) -
         return os.path.join(image_folder, "status.json")
     if state_folder := environ.get("STATE_DIRECTORY", "").split(":")[0]:
         return os.path.join(state_folder, "status.json")
-    state_home = environ.get("XDG_STATE_HOME") or os.path.expanduser("~/.local/state")
+    state_home = at_home(environ.get("XDG_STATE_HOME") or "~/.local/state")
     return os.path.join(state_home, "qsticky", "status.json")
+
+
+def at_home(path: str) -> str:
+    """Return a path with its `~` replaced: by /tmp without HOME and an entry in passwd."""
+    path = os.path.expanduser(path)
+    return f"/tmp/{path.lstrip('~/')}" if path.startswith("~") else path  # noqa: S108
 
 
 def in_capitals(environ: Mapping[str, str]) -> dict[str, str]:
     """Return the variables by their names in capitals; one that is written so wins."""
-    return {name.upper(): environ[name] for name in sorted(environ, key=str.isupper)}
+    names = sorted(environ, key=str.isupper)
+    # Podman takes the mark with which some editors begin a file for a part of the first name
+    return {name.lstrip("\ufeff").upper(): environ[name] for name in names}
 
 
-def files_in(folder: str) -> dict[str, str]:
+def files_in(folder: str, is_wanted: Callable[[str], bool] = os.path.isfile) -> dict[str, str]:
     """Return the paths of the files in a folder, by their names in capitals."""
     try:
         names = sorted(os.listdir(folder), key=str.islower)
     except OSError:  # there is none, or it is not for us to look into
         return {}
     paths = {name.upper(): os.path.join(folder, name) for name in names}
-    return {name: path for name, path in paths.items() if os.path.isfile(path)}
+    return {name: path for name, path in paths.items() if is_wanted(path)}
 
 
 def holds_credentials(text: str) -> bool:

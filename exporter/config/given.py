@@ -20,6 +20,11 @@ def read_text(path: Path) -> str:
     return content.decode("utf-8-sig")  # some editors begin a file with a mark
 
 
+def read_value(path: Path) -> str:
+    """Return the one value that a file holds; blanks at its ends are the editor's, not its own."""
+    return read_text(path).strip()
+
+
 def why(error: OSError | ValueError) -> str:
     """Return why a file can't be used."""
     if isinstance(error, UnicodeDecodeError):

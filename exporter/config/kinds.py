@@ -14,7 +14,7 @@ from types import MappingProxyType
 from typing import Any
 
 from exporter.config.given import quoted, quoted_path, why
-from exporter.healthcheck import holds_credentials
+from exporter.healthcheck import at_home, holds_credentials
 
 TRUE_WORDS, FALSE_WORDS = (
     ("true", "t", "1", "yes", "y", "on"),
@@ -75,23 +75,20 @@ def safe_choice(*words: str, aliases: Mapping[str, str] = MappingProxyType({})) 
 
 
 def seconds(minimum: float, maximum: float, *, or_never: bool = False) -> Kind:
-    """Return the kind of a time within these limits; 0 may mean never."""
+    """Return the kind of a time within these limits, or the nearest one; 0 may mean never."""
     never = ", or 0 for never" if or_never else ""
     convert = partial(_number, float, minimum, maximum, or_never)
-    return Kind(f"seconds, {minimum:g} to {maximum:g}{never}", convert)
-
-
-def interval(minimum: float, maximum: float) -> Kind:
-    """Return the kind of a time in place of which the nearest one within the limits is used."""
 
     def nearest(text: str) -> str:
         try:
             number = float(text)
         except ValueError:
             return ""
-        return "" if math.isnan(number) else f"{min(max(number, minimum), maximum):g}"
+        if math.isnan(number) or (or_never and number < 0):
+            return ""
+        return f"{min(max(number, minimum), maximum):g}"
 
-    return replace(seconds(minimum, maximum), substitute=nearest)
+    return Kind(f"seconds, {minimum:g} to {maximum:g}{never}", convert, substitute=nearest)
 
 
 def count(minimum: int, maximum: int) -> Kind:
@@ -118,7 +115,7 @@ def _wrong(text: str) -> ValueError:
 
 def _line(text: str) -> str:
     """Return one line of text; it may be a secret, so no error shows it."""
-    categories = {unicodedata.category(character) for character in text}
+    categories = {unicodedata.category(character) for character in text if character != "\t"}
     if "Cc" in categories:
         raise ValueError("given a line break or another control character")
     if "Cs" in categories:
@@ -126,12 +123,39 @@ def _line(text: str) -> str:
     return text
 
 
-def _host(text: str) -> str:
-    if "://" in text:
-        raise ValueError("given an address with a scheme; write the host only")
-    if not _is_host(text):
+@dataclass(frozen=True, slots=True)
+class Address:
+    """A host, and what `http://host:port` says beside it, as text; empty: nothing."""
+
+    host: str
+    port: str = ""
+    https: str = ""
+
+
+_ADDRESS = re.compile(
+    r"((?P<scheme>https?)://)?(?P<host>\[.*\]|[^:/]*)(:(?P<port>[0-9]+))?/?", re.I
+)
+
+
+def _address(text: str) -> Address:
+    if _is_host(text):
+        return Address(text)
+    parts = _ADDRESS.fullmatch(text)
+    host = _in_ascii(parts["host"]) if parts else ""
+    if not parts or not _is_host(host):
         raise _wrong(text)
-    return text
+    if parts["port"]:
+        _port(parts["port"])
+    https = {"http": "false", "https": "true"}.get((parts["scheme"] or "").lower(), "")
+    return Address(host, parts["port"] or "", https)
+
+
+def _in_ascii(host: str) -> str:
+    """Return a name such as bücher.example as DNS has it."""
+    try:
+        return host if host.isascii() else host.encode("idna").decode("ascii")
+    except UnicodeError:
+        return host
 
 
 def _is_host(text: str) -> bool:
@@ -146,10 +170,7 @@ def _is_host(text: str) -> bool:
 
 
 def _hosts(text: str) -> tuple[str, ...]:
-    hosts = tuple(host.strip() for host in text.split(",") if host.strip())
-    for host in hosts:
-        _host(host)
-    return hosts
+    return tuple(_address(host.strip()).host for host in text.split(",") if host.strip())
 
 
 def _whole(text: str) -> int:
@@ -196,15 +217,16 @@ def _path(text: str) -> Path | None:
         return None
     if holds_credentials(text):  # it would be shown in the log and by the healthcheck
         raise _wrong(text)
+    path = Path(at_home(text))
     try:
-        is_folder = Path(text).is_dir()
+        is_folder = path.is_dir()
     except OSError:
         is_folder = False  # whether it can be written is said later, with the reason
     # one with the file's name was put there, by Docker where a mounted file did not exist, or by
     # somebody else who may write there: the start goes on, and says it when it writes
-    if is_folder and Path(text).suffix != ".json":
+    if is_folder and path.suffix != ".json":
         raise ValueError(f"given the folder {quoted_path(text)}")
-    return Path(text)
+    return path
 
 
 def _listen_address(text: str) -> str:
@@ -222,7 +244,7 @@ TEXT = Kind("text", _line, quoted_in_yaml=True)
 PASSWORD = Kind("text", _line, secret=True, keeps_blanks=True, quoted_in_yaml=True)
 KEY = Kind("text", _line, secret=True, quoted_in_yaml=True)
 """Sent as a header of HTTP, which can't have blanks at its ends."""
-HOST = Kind("a host name or address", _host, quoted_in_yaml=True)
+HOST = Kind("a host name or address", _address, quoted_in_yaml=True)
 HOSTS = Kind("host names or addresses, separated by commas", _hosts)
 PORT = Kind("a port, 1 to 65535", _port)
 BOOLEAN = Kind("true or false", _boolean)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TypeVar
@@ -54,7 +54,7 @@ class GluetunConfig:
     @property
     def missing_credential(self) -> str:
         """Return the variable that this authentication lacks; empty where none is missing."""
-        if self.auth == "apikey" and not self.apikey.value:
+        if self.auth == "apikey" and self.apikey == Secret():
             return "GLUETUN_APIKEY"
         return "GLUETUN_USERNAME" if self.auth == "basic" and not self.username else ""
 
@@ -154,6 +154,12 @@ def load_config(environ: Mapping[str, str], run_secrets: Path = Path(RUN_SECRETS
     return replace(config, warnings=tuple(_once(warnings)), values=tuple(values))
 
 
+def log_format(environ: Mapping[str, str], run_secrets: Path = Path(RUN_SECRETS)) -> str:
+    """Return how to log, also where the rest of the configuration can't be used."""
+    chosen: str = Sources(environ, run_secrets).value("LOG_FORMAT")
+    return chosen
+
+
 def _entries(sources: Sources) -> list[Entry]:
     path = sources.value("QSTICKY_CONFIG")
     if path is None:
@@ -189,12 +195,13 @@ def _tunnel(sources: Sources, entry: Entry, interval: float, timeout: float) -> 
 
 
 def _server(sources: Sources, prefix: str, entry: Entry) -> Server:
+    address = sources.value(f"{prefix}_HOST", entry)
     ca_file = sources.value(f"{prefix}_CA_FILE", entry)
     verify = sources.value(f"{prefix}_VERIFY_SSL", entry)
     return Server(
-        host=sources.value(f"{prefix}_HOST", entry),
-        port=sources.value(f"{prefix}_PORT", entry),
-        https=sources.value(f"{prefix}_HTTPS", entry),
+        host=address.host,
+        port=sources.value(f"{prefix}_PORT", entry, address.port),
+        https=sources.value(f"{prefix}_HTTPS", entry, address.https),
         verify=ca_file or verify,
     )
 
@@ -211,16 +218,28 @@ def _missing_credentials(
 
 
 def _shared_servers(tunnels: Iterable[TunnelConfig]) -> Iterator[str]:
-    owners: dict[str, str] = {}
-    for tunnel in tunnels:
-        address = tunnel.qbittorrent.server.address
-        owner = owners.setdefault(address, tunnel.name)
-        if owner != tunnel.name:
-            yield (
-                f"tunnels such as {owner} and {tunnel.name} share qBittorrent {address} and will "
-                "keep overwriting each other's port; use one qBittorrent per tunnel"
-            )
-            return
+    for server, fix in _ONE_FOR_EACH:
+        owners: dict[str, str] = {}
+        for tunnel in tunnels:
+            shared = server(tunnel)
+            owner = owners.setdefault(shared, tunnel.name)
+            if owner != tunnel.name:
+                yield f"tunnels such as {owner} and {tunnel.name} share {shared}{fix}"
+                break
+
+
+_ONE_FOR_EACH: tuple[tuple[Callable[[TunnelConfig], str], str], ...] = (
+    (
+        lambda tunnel: f"qBittorrent {tunnel.qbittorrent.server.address}",
+        " and will keep overwriting each other's port; use one qBittorrent per tunnel",
+    ),
+    (
+        lambda tunnel: (
+            f"port {tunnel.gluetun.port_index} of Gluetun {tunnel.gluetun.server.address}"
+        ),
+        ", where one qBittorrent alone can listen; use one port_index per tunnel",
+    ),
+)
 
 
 def _with_health_file(values: Iterable[Value], health_file: Path) -> Iterator[Value]:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from exporter.config.given import read_text, why
-from exporter.config.kinds import PASSWORD, Kind
+from exporter.config.given import read_value, why
+from exporter.config.kinds import PASSWORD
 
 
 @dataclass(frozen=True, slots=True)
@@ -15,8 +16,6 @@ class Secret:
 
     value: str = field(default="", repr=False)
     path: Path | None = None
-    kind: Kind = field(default=PASSWORD, compare=False, repr=False)
-    """How its file is parsed."""
     problem: str = field(default="", compare=False)
     """Why the file can no longer be used; the value is the last one that it held before."""
     _last: list[str] = field(default_factory=list, compare=False, repr=False)
@@ -30,7 +29,7 @@ class Secret:
         if self.path is None:
             return self
         try:
-            text = self.kind.parse(read_text(self.path))
+            text = PASSWORD.parse(read_value(self.path))
         except (OSError, ValueError) as error:
             return replace(self, value=self._last_value, problem=why(error))
         if not text:  # somebody is just writing it
@@ -40,11 +39,30 @@ class Secret:
 
     @property
     def fix_prefix(self) -> str:
-        """Return what has to be done first where the file can't be used; else empty."""
-        if not self.problem:
-            return ""
-        return f"fix {self.path} first ({self.problem}), then "
+        """Return what has to be done first, or is the likely cause of a rejection; else empty."""
+        if self.problem:
+            return f"fix {self.path} first ({self.problem}), then "
+        if self.path and not self.value:
+            return f"the file {self.path} is empty: write the secret into it, or "
+        return next((f"the secret {slip}, or " for slip, at in _SLIPS if at(self.value)), "")
 
     @property
     def _last_value(self) -> str:
         return self._last[0] if self._last else self.value
+
+
+_SLIPS = (
+    (
+        "is in quotes, which count as part of it: remove them",
+        re.compile(r"(['\"]).*\1").fullmatch,
+    ),
+    (
+        "is a variable that nothing has replaced: write the value in its place",
+        re.compile(r"\$\{.+\}|\$\w+|%\w+%").fullmatch,
+    ),
+    (
+        "looks like the path of a file: give that to …_FILE",
+        re.compile(r"~?\.{0,2}/.+|[A-Za-z]:\\.+").fullmatch,
+    ),
+)
+"""What people write instead of a secret, and what to do about it."""

@@ -22,7 +22,6 @@ from exporter.config.kinds import (
     Kind,
     choice,
     count,
-    interval,
     safe_choice,
     seconds,
 )
@@ -142,7 +141,7 @@ SETTINGS: tuple[Setting, ...] = (
         "Announce all torrents to their trackers once a new port is open, at most every 5 minutes.",
         per_tunnel=True,
     ),
-    Setting("CHECK_INTERVAL", interval(1, 3600), "30", "Seconds between two checks."),
+    Setting("CHECK_INTERVAL", seconds(1, 3600), "30", "Seconds between two checks."),
     Setting(
         "REQUEST_TIMEOUT",
         seconds(0.1, 60),
@@ -176,8 +175,9 @@ SETTINGS: tuple[Setting, ...] = (
         "WEB_USERS_FILE",
         FILE,
         "",
-        "Users of the web server: a YAML file of `user: bcrypt hash`, or a file as `htpasswd -B` "
-        "writes it; none = open to all.",
+        "Users of the web server: a YAML file of `user: bcrypt hash`, or what `htpasswd -nBC 10 "
+        "NAME` prints; none = open to all. Gluetun's up command then posts to "
+        "`http://NAME:PASSWORD@qsticky:9809/-/sync`.",
     ),
     Setting(
         "WEB_ALLOWED_HOSTS",
@@ -205,7 +205,9 @@ def meant_by(variable: str) -> str:
     """
     if variable in _VARIABLES:
         return ""
-    if other := _BY_SPELLING.get(_spelling(variable)):
+    if variable.startswith("FILE__"):  # as the images of linuxserver.io have it
+        variable = f"{variable.removeprefix('FILE__')}_FILE"
+    if other := _BY_SPELLING.get(_spelling(variable.removeprefix("QSTICKY_"))):
         return other
     if not variable.startswith(_OUR_PREFIXES):
         return ""
@@ -213,15 +215,15 @@ def meant_by(variable: str) -> str:
 
 
 def _spelling(variable: str) -> str:
-    variable = re.sub(r"^(QBITTORENT|QBIT|QBT)_", "QBITTORRENT_", variable)
-    for word, short in _SAME_WORDS:
+    variable = re.sub(r"^QB[ITOREN]*_", "QBITTORRENT_", variable)
+    for word, short in _SAME_WORDS.items():
         variable = variable.replace(word, short)
-    return variable.replace("_", "")
+    return re.sub(r"[^A-Z0-9]", "", variable)
 
 
 _OUR_PREFIXES = ("GLUETUN_", "QBITTORRENT_", "QSTICKY_")
 _CLOSE = 0.9
 """A letter too many, or two that changed places; GLUETUN_SERVICE_HOST of Kubernetes is far off."""
-_SAME_WORDS = (("PASSWORD", "PASS"), ("USERNAME", "USER"), ("AUTH_TYPE", "AUTH"))
+_SAME_WORDS = {"PASSWORD": "PASS", "USERNAME": "USER", "AUTH_TYPE": "AUTH", "_URL": "_HOST"}
 _VARIABLES = [f"{name}{suffix}" for suffix in ("", "_FILE") for name in BY_NAME]
 _BY_SPELLING = {_spelling(variable): variable for variable in reversed(_VARIABLES)}

@@ -7,13 +7,14 @@ not set.
 
 from __future__ import annotations
 
+import os
 import re
-from collections.abc import Collection, Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from exporter.config.given import quoted, quoted_path, read_text, why
+from exporter.config.given import quoted, quoted_path, read_value, why
 from exporter.config.kinds import PORT
 from exporter.config.secret import Secret
 from exporter.config.settings import BY_NAME, Setting, meant_by
@@ -48,16 +49,20 @@ class Sources:
         self._variables = in_capitals(environ)
         self._docker_secrets = files_in(str(run_secrets))
         self.mistakes: list[str] = []
-        self.warnings = list(_misnamed(self._variables))
+        self.warnings = [*_misnamed(self._variables), *_folders(str(run_secrets))]
         self.values: list[Value] = []
 
-    def value(self, name: str, entry: Entry = NO_FILE) -> Any:
-        """Return the parsed value of a setting, a `Secret` where it is one."""
+    def value(self, name: str, entry: Entry = NO_FILE, default: str = "") -> Any:
+        """Return the parsed value of a setting, a `Secret` where it is one.
+
+        `default` takes the place of the setting's own.
+        """
         setting = BY_NAME[name]
+        setting = replace(setting, default=default or setting.default)
         found = self._found(setting, entry)
         text, value = self._parsed(setting, found)
         if setting.kind.secret:
-            value = Secret(value, found.path, setting.kind)
+            value = Secret(value, found.path)
         shown = str(value) if setting.kind.secret else text
         self.values.append(Value(found.label, shown, found.source))
         return value
@@ -110,7 +115,7 @@ class Sources:
 
     def _read(self, setting: Setting, label: str, path: str) -> Found:
         try:
-            return Found(label, setting.kind.trim(read_text(Path(path))), path, Path(path))
+            return Found(label, read_value(Path(path)), path, Path(path))
         except (OSError, ValueError) as error:
             self.mistakes.append(
                 f"{label}: can't read {quoted_path(path)} ({why(error)}); "
@@ -120,17 +125,26 @@ class Sources:
 
     def _warn_of_service_link(self, setting: Setting, given: str) -> None:
         self.warnings.append(
-            f"{setting.name}: given {quoted(given)}, which Kubernetes and Docker set for a service "
-            f"of that name; it is ignored, so set {setting.name} if the port is not "
-            f"{setting.default}"
+            f"{setting.name}: given {quoted(given)}, which Kubernetes sets for a Service of that "
+            "name (unless the pod has enableServiceLinks: false), and Docker for a link; it is "
+            f"ignored, so set {setting.name} if the port is not {setting.default}"
         )
 
 
-_SERVICE_LINK = re.compile(r"(tcp|udp)://[^/@]+:[0-9]+")
+_SERVICE_LINK = re.compile(r"(tcp|udp|sctp)://[^/@]+:[0-9]+")
 
 
-def _misnamed(variables: Collection[str]) -> Iterator[str]:
-    for variable in variables:
+def _misnamed(variables: Mapping[str, str]) -> Iterator[str]:
+    for variable, given in variables.items():
         meant = meant_by(variable)
-        if meant and meant not in variables:
+        if meant and meant not in variables and not _SERVICE_LINK.fullmatch(given):
             yield f"{variable} is ignored; the setting is called {meant}"
+
+
+def _folders(run_secrets: str) -> Iterator[str]:
+    for name, path in files_in(run_secrets, os.path.isdir).items():
+        if name in BY_NAME:
+            yield (
+                f"{name}: {quoted_path(path)} is a folder, as Docker makes one where a file to be "
+                "mounted does not exist; it is ignored"
+            )

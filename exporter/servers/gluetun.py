@@ -231,7 +231,8 @@ class Gluetun:
 
     def _authenticate(self) -> None:
         if self._config.auth_in_use == "apikey":
-            self._transport.set_header("X-API-Key", self._config.apikey.current().value.encode())
+            key = self._config.apikey.current().value
+            self._transport.set_header("X-API-Key", key.encode() or None)
         elif self._config.auth_in_use == "basic":
             pair = f"{self._config.username}:{self._config.password.current().value}"
             self._transport.set_header(

@@ -31,10 +31,10 @@ def from_exception(error: Exception, where: str, timeout_seconds: float) -> Serv
 
 def _unknown_name(where: str, _: float, __: Chain) -> ServerError:
     host = where.rpartition(" at ")[2].rpartition(":")[0]
-    return Unreachable(
-        f"{where} can't be reached: cannot resolve host {host!r}",
-        "check the host setting; containers know each other's names in a common network only",
-    )
+    fix = "check the host setting; containers know each other's names in a common network only"
+    if where.startswith("qBittorrent"):
+        fix += "; behind Gluetun, qBittorrent has Gluetun's name"
+    return Unreachable(f"{where} can't be reached: cannot resolve host {host!r}", fix)
 
 
 _CERTIFICATE_FIXES = {

@@ -160,7 +160,10 @@ class Session:
     def _log_in(self, did: Operations) -> None:
         if not self.needs_login(did):
             return
-        credentials = (self._config.user, self._config.password.current().value)
+        password = self._config.password.current()
+        if not password.value:
+            raise LoginRejected(f"{self.where} needs a password", self._login_fix)
+        credentials = (self._config.user, password.value)
         if not self._logins.begin(credentials):
             raise self._suspended()
         if saved := self._logins.saved():
@@ -231,8 +234,7 @@ class Session:
             self._take_cookies(response)
             return
         if response.status == 401 or response.body.strip() == b"Fails.":
-            fix = self._config.password.current().fix_prefix + LoginRejected.default_fix
-            raise LoginRejected(f"{self.where} rejected the user name or password", fix)
+            raise LoginRejected(f"{self.where} rejected the user name or password", self._login_fix)
         raise self._not_qbittorrent(response)
 
     def close(self) -> None:
@@ -253,9 +255,15 @@ class Session:
 
     # what is wrong
 
+    @property
+    def _login_fix(self) -> str:
+        return self._config.password.current().fix_prefix + LoginRejected.default_fix
+
     def _suspended(self) -> LoginSuspended:
         reason = self._logins.state.reason
         what, fix = why_suspended(reason)
+        if reason is Reason.AUTH:
+            fix = self._login_fix
         error = LoginSuspended(
             f"{self.where} {what}; next login attempt in "
             f"{math.ceil(self._logins.waits_seconds / 60)} min, to avoid a ban",

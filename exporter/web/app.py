@@ -105,7 +105,7 @@ class WebApp:
             return text(HTTPStatus.INTERNAL_SERVER_ERROR, "qSticky failed here; its log says why")
 
     def _handle(self, request: Request) -> Response:
-        route = self._routes.get(request.path)
+        route = self._routes.get(request.path.removesuffix("/") or request.path)
         if route is None:
             return text(HTTPStatus.NOT_FOUND, "no such page; the status page is at /")
         handler = route.get("GET" if request.method == "HEAD" else request.method)

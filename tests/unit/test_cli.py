@@ -129,7 +129,8 @@ def test_config_shows_each_value_with_its_source_and_no_secret(
 def test_config_checks_a_file_that_is_right(tmp_path: Path, capsys: Capture) -> None:
     file = tmp_path / "qsticky.yaml"
     file.write_text(
-        "tunnels: [{name: a, gluetun: {auth_type: none}}, {name: b, qbittorrent: {host: b}}]"
+        "tunnels: [{name: a, gluetun: {auth_type: none}}, {name: b, gluetun: {port_index: 1}, "
+        "qbittorrent: {host: b}}]"
     )
 
     assert main(["config", "--check", str(file)]) == 0
@@ -202,7 +203,7 @@ def test_a_reader_that_has_seen_enough_is_no_error() -> None:
 def test_a_wrong_configuration_ends_with_code_2_and_lists_all_mistakes(
     arguments: list[str], capsys: Capture, monkeypatch: pytest.MonkeyPatch, status_file: Path
 ) -> None:
-    set_all(monkeypatch, REQUEST_TIMEOUT="0", QBITTORRENT_PORT="70000")
+    set_all(monkeypatch, GLUETUN_PORT_INDEX="-1", QBITTORRENT_PORT="70000")
 
     assert main(arguments) == 2
 
@@ -210,7 +211,7 @@ def test_a_wrong_configuration_ends_with_code_2_and_lists_all_mistakes(
     assert printed.out == ""
     assert printed.err == (
         "qsticky: the configuration has 2 mistakes:\n"
-        "REQUEST_TIMEOUT: given '0'; expected seconds, 0.1 to 60\n"
+        "GLUETUN_PORT_INDEX: given '-1'; expected a whole number, 0 to 31\n"
         "QBITTORRENT_PORT: given '70000'; expected a port, 1 to 65535\n"
         "qsticky: correct the settings above; `qsticky config` then shows where each value comes "
         "from\n"

@@ -7,7 +7,7 @@ import pytest
 
 from exporter.config import kinds
 from exporter.config.given import LARGEST_FILE_BYTES, quoted, quoted_path, read_text, shown_key, why
-from exporter.config.kinds import Kind
+from exporter.config.kinds import Address, Kind
 from exporter.model import RebindPolicy
 from tests.conftest import Certificate
 
@@ -19,14 +19,22 @@ CHOICE = kinds.choice(*RebindPolicy)
 TAKEN: list[tuple[Kind, str, Any]] = [
     (kinds.TEXT, " pässwörd ¡ € ", "pässwörd ¡ €"),
     (kinds.PASSWORD, " two words \r\n\n", " two words "),
-    (kinds.PASSWORD, "fox", "fox"),
+    (kinds.PASSWORD, "fox\ttail", "fox\ttail"),
     (kinds.KEY, "\tone key \n", "one key"),
-    (kinds.HOST, "my_box-1.example.", "my_box-1.example."),
-    (kinds.HOST, "10.0.0.1", "10.0.0.1"),
-    (kinds.HOST, "::1", "::1"),
-    (kinds.HOST, "[fd00::1]", "[fd00::1]"),
+    (kinds.HOST, "my_box-1.example.", Address("my_box-1.example.")),
+    (kinds.HOST, "10.0.0.1", Address("10.0.0.1")),
+    (kinds.HOST, "::1", Address("::1")),
+    (kinds.HOST, "[fd00::1]", Address("[fd00::1]")),
+    (kinds.HOST, "http://bücher.example:81", Address("xn--bcher-kva.example", "81", "false")),
+    (kinds.HOST, "box:8001", Address("box", "8001")),
+    (kinds.HOST, "HTTP://box/", Address("box", https="false")),
+    (kinds.HOST, "https://[fd00::1]:443", Address("[fd00::1]", "443", "true")),
     (kinds.HOSTS, "", ()),
-    (kinds.HOSTS, "nas.example, 10.0.0.1 ,,[::1]", ("nas.example", "10.0.0.1", "[::1]")),
+    (
+        kinds.HOSTS,
+        "nas.example, https://10.0.0.1:443/ ,,[::1]",
+        ("nas.example", "10.0.0.1", "[::1]"),
+    ),
     (kinds.PORT, "1", 1),
     (kinds.PORT, " 08080 ", 8080),
     (kinds.PORT, "65535", 65535),
@@ -62,9 +70,13 @@ REFUSED: list[tuple[Kind, str, str]] = [
     (kinds.TEXT, "a\nb", "given a line break or another control character"),
     (kinds.TEXT, "\udcff", "given what is not UTF-8"),
     (kinds.PASSWORD, "a\0", "given a line break or another control character"),
-    (kinds.HOST, "http://box", "given an address with a scheme; write the host only"),
+    (kinds.HOST, "tcp://box", "given 'tcp://box'"),
     (kinds.HOST, "two words", "given 'two words'"),
-    (kinds.HOST, "10.0.0.1:8000", "given '10.0.0.1:8000'"),
+    (kinds.HOST, "zwei Wörter", "given 'zwei Wörter'"),
+    (kinds.HOST, "\udcff", "given '\\udcff'"),
+    (kinds.HOST, "http://", "given 'http://'"),
+    (kinds.HOST, "box:", "given 'box:'"),
+    (kinds.HOST, "box:65536", "given '65536'"),
     (kinds.HOST, "a..b", "given 'a..b'"),
     (kinds.HOST, "box/path", "given 'box/path'"),
     (kinds.HOST, "[::1", "given '[::1'"),

@@ -182,7 +182,8 @@ def test_missing_credentials_are_warned_about(auth: str, variable: str) -> None:
 
 def test_each_tunnel_without_credentials_is_named(file: Path) -> None:
     environ = with_yaml(
-        file, "tunnels: [{name: a}, {name: b, gluetun: {apikey: k}, qbittorrent: {host: b}}]"
+        file,
+        "tunnels: [{name: a}, {name: b, gluetun: {host: b, apikey: k}, qbittorrent: {host: b}}]",
     )
     del environ["GLUETUN_APIKEY"]
 
@@ -192,14 +193,17 @@ def test_each_tunnel_without_credentials_is_named(file: Path) -> None:
     )
 
 
-def test_tunnels_that_share_a_qbittorrent_are_warned_about_once(file: Path) -> None:
+def test_tunnels_that_share_a_server_are_warned_about_once(file: Path) -> None:
     same = with_yaml(file, "tunnels: [{name: a}, {name: b}, {name: c}]")
     assert load_config(same, NOWHERE).warnings == (
         "tunnels such as a and b share qBittorrent gluetun:8080 and will keep overwriting each "
         "other's port; use one qBittorrent per tunnel",
+        "tunnels such as a and b share port 0 of Gluetun gluetun:8000, where one qBittorrent alone "
+        "can listen; use one port_index per tunnel",
     )
 
-    different = with_yaml(file, "tunnels: [{name: a}, {name: b, qbittorrent: {port: 8081}}]")
+    entry = "{name: b, gluetun: {port_index: 1}, qbittorrent: {port: 8081}}"
+    different = with_yaml(file, f"tunnels: [{{name: a}}, {entry}]")
     assert load_config(different, NOWHERE).warnings == ()
 
 
@@ -208,7 +212,7 @@ def test_tunnels_that_share_a_qbittorrent_are_warned_about_once(file: Path) -> N
 
 def test_all_mistakes_are_in_one_message(file: Path) -> None:
     environ = with_yaml(file, "tunnels: [{gluetun: {prot: 1}, rebind: off}]")
-    environ |= {"REQUEST_TIMEOUT": "0", "QBITTORRENT_PORT": "x", "QBITTORRENT_PASS_FILE": "/"}
+    environ |= {"WEB_LISTEN_ADDRESS": "x", "QBITTORRENT_PORT": "x", "QBITTORRENT_PASS_FILE": "/"}
 
     with pytest.raises(ConfigError) as raised:
         load_config(environ, NOWHERE)
@@ -218,11 +222,11 @@ def test_all_mistakes_are_in_one_message(file: Path) -> None:
         "the configuration has 5 mistakes:\n"
         "tunnels[0].gluetun.prot: unknown key; expected one of host, port, auth_type, apikey, "
         "username, password, https, verify_ssl, ca_file, port_index, apikey_file, password_file\n"
-        "REQUEST_TIMEOUT: given '0'; expected seconds, 0.1 to 60\n"
         "QBITTORRENT_PORT: given 'x'; expected a port, 1 to 65535\n"
         "QBITTORRENT_PASS_FILE: can't read '/' (Is a directory); "
         "expected a readable file that holds the value\n"
-        "tunnels[0].rebind: given 'False'; expected one of auto, always, never"
+        "tunnels[0].rebind: given 'False'; expected one of auto, always, never\n"
+        "WEB_LISTEN_ADDRESS: given 'x'; expected host:port, :port, or empty for none"
     )
     assert raised.value.fix == (
         "correct the settings above; `qsticky config` then shows where each value comes from"

@@ -4,7 +4,6 @@ from pathlib import Path
 
 import pytest
 
-from exporter.config.kinds import KEY
 from exporter.config.secret import Secret
 
 
@@ -28,14 +27,14 @@ def test_its_file_is_read_again_and_nothing_of_it_is_shown(file: Path) -> None:
     secret = Secret("first-fox", file)
     file.write_text(" second-fox \n")
 
-    assert secret.current() == Secret(" second-fox ", file)
+    assert secret.current() == Secret("second-fox", file)
     assert "-fox" not in repr(secret) + repr(secret.current())
 
 
-def test_blanks_around_a_key_are_cut_when_its_file_is_read_again(file: Path) -> None:
+def test_blanks_around_it_are_cut_when_its_file_is_read_again(file: Path) -> None:
     file.write_text("\tanother \n")
 
-    assert Secret("one", file, KEY).current().value == "another"
+    assert Secret("one", file).current().value == "another"
 
 
 @pytest.mark.parametrize(

@@ -142,6 +142,14 @@ def test_an_empty_secret_file_is_an_empty_secret_and_read_again_later(tmp_path: 
     assert secret.current().value == "written by now"
 
 
+def test_a_key_whose_file_is_still_empty_is_a_key_all_the_same(tmp_path: Path) -> None:
+    (tmp_path / "gluetun_apikey").touch()
+
+    config = load_config({}, tmp_path)
+
+    assert (config.tunnels[0].gluetun.auth_in_use, config.warnings) == ("apikey", ())
+
+
 @pytest.mark.parametrize("name", ["GLUETUN_APIKEY", "QBITTORRENT_API_KEY"])
 def test_blanks_around_a_key_are_no_part_of_it_wherever_it_stands(
     name: str, tmp_path: Path
@@ -250,6 +258,9 @@ def test_names_may_be_in_any_case_and_capitals_win() -> None:
         ("CHECK_INTERVAL", "inf", "3600"),
         ("CHECK_INTERVAL", "nan", "30"),
         ("CHECK_INTERVAL", "30s", "30"),
+        ("REQUEST_TIMEOUT", "120", "60"),
+        ("RESTART_VPN_AFTER", "60", "300"),
+        ("RESTART_VPN_AFTER", "-1", "0"),
         ("LOG_LEVEL", "LOUD", "INFO"),
         ("LOG_FORMAT", "xml", "text"),
     ],
@@ -261,8 +272,13 @@ def test_a_value_with_a_safe_substitute_is_a_warning(name: str, text: str, used:
     assert warning.startswith(f"{name}: given '{text}'; expected ")
     assert warning.endswith(f"; using {used} instead")
     assert source_of(config, name) == (used, "environment")
-    in_force = [f"{config.interval_seconds:g}", config.log_level, config.log_format]
-    assert used in in_force
+    [tunnel] = config.tunnels
+    times = (
+        config.interval_seconds,
+        tunnel.request_timeout_seconds,
+        tunnel.restart_vpn_after_seconds,
+    )
+    assert used in [*(f"{seconds:g}" for seconds in times), config.log_level, config.log_format]
 
 
 @pytest.mark.parametrize(
@@ -281,8 +297,9 @@ def test_a_port_that_kubernetes_or_docker_sets_is_ignored(link: str, tmp_path: P
 
     assert config.tunnels[0].qbittorrent.server.port == 8080
     assert config.warnings == (
-        f"QBITTORRENT_PORT: given '{link}', which Kubernetes and Docker set for a service of that "
-        "name; it is ignored, so set QBITTORRENT_PORT if the port is not 8080",
+        f"QBITTORRENT_PORT: given '{link}', which Kubernetes sets for a Service of that name "
+        "(unless the pod has enableServiceLinks: false), and Docker for a link; it is ignored, so "
+        "set QBITTORRENT_PORT if the port is not 8080",
     )
     (tmp_path / "qbittorrent_port").write_text("8081")
     config = load_config({**KEY, "QBITTORRENT_PORT": link}, tmp_path)

@@ -118,9 +118,14 @@ def test_every_page_answers_get_and_head_alike(site: Site, path: str) -> None:
     assert head.body == b""
 
 
-@pytest.mark.parametrize("path", ["", "/nosuch", "/metrics/", "/../etc/passwd", "/-/quit"])
+@pytest.mark.parametrize("path", ["", "/nosuch", "/metrics//", "/../etc/passwd", "/-/quit"])
 def test_any_other_path_is_not_found(site: Site, path: str) -> None:
     assert site.ask(path).status == 404
+
+
+@pytest.mark.parametrize("path", ["/metrics/", "/status.json/", "/-/ready/"])
+def test_a_slash_at_the_end_of_a_path_does_no_harm(site: Site, path: str) -> None:
+    assert site.ask(path).status == site.ask(path.removesuffix("/")).status != 404
 
 
 @pytest.mark.parametrize(
