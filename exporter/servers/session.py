@@ -32,6 +32,7 @@ from exporter.servers.operations import Operations
 T = TypeVar("T")
 SaveLogins = Callable[[SavedLogins], None]
 
+_VERSION = "/api/v2/app/version"
 _LARGEST_COOKIES = 8_192
 _SHORTEST_BAN_BYTES = 24
 _COOKIE = re.compile(r"[!-:<>-~]+=[!-:<-~]*")
@@ -154,7 +155,7 @@ class Session:
             self.open = False
             raise self._forbidden_host()
         if not 200 <= response.status < 300:
-            raise HttpError(f"{self.where} answered with status {response.status}", response.status)
+            raise self._http.unexpected_status(response)
         self._take_cookies(response)
 
     def _log_in(self, did: Operations) -> None:
@@ -193,7 +194,7 @@ class Session:
         key = self._config.api_key.current().value
         self._http.set_header("Authorization", f"Bearer {key}".encode() if key else None)
         self._drop_cookies()
-        return self._http.get("/api/v2/app/version")
+        return self._http.get(_VERSION)
 
     def _reads_as_login_needed(self, response: Response) -> bool:
         api_key = self._config.api_key.current()
@@ -275,13 +276,29 @@ class Session:
 
     def _forbidden_host(self) -> ForbiddenHost:
         address = self._config.server.address
-        return ForbiddenHost(f"{self.where} rejected the Host header {address!r}")
+        host = address.rpartition(":")[0]
+        fix = (
+            f"add {host} to 'Server domains' under Options, Web UI, or set QBITTORRENT_HOST to "
+            "qBittorrent's own address"
+        )
+        return ForbiddenHost(
+            f"{self.where} rejected the Host header {address!r}",
+            fix if self._refuses_name(host) else None,
+        )
+
+    def _refuses_name(self, host: str) -> bool:
+        """Whether the host is refused without a port, too, which qBittorrent compares otherwise."""
+        self._http.set_header("Host", host)
+        try:
+            return self._http.get(_VERSION).status == 401
+        except ServerError:
+            return False
+        finally:
+            self._http.set_header("Host", None)
 
     def _not_qbittorrent(self, response: Response) -> HttpError | InvalidResponse:
         if response.status != 200:
-            return HttpError(
-                f"{self.where} answered with status {response.status}", response.status
-            )
+            return self._http.unexpected_status(response)
         return InvalidResponse(
             f"{self.where} is no qBittorrent: it answered {response.describe_body()}"
         )
