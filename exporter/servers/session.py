@@ -7,9 +7,8 @@ from __future__ import annotations
 
 import contextlib
 import math
-import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TypeVar
 
 from exporter.config.load import QbittorrentConfig
@@ -25,6 +24,7 @@ from exporter.errors import (
     Unauthorized,
 )
 from exporter.model import Operation, Reason, SavedLogins
+from exporter.servers.cookies import Cookies
 from exporter.servers.http import LARGEST_BODY_BYTES, Response, Transport
 from exporter.servers.logins import Credentials, Logins
 from exporter.servers.operations import Operations
@@ -33,10 +33,7 @@ T = TypeVar("T")
 SaveLogins = Callable[[SavedLogins], None]
 
 _VERSION = "/api/v2/app/version"
-_LARGEST_COOKIES = 8_192
 _SHORTEST_BAN_BYTES = 24
-_COOKIE = re.compile(r"[!-:<>-~]+=[!-:<-~]*")
-"""Without `=` in the name: what matches in one way only takes no time."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,31 +44,6 @@ class Request:
     params: Mapping[str, str] | None = None
     form: Mapping[str, str] | None = None
     largest_bytes: int = LARGEST_BODY_BYTES
-
-
-@dataclass(slots=True)
-class _Cookies:
-    """The session's cookie under any name, and what a proxy adds; bounded."""
-
-    pairs: dict[str, str] = field(default_factory=dict)
-
-    def take(self, response: Response) -> None:
-        """Keep what a response sets, whatever it says of expiry and scope.
-
-        A broken HTTPS set-up marks the cookie `secure`, and clocks may disagree: a cookie jar
-        would withhold it, and every login would be useless.
-        """
-        for line in response.set_cookies():
-            pair = line.partition(";")[0].strip()
-            if _COOKIE.fullmatch(pair):
-                name = pair.partition("=")[0]
-                fresh = self.pairs | {name: pair}
-                if len("; ".join(fresh.values())) <= _LARGEST_COOKIES:
-                    self.pairs = fresh
-
-    def header(self) -> str | None:
-        """Return what to send; None where there is none."""
-        return "; ".join(self.pairs.values()) or None
 
 
 class Session:
@@ -89,7 +61,7 @@ class Session:
         self._http = Transport("qBittorrent", config.server, timeout_seconds)
         self._logins = logins
         self._save_logins = save_logins
-        self._cookies = _Cookies()
+        self._cookies = Cookies()
         self._unproven: Credentials | None = None
         """The credentials of the last login, until it was seen to lead to a session that works."""
         self.open = False
@@ -249,7 +221,7 @@ class Session:
         self._http.set_header("Cookie", self._cookies.header())
 
     def _drop_cookies(self) -> None:
-        self._cookies = _Cookies()
+        self._cookies = Cookies()
         self._http.set_header("Cookie", None)
 
     # what is wrong
