@@ -205,7 +205,7 @@ class _Known:
 
     def logins(self, config: TunnelConfig) -> Logins:
         """Return the logins at a tunnel's qBittorrent."""
-        return self._registry.for_server(config.qbittorrent.server.address)
+        return self._registry.for_server(config.qbittorrent.server.place)
 
     def push_seen(self, tunnel: str) -> bool:
         """Whether Gluetun ever pushed to the daemon."""

@@ -20,6 +20,7 @@ TRUE_WORDS, FALSE_WORDS = (
     ("true", "t", "1", "yes", "y", "on"),
     ("false", "f", "0", "no", "n", "off"),
 )
+_BASE_PATH = re.compile(r"[A-Za-z0-9._~-]+(/[A-Za-z0-9._~-]+)*")
 _HOST_NAME = re.compile(r"[A-Za-z0-9_-]{1,63}(\.[A-Za-z0-9_-]{1,63})*\.?")
 
 
@@ -145,6 +146,13 @@ def _is_host(text: str) -> bool:
     return True
 
 
+def _base_path(text: str) -> str:
+    path = text.strip("/")
+    if path and not _BASE_PATH.fullmatch(path):
+        raise _wrong(text)
+    return path and f"/{path}"
+
+
 def _hosts(text: str) -> tuple[str, ...]:
     hosts = tuple(host.strip() for host in text.split(",") if host.strip())
     for host in hosts:
@@ -223,6 +231,7 @@ PASSWORD = Kind("text", _line, secret=True, keeps_blanks=True, quoted_in_yaml=Tr
 KEY = Kind("text", _line, secret=True, quoted_in_yaml=True)
 """Sent as a header of HTTP, which can't have blanks at its ends."""
 HOST = Kind("a host name or address", _host, quoted_in_yaml=True)
+BASE_PATH = Kind("a path such as /qbittorrent", _base_path)
 HOSTS = Kind("host names or addresses, separated by commas", _hosts)
 PORT = Kind("a port, 1 to 65535", _port)
 BOOLEAN = Kind("true or false", _boolean)

@@ -27,6 +27,8 @@ class Server:
     https: bool
     verify: bool | str
     """Whether to check the certificate, or the path of the authority to check it with."""
+    path: str = ""
+    """Where it is behind a reverse proxy, such as `/qbittorrent`; empty: at the root."""
 
     @property
     def address(self) -> str:
@@ -35,9 +37,14 @@ class Server:
         return f"[{host}]:{self.port}" if ":" in host else f"{host}:{self.port}"
 
     @property
+    def place(self) -> str:
+        """Return the address and the path: a reverse proxy may have several servers."""
+        return f"{self.address}{self.path}"
+
+    @property
     def url(self) -> str:
         """Return the base URL, without a trailing slash."""
-        return f"{'https' if self.https else 'http'}://{self.address}"
+        return f"{'https' if self.https else 'http'}://{self.place}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -175,7 +182,10 @@ def _tunnel(sources: Sources, entry: Entry, interval: float, timeout: float) -> 
             port_index=sources.value("GLUETUN_PORT_INDEX", entry),
         ),
         qbittorrent=QbittorrentConfig(
-            server=_server(sources, "QBITTORRENT", entry),
+            server=replace(
+                _server(sources, "QBITTORRENT", entry),
+                path=sources.value("QBITTORRENT_PATH", entry),
+            ),
             user=sources.value("QBITTORRENT_USER", entry),
             password=sources.value("QBITTORRENT_PASS", entry),
             api_key=sources.value("QBITTORRENT_API_KEY", entry),
@@ -213,11 +223,11 @@ def _missing_credentials(
 def _shared_servers(tunnels: Iterable[TunnelConfig]) -> Iterator[str]:
     owners: dict[str, str] = {}
     for tunnel in tunnels:
-        address = tunnel.qbittorrent.server.address
-        owner = owners.setdefault(address, tunnel.name)
+        place = tunnel.qbittorrent.server.place
+        owner = owners.setdefault(place, tunnel.name)
         if owner != tunnel.name:
             yield (
-                f"tunnels such as {owner} and {tunnel.name} share qBittorrent {address} and will "
+                f"tunnels such as {owner} and {tunnel.name} share qBittorrent {place} and will "
                 "keep overwriting each other's port; use one qBittorrent per tunnel"
             )
             return

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from exporter.config.kinds import (
+    BASE_PATH,
     BOOLEAN,
     CA_FILE,
     FILE,
@@ -57,6 +58,13 @@ SETTINGS: tuple[Setting, ...] = (
         per_tunnel=True,
     ),
     Setting("QBITTORRENT_PORT", PORT, "8080", "Port of the Web UI.", per_tunnel=True),
+    Setting(
+        "QBITTORRENT_PATH",
+        BASE_PATH,
+        "",
+        "Path of the Web UI where a reverse proxy gives it one, such as `/qbittorrent`.",
+        per_tunnel=True,
+    ),
     Setting("QBITTORRENT_USER", TEXT, "admin", "User name of the Web UI.", per_tunnel=True),
     Setting("QBITTORRENT_PASS", PASSWORD, "adminadmin", "Password of the Web UI.", per_tunnel=True),
     Setting(

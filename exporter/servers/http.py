@@ -88,7 +88,7 @@ class Transport:
     @property
     def where(self) -> str:
         """Return the server in words for messages, such as `Gluetun at gluetun:8000`."""
-        return f"{self.name} at {self.server.address}"
+        return f"{self.name} at {self.server.place}"
 
     def set_header(self, name: str, value: str | bytes | None) -> None:
         """Send this with each request from now on; None = no longer.

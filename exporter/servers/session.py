@@ -269,10 +269,12 @@ class Session:
             self._http.set_header("Host", None)
 
     def _not_qbittorrent(self, response: Response) -> HttpError | InvalidResponse:
+        if response.status == 404:
+            return HttpError(f"{self.where} answered with status 404", 404, _THE_WAY)
         if response.status != 200:
             return self._http.unexpected_status(response)
         return InvalidResponse(
-            f"{self.where} is no qBittorrent: it answered {response.describe_body()}"
+            f"{self.where} is no qBittorrent: it answered {response.describe_body()}", _THE_WAY
         )
 
     def _refuse_proxy(self, response: Response) -> None:
@@ -290,6 +292,12 @@ class Session:
             "let QBITTORRENT_HOST and QBITTORRENT_PORT lead to qBittorrent itself, past the "
             "proxy; or let the proxy pass /api/ on without a login of its own",
         )
+
+
+_THE_WAY = (
+    "check that QBITTORRENT_HOST, QBITTORRENT_PORT and, behind a reverse proxy, QBITTORRENT_PATH "
+    "lead to the right server"
+)
 
 
 def _is_ban(response: Response) -> bool:

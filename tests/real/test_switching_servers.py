@@ -116,6 +116,23 @@ def test_a_proxy_that_redirects_to_https(
         assert check(**known) == []
 
 
+def test_a_web_ui_that_a_proxy_has_under_a_path(
+    qbittorrent_version: str, behind_nginx: BehindNginx, check: Check, tmp_path: Path
+) -> None:
+    with (
+        qbittorrent(qbittorrent_version, tmp_path) as server,
+        behind_nginx({"/apps/qbittorrent": server.port}) as proxy,
+    ):
+        known = way_to(server) | {"QBITTORRENT_HOST": "127.0.0.1", "QBITTORRENT_PORT": proxy.port}
+        [said] = check(**known)
+        assert said == (
+            f"qBittorrent at 127.0.0.1:{proxy.port} answered with status 404\n"
+            "    → check that QBITTORRENT_HOST, QBITTORRENT_PORT and, behind a reverse proxy, "
+            "QBITTORRENT_PATH lead to the right server"
+        )
+        assert check(**known, QBITTORRENT_PATH="/apps/qbittorrent") == []
+
+
 @ONE_VERSION
 def test_a_certificate_with_a_common_name_alone(
     qbittorrent_version: str, certificate_for: Issue, check: Check, tmp_path: Path
