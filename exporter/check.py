@@ -65,11 +65,11 @@ class Line:
 
 
 def run_check(config: Config, clock: Clock) -> Iterator[Line]:
-    """Walk through all tunnels, the status file and the web server; a line for each step."""
-    for warning in config.warnings:
-        yield Line(False, warning)
+    """Walk through the status file, all tunnels and the web server; a line for each step."""
     known = _Known(config, clock)
     yield known.problem or Line(True, f"The status file {config.health_file} is fine")
+    for warning in config.warnings:
+        yield Line(False, warning)
     several = len(config.tunnels) > 1
     for tunnel in config.tunnels:
         for line in _Walk(tunnel, clock, known).lines():

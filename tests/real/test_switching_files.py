@@ -205,7 +205,8 @@ def test_says_what_helps_where_it_cannot_be_written_and_does_its_job_all_the_sam
 ) -> None:
     place = Place(tmp_path, script)
     fix = fix.replace("HEALTH/", f"{place.inside}/").replace("HEALTH ", f"{place.inside} ")
-    with place.daemon(environ, "check") as check:
+    misnamed = {"GLUETUN_API_KEY": "is warned of"}
+    with place.daemon(environ | misnamed, "check") as check:
         assert check.wait() == 3
         problem = f"an't write the status file {check.health_file}: {why}"
         assert check.lines[:2] == [f"✗ C{problem}\n", f"    → {fix}\n"]
