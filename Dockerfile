@@ -28,8 +28,10 @@ RUN /opt/qsticky/bin/python3 -B -P -c "import pkgutil, sys, exporter; \
       print(*sorted(f for f in files if f.endswith('.py')), sep='\n')" > /tmp/imported \
  && /opt/qsticky/bin/python3 -B -m compileall -q --invalidation-mode unchecked-hash -i /tmp/imported /opt/qsticky/lib
 # Any user may replace the status file, also after `user:` changed under an existing volume.
+# The image that this one replaces was run by `python -m qsticky` or `python qsticky.py`, here in /app.
 RUN mkdir -p /rootfs/opt /rootfs/app/health && chmod 0777 /rootfs/app/health \
  && mv /opt/qsticky /rootfs/opt/ \
+ && ln -s /opt/qsticky/bin/qsticky /rootfs/app/qsticky.py \
  && find /rootfs -exec touch --no-dereference --date="@${SOURCE_DATE_EPOCH}" {} +
 
 FROM base
@@ -46,6 +48,7 @@ LABEL org.opencontainers.image.title="qSticky" \
       org.opencontainers.image.revision="${REVISION}" \
       org.opencontainers.image.created="${CREATED}"
 ENV PATH=/opt/qsticky/bin:$PATH \
+    HEALTH_FILE=/app/health/status.json \
     LANG=C.UTF-8 \
     PYTHONUNBUFFERED=1 \
     PYTHONDONTWRITEBYTECODE=1 \
@@ -56,4 +59,4 @@ USER 1000:1000
 EXPOSE 9809
 STOPSIGNAL SIGTERM
 HEALTHCHECK --interval=30s --timeout=10s --start-period=10s --retries=3 CMD ["qsticky", "healthcheck"]
-ENTRYPOINT ["qsticky"]
+CMD ["qsticky"]

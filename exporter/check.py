@@ -7,8 +7,6 @@ the daemon spends a try that leads to a ban.
 from __future__ import annotations
 
 import http.client
-import os
-import tempfile
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -29,6 +27,7 @@ from exporter.model import (
     SyncState,
     VpnStatus,
 )
+from exporter.report import safe_file
 from exporter.report.saved import daemon_is_running, read_status, saved_of
 from exporter.report.status_file import StatusFile
 from exporter.servers.gluetun import STATUS_ROUTE, Gluetun
@@ -66,11 +65,11 @@ class Line:
 
 
 def run_check(config: Config, clock: Clock) -> Iterator[Line]:
-    """Walk through all tunnels, the status file and the web server; a line for each step."""
-    for warning in config.warnings:
-        yield Line(False, warning)
+    """Walk through the status file, all tunnels and the web server; a line for each step."""
     known = _Known(config, clock)
     yield known.problem or Line(True, f"The status file {config.health_file} is fine")
+    for warning in config.warnings:
+        yield Line(False, warning)
     several = len(config.tunnels) > 1
     for tunnel in config.tunnels:
         for line in _Walk(tunnel, clock, known).lines():
@@ -206,7 +205,7 @@ class _Known:
 
     def logins(self, config: TunnelConfig) -> Logins:
         """Return the logins at a tunnel's qBittorrent."""
-        return self._registry.for_server(config.qbittorrent.server.address)
+        return self._registry.for_server(config.qbittorrent.server.place)
 
     def push_seen(self, tunnel: str) -> bool:
         """Whether Gluetun ever pushed to the daemon."""
@@ -226,8 +225,8 @@ class _Known:
             self._saved = saved_of(document, self._clock)
             self.facts = document.get("tunnels", {})
             self.daemon_running = daemon_is_running(path, document, self._clock)
-        except FileNotFoundError:
-            return None
+        except (FileNotFoundError, IsADirectoryError):
+            return None  # trying to write says what helps
         except OSError as error:
             why = error.strerror or error
             return Line(
@@ -248,22 +247,11 @@ def _until_an_error(lines: Iterator[Line]) -> Iterator[Line]:
 
 
 def _writing_problem(path: Path) -> Line | None:
-    folder = path.parent
     try:
-        if folder.exists():
-            with tempfile.TemporaryFile(dir=folder) as file:
-                file.write(b"full?")
-            return None
-        above = next(parent for parent in folder.parents if parent.exists())
-    except OSError as error:
-        why = error.strerror or str(error)
-    else:
-        if above.is_dir() and os.access(above, os.W_OK):
-            return None
-        why = "Permission denied" if above.is_dir() else "Not a directory"
-    return Line(
-        False, f"The status file {path} can't be written: {why}", StatusFileError.default_fix
-    )
+        safe_file.try_to_write(path)
+    except StatusFileError as error:
+        return Line(False, f"{error.message[:1].upper()}{error.message[1:]}", error.fix)
+    return None
 
 
 def _not_logged_in(facts: Mapping[str, Any], where: str) -> Line:

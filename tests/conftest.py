@@ -74,14 +74,27 @@ class Certificate:
     key: Path
 
 
+Issue = Callable[[str, str], Certificate]
+
+
 @pytest.fixture(scope="session")
-def certificate(tmp_path_factory: pytest.TempPathFactory) -> Certificate:
+def certificate_for(tmp_path_factory: pytest.TempPathFactory) -> Issue:
+    """Makes a self-signed certificate for a common name, with an extension or none."""
     if shutil.which("openssl") is None:
         missing_part("the program openssl makes the certificate, and is missing")
-    folder = tmp_path_factory.mktemp("certificate")
-    made = Certificate(folder / "certificate.pem", folder / "key.pem")
-    command = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2"]
-    command += ["-subj", "/CN=localhost", "-addext", "subjectAltName=DNS:localhost,IP:127.0.0.1"]
-    command += ["-keyout", str(made.key), "-out", str(made.file)]
-    subprocess.run(command, check=True, capture_output=True)
-    return made
+
+    def make(name: str, extension: str) -> Certificate:
+        folder = tmp_path_factory.mktemp("certificate")
+        made = Certificate(folder / "certificate.pem", folder / "key.pem")
+        command = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2"]
+        command += ["-subj", f"/CN={name}", *(["-addext", extension] if extension else [])]
+        command += ["-keyout", str(made.key), "-out", str(made.file)]
+        subprocess.run(command, check=True, capture_output=True)
+        return made
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def certificate(certificate_for: Issue) -> Certificate:
+    return certificate_for("localhost", "subjectAltName=DNS:localhost,IP:127.0.0.1")

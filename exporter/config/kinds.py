@@ -20,6 +20,7 @@ TRUE_WORDS, FALSE_WORDS = (
     ("true", "t", "1", "yes", "y", "on"),
     ("false", "f", "0", "no", "n", "off"),
 )
+_BASE_PATH = re.compile(r"[A-Za-z0-9._~-]+(/[A-Za-z0-9._~-]+)*")
 _HOST_NAME = re.compile(r"[A-Za-z0-9_-]{1,63}(\.[A-Za-z0-9_-]{1,63})*\.?")
 
 
@@ -125,19 +126,20 @@ def _line(text: str) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Address:
-    """A host, and what `http://host:port` says beside it, as text; empty: nothing."""
+    """A host, and what `http://host:port/path` says beside it, as text; empty: nothing."""
 
     host: str
     port: str = ""
     https: str = ""
+    path: str = ""
 
 
 _ADDRESS = re.compile(
-    r"((?P<scheme>https?)://)?(?P<host>\[.*\]|[^:/]*)(:(?P<port>[0-9]+))?/?", re.I
+    r"((?P<scheme>https?)://)?(?P<host>\[.*\]|[^:/]*)(:(?P<port>[0-9]+))?(?P<path>/.*)?", re.I
 )
 
 
-def _address(text: str) -> Address:
+def _address(text: str, *, may_have_path: bool = False) -> Address:
     if _is_host(text):
         return Address(text)
     parts = _ADDRESS.fullmatch(text)
@@ -146,8 +148,16 @@ def _address(text: str) -> Address:
         raise _wrong(text)
     if parts["port"]:
         _port(parts["port"])
-    https = {"http": "false", "https": "true"}.get((parts["scheme"] or "").lower(), "")
-    return Address(host, parts["port"] or "", https)
+    path = _base_path(parts["path"] or "")
+    if path and not may_have_path:
+        raise _wrong(text)
+    match (parts["scheme"] or "").lower():
+        case "https":
+            return Address(host, parts["port"] or "443", "true", path)
+        case "http":  # by habit, and the port is the usual one
+            return Address(host, parts["port"] or "", "false", path)
+        case _:
+            return Address(host, parts["port"] or "", "", path)
 
 
 def _in_ascii(host: str) -> str:
@@ -167,6 +177,13 @@ def _is_host(text: str) -> bool:
     except ValueError:
         return False
     return True
+
+
+def _base_path(text: str) -> str:
+    path = text.strip("/")
+    if path and not _BASE_PATH.fullmatch(path):
+        raise _wrong(text)
+    return path and f"/{path}"
 
 
 def _hosts(text: str) -> tuple[str, ...]:
@@ -245,6 +262,8 @@ PASSWORD = Kind("text", _line, secret=True, keeps_blanks=True, quoted_in_yaml=Tr
 KEY = Kind("text", _line, secret=True, quoted_in_yaml=True)
 """Sent as a header of HTTP, which can't have blanks at its ends."""
 HOST = Kind("a host name or address", _address, quoted_in_yaml=True)
+HOST_AND_PATH = replace(HOST, convert=partial(_address, may_have_path=True))
+BASE_PATH = Kind("a path such as /qbittorrent", _base_path)
 HOSTS = Kind("host names or addresses, separated by commas", _hosts)
 PORT = Kind("a port, 1 to 65535", _port)
 BOOLEAN = Kind("true or false", _boolean)

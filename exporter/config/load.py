@@ -27,6 +27,8 @@ class Server:
     https: bool
     verify: bool | str
     """Whether to check the certificate, or the path of the authority to check it with."""
+    path: str = ""
+    """Where it is behind a reverse proxy, such as `/qbittorrent`; empty: at the root."""
 
     @property
     def address(self) -> str:
@@ -35,9 +37,14 @@ class Server:
         return f"[{host}]:{self.port}" if ":" in host else f"{host}:{self.port}"
 
     @property
+    def place(self) -> str:
+        """Return the address and the path: a reverse proxy may have several servers."""
+        return f"{self.address}{self.path}"
+
+    @property
     def url(self) -> str:
         """Return the base URL, without a trailing slash."""
-        return f"{'https' if self.https else 'http'}://{self.address}"
+        return f"{'https' if self.https else 'http'}://{self.place}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -196,6 +203,7 @@ def _tunnel(sources: Sources, entry: Entry, interval: float, timeout: float) -> 
 
 def _server(sources: Sources, prefix: str, entry: Entry) -> Server:
     address = sources.value(f"{prefix}_HOST", entry)
+    path = f"{prefix}_PATH"
     ca_file = sources.value(f"{prefix}_CA_FILE", entry)
     verify = sources.value(f"{prefix}_VERIFY_SSL", entry)
     return Server(
@@ -203,6 +211,7 @@ def _server(sources: Sources, prefix: str, entry: Entry) -> Server:
         port=sources.value(f"{prefix}_PORT", entry, address.port),
         https=sources.value(f"{prefix}_HTTPS", entry, address.https),
         verify=ca_file or verify,
+        path=sources.value(path, entry, address.path) if path in BY_NAME else "",
     )
 
 
@@ -230,7 +239,7 @@ def _shared_servers(tunnels: Iterable[TunnelConfig]) -> Iterator[str]:
 
 _ONE_FOR_EACH: tuple[tuple[Callable[[TunnelConfig], str], str], ...] = (
     (
-        lambda tunnel: f"qBittorrent {tunnel.qbittorrent.server.address}",
+        lambda tunnel: f"qBittorrent {tunnel.qbittorrent.server.place}",
         " and will keep overwriting each other's port; use one qBittorrent per tunnel",
     ),
     (

@@ -8,10 +8,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from exporter.config.kinds import (
+    BASE_PATH,
     BOOLEAN,
     CA_FILE,
     FILE,
     HOST,
+    HOST_AND_PATH,
     HOSTS,
     KEY,
     LISTEN_ADDRESS,
@@ -50,12 +52,19 @@ class Setting:
 SETTINGS: tuple[Setting, ...] = (
     Setting(
         "QBITTORRENT_HOST",
-        HOST,
+        HOST_AND_PATH,
         "gluetun",
         "Host of the Web UI; the Gluetun container if qBittorrent shares its network.",
         per_tunnel=True,
     ),
     Setting("QBITTORRENT_PORT", PORT, "8080", "Port of the Web UI.", per_tunnel=True),
+    Setting(
+        "QBITTORRENT_PATH",
+        BASE_PATH,
+        "",
+        "Path of the Web UI where a reverse proxy gives it one, such as `/qbittorrent`.",
+        per_tunnel=True,
+    ),
     Setting("QBITTORRENT_USER", TEXT, "admin", "User name of the Web UI.", per_tunnel=True),
     Setting("QBITTORRENT_PASS", PASSWORD, "adminadmin", "Password of the Web UI.", per_tunnel=True),
     Setting(

@@ -261,7 +261,7 @@ class TunnelFactory:
             config,
             self._clock,
             self._status_file.saved(config.name),
-            self._logins.for_server(config.qbittorrent.server.address),
+            self._logins.for_server(config.qbittorrent.server.place),
             self._status_file.save,
         )
 

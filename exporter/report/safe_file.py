@@ -11,8 +11,10 @@ import errno
 import os
 import secrets
 import stat
+import tempfile
 import time
 from pathlib import Path
+from typing import BinaryIO
 
 from exporter.errors import StatusFileError
 from exporter.healthcheck import LARGEST_FILE_BYTES
@@ -20,7 +22,8 @@ from exporter.healthcheck import LARGEST_FILE_BYTES
 _NEW = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 _EXISTING = os.O_WRONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 _READ = os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC
-_IN_PLACE = (errno.EBUSY, errno.EXDEV, errno.EACCES, errno.EPERM, errno.EROFS)
+_MOUNTED = (errno.EBUSY, errno.EXDEV)
+_IN_PLACE = (*_MOUNTED, errno.EACCES, errno.EPERM, errno.EROFS)
 """The file itself is a mount, or its folder is not ours to write in."""
 _LEFT_BEHIND_AFTER_SECONDS = 60.0
 
@@ -37,13 +40,22 @@ def write(path: Path, content: bytes) -> None:
             path.parent.mkdir(parents=True, exist_ok=True)
             _replace(path, content)
         except OSError as error:
-            if error.errno not in _IN_PLACE or not _overwrite(path, content):
-                raise
+            with _existing(path, error) as file:
+                file.write(content)
+                file.truncate()
     except OSError as error:
-        raise StatusFileError(
-            f"can't write the status file {path}: {error.strerror or error}",
-            _FIXES.get(error.errno or 0),
-        ) from error
+        raise _explained(path, error) from error
+
+
+def try_to_write(path: Path) -> None:
+    """Raise StatusFileError where `write` would; change nothing."""
+    try:
+        try:
+            _try_to_replace(path)
+        except OSError as error:
+            _existing(path, error).close()
+    except OSError as error:
+        raise _explained(path, error) from error
 
 
 def read(path: Path) -> bytes:
@@ -80,24 +92,75 @@ def _replace(path: Path, content: bytes) -> None:
         raise
 
 
-def _overwrite(path: Path, content: bytes) -> bool:
-    """Write into the file that is there; returns whether it was ours to write."""
+def _try_to_replace(path: Path) -> None:
+    if path.is_dir():
+        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
+    if _is_mounted(path):
+        raise OSError(errno.EBUSY, os.strerror(errno.EBUSY))
+    with tempfile.TemporaryFile(dir=_nearest(path.parent)) as file:
+        file.write(b"full?")
+
+
+def _existing(path: Path, replacing: OSError) -> BinaryIO:
+    """Open the file that could not be replaced, to write into it; raises OSError.
+
+    Why it could not be replaced is the better reason, except for a file that is a mount.
+    """
+    if replacing.errno not in _IN_PLACE:
+        raise replacing
     try:
-        descriptor = os.open(path, _EXISTING)
+        file = os.fdopen(os.open(path, _EXISTING), "wb")
+    except OSError:
+        if replacing.errno in _MOUNTED:
+            raise
+        raise replacing from None
+    facts = os.fstat(file.fileno())
+    if not stat.S_ISREG(facts.st_mode) or facts.st_nlink > 1:
+        file.close()
+        raise replacing
+    return file
+
+
+def _is_mounted(path: Path) -> bool:
+    """Whether the file itself is a mount, as with `./status.json:/app/health/status.json`."""
+    try:
+        mounts = Path("/proc/self/mountinfo").read_text(errors="surrogateescape")
     except OSError:
         return False
-    with os.fdopen(descriptor, "wb") as file:
-        facts = os.fstat(file.fileno())
-        if not stat.S_ISREG(facts.st_mode) or facts.st_nlink > 1:
-            return False
-        file.write(content)
-        file.truncate()
-    return True
+    shown = str(path.resolve()).replace(" ", r"\040")
+    return any(line.split(" ")[4] == shown for line in mounts.splitlines())
+
+
+def _nearest(folder: Path) -> Path:
+    """Return the folder, or the one in which it would be made."""
+    return next(each for each in (folder, *folder.parents) if each.exists())
+
+
+def _explained(path: Path, error: OSError) -> StatusFileError:
+    denied = error.errno in (errno.EACCES, errno.EPERM)
+    fix = _fix_for_owner(path) if denied else _FIXES.get(error.errno or 0)
+    return StatusFileError(f"can't write the status file {path}: {error.strerror or error}", fix)
+
+
+def _fix_for_owner(path: Path) -> str | None:
+    """Say whom the mounted file or the folder belongs to; None where that is us."""
+    try:
+        place = path if _is_mounted(path) else _nearest(path.parent)
+        owner = place.stat()
+    except OSError:
+        return None
+    if owner.st_uid == os.geteuid():
+        return None
+    us = f"{os.geteuid()}:{os.getegid()}"
+    return (
+        f"{place} belongs to user {owner.st_uid}, and qSticky runs as {us}: `chown {us}` it, on "
+        "the host where it is mounted from there; or name another file in HEALTH_FILE"
+    )
 
 
 _FIXES = {
     errno.EISDIR: "remove the folder of that name, or set HEALTH_FILE to another path",
     errno.ENOSPC: "free some space on that disk; qSticky goes on without the file meanwhile",
     errno.EDQUOT: "free some space on that disk; qSticky goes on without the file meanwhile",
-    errno.EROFS: "mount that folder writable, as a volume, or set HEALTH_FILE to another path",
+    errno.EROFS: "mount it writable, as a volume, or set HEALTH_FILE to another path",
 }

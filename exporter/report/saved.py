@@ -54,8 +54,8 @@ def read_saved(path: Path, clock: Clock) -> dict[str, Saved]:
     """
     try:
         return saved_of(read_status(path), clock)
-    except FileNotFoundError:
-        return {}
+    except (FileNotFoundError, IsADirectoryError):
+        return {}  # whoever writes it says what helps
     except OSError as error:
         raise StatusFileError(
             f"can't read the status file {path}: {error.strerror or error}"
@@ -86,6 +86,8 @@ def saved_of(document: Mapping[str, Any], clock: Clock) -> dict[str, Saved]:
 
 def daemon_is_running(path: Path, document: Mapping[str, Any], clock: Clock) -> bool:
     """Whether the daemon that writes the file is running; raises OSError or one of MALFORMED."""
+    if "interval_seconds" not in document:  # the tool that was here before wrote it
+        return False
     age = clock.wall() - path.stat().st_mtime
     fresh = age <= 3 * float(document["interval_seconds"]) + STALE_AFTER_SECONDS
     return fresh and document["state"] != "stopped" and document.get("daemon") is not False

@@ -241,9 +241,7 @@ class Gluetun:
 
     def _expect_ok(self, response: Response) -> Response:
         if response.status != 200:
-            raise HttpError(
-                f"{self._transport.where} answered with status {response.status}", response.status
-            )
+            raise self._transport.unexpected_status(response)
         return response
 
 

@@ -17,7 +17,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from socket import socket
 from typing import Any, cast
-from urllib.parse import urlencode
+from urllib.parse import urlencode, urlsplit
 
 import urllib3
 from urllib3 import HTTPHeaderDict
@@ -26,13 +26,14 @@ from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
 from urllib3.response import BaseHTTPResponse
 
 from exporter.config.load import Server
-from exporter.errors import InvalidResponse, Unauthorized
+from exporter.errors import HttpError, InvalidResponse, Unauthorized
 from exporter.servers.http_errors import ConnectionClosed, from_exception
 from exporter.servers.http_library import requests
 
 LARGEST_BODY_BYTES = 1_000_000
 _CHUNK_BYTES = 65_536
 _HEADER = re.compile(rb"[^\x00-\x20\x7f]([^\x00-\x1f\x7f]*[^\x00-\x20\x7f])?")
+_PERMANENT, _TEMPORARY = (301, 308), (302, 303, 307)
 _MOST_PREPARED = 16
 """A tunnel asks for less than ten things; each new position in a log makes one more."""
 
@@ -87,7 +88,7 @@ class Transport:
     @property
     def where(self) -> str:
         """Return the server in words for messages, such as `Gluetun at gluetun:8000`."""
-        return f"{self.name} at {self.server.address}"
+        return f"{self.name} at {self.server.place}"
 
     def set_header(self, name: str, value: str | bytes | None) -> None:
         """Send this with each request from now on; None = no longer.
@@ -126,6 +127,27 @@ class Transport:
     def put(self, path: str, document: Mapping[str, str]) -> Response:
         """PUT JSON, once."""
         return self._send(self._prepare("PUT", path, json.dumps(document)), LARGEST_BODY_BYTES)
+
+    def unexpected_status(self, response: Response) -> HttpError:
+        """Return the error for a status that has no meaning for us."""
+        message = f"{self.where} answered with status {response.status}"
+        return HttpError(message, response.status, self._redirect_fix(response))
+
+    def _redirect_fix(self, response: Response) -> str | None:
+        """Say what to set where the server wants HTTPS; a login elsewhere is no reason to."""
+        try:
+            to = urlsplit(response.headers.get("Location", ""))
+            port = to.port or 443
+        except ValueError:
+            return None
+        own = self.server.host.strip("[]").lower()
+        leads_on = response.status in _PERMANENT or (
+            response.status in _TEMPORARY and to.hostname == own
+        )
+        if to.scheme != "https" or self.server.https or not leads_on:
+            return None
+        prefix = self.name.upper()
+        return f"it redirects to HTTPS: set {prefix}_HTTPS=true and {prefix}_PORT={port}"
 
     def close(self) -> None:
         """Close the connection that is kept open."""

@@ -37,11 +37,15 @@ def _unknown_name(where: str, _: float, __: Chain) -> ServerError:
     return Unreachable(f"{where} can't be reached: cannot resolve host {host!r}", fix)
 
 
+_ANOTHER_NAME = (
+    "set …_HOST to a name in the certificate's subjectAltName; if it has a common name alone, it "
+    "names no subjectAltName and has to be made anew with one"
+)
 _CERTIFICATE_FIXES = {
     9: "check the clocks of both machines, and from when on the certificate is valid",
     10: "renew the certificate, or switch …_VERIFY_SSL off",
-    62: "set …_HOST to the name that the certificate was issued for",
-    64: "set …_HOST to the name that the certificate was issued for",
+    62: _ANOTHER_NAME,
+    64: _ANOTHER_NAME,
 }
 """By OpenSSL's X509_V_ERR_…: not yet valid, expired, another host's, another address'."""
 

@@ -245,7 +245,7 @@ class LoginRegistry:
             self.for_server(logins.server).restore(logins, try_at_once=try_at_once)
 
     def for_server(self, address: str) -> Logins:
-        """Return those at one address, such as `gluetun:8080`."""
+        """Return those at one address, such as `gluetun:8080`, with its path."""
         if address not in self._known:
             self._known[address] = Logins(address, self._clock, self._tries_an_hour)
         return self._known[address]

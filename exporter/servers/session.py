@@ -7,9 +7,8 @@ from __future__ import annotations
 
 import contextlib
 import math
-import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TypeVar
 
 from exporter.config.load import QbittorrentConfig
@@ -25,6 +24,7 @@ from exporter.errors import (
     Unauthorized,
 )
 from exporter.model import Operation, Reason, SavedLogins
+from exporter.servers.cookies import Cookies
 from exporter.servers.http import LARGEST_BODY_BYTES, Response, Transport
 from exporter.servers.logins import Credentials, Logins
 from exporter.servers.operations import Operations
@@ -32,10 +32,8 @@ from exporter.servers.operations import Operations
 T = TypeVar("T")
 SaveLogins = Callable[[SavedLogins], None]
 
-_LARGEST_COOKIES = 8_192
+_VERSION = "/api/v2/app/version"
 _SHORTEST_BAN_BYTES = 24
-_COOKIE = re.compile(r"[!-:<>-~]+=[!-:<-~]*")
-"""Without `=` in the name: what matches in one way only takes no time."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,31 +44,6 @@ class Request:
     params: Mapping[str, str] | None = None
     form: Mapping[str, str] | None = None
     largest_bytes: int = LARGEST_BODY_BYTES
-
-
-@dataclass(slots=True)
-class _Cookies:
-    """The session's cookie under any name, and what a proxy adds; bounded."""
-
-    pairs: dict[str, str] = field(default_factory=dict)
-
-    def take(self, response: Response) -> None:
-        """Keep what a response sets, whatever it says of expiry and scope.
-
-        A broken HTTPS set-up marks the cookie `secure`, and clocks may disagree: a cookie jar
-        would withhold it, and every login would be useless.
-        """
-        for line in response.set_cookies():
-            pair = line.partition(";")[0].strip()
-            if _COOKIE.fullmatch(pair):
-                name = pair.partition("=")[0]
-                fresh = self.pairs | {name: pair}
-                if len("; ".join(fresh.values())) <= _LARGEST_COOKIES:
-                    self.pairs = fresh
-
-    def header(self) -> str | None:
-        """Return what to send; None where there is none."""
-        return "; ".join(self.pairs.values()) or None
 
 
 class Session:
@@ -88,7 +61,7 @@ class Session:
         self._http = Transport("qBittorrent", config.server, timeout_seconds)
         self._logins = logins
         self._save_logins = save_logins
-        self._cookies = _Cookies()
+        self._cookies = Cookies()
         self._unproven: Credentials | None = None
         """The credentials of the last login, until it was seen to lead to a session that works."""
         self.open = False
@@ -154,7 +127,7 @@ class Session:
             self.open = False
             raise self._forbidden_host()
         if not 200 <= response.status < 300:
-            raise HttpError(f"{self.where} answered with status {response.status}", response.status)
+            raise self._http.unexpected_status(response)
         self._take_cookies(response)
 
     def _log_in(self, did: Operations) -> None:
@@ -196,7 +169,7 @@ class Session:
         key = self._config.api_key.current().value
         self._http.set_header("Authorization", f"Bearer {key}".encode() if key else None)
         self._drop_cookies()
-        return self._http.get("/api/v2/app/version")
+        return self._http.get(_VERSION)
 
     def _reads_as_login_needed(self, response: Response) -> bool:
         api_key = self._config.api_key.current()
@@ -250,7 +223,7 @@ class Session:
         self._http.set_header("Cookie", self._cookies.header())
 
     def _drop_cookies(self) -> None:
-        self._cookies = _Cookies()
+        self._cookies = Cookies()
         self._http.set_header("Cookie", None)
 
     # what is wrong
@@ -283,15 +256,33 @@ class Session:
 
     def _forbidden_host(self) -> ForbiddenHost:
         address = self._config.server.address
-        return ForbiddenHost(f"{self.where} rejected the Host header {address!r}")
+        host = address.rpartition(":")[0]
+        fix = (
+            f"add {host} to 'Server domains' under Options, Web UI, or set QBITTORRENT_HOST to "
+            "qBittorrent's own address"
+        )
+        return ForbiddenHost(
+            f"{self.where} rejected the Host header {address!r}",
+            fix if self._refuses_name(host) else None,
+        )
+
+    def _refuses_name(self, host: str) -> bool:
+        """Whether the host is refused without a port, too, which qBittorrent compares otherwise."""
+        self._http.set_header("Host", host)
+        try:
+            return self._http.get(_VERSION).status == 401
+        except ServerError:
+            return False
+        finally:
+            self._http.set_header("Host", None)
 
     def _not_qbittorrent(self, response: Response) -> HttpError | InvalidResponse:
+        if response.status == 404:
+            return HttpError(f"{self.where} answered with status 404", 404, _THE_WAY)
         if response.status != 200:
-            return HttpError(
-                f"{self.where} answered with status {response.status}", response.status
-            )
+            return self._http.unexpected_status(response)
         return InvalidResponse(
-            f"{self.where} is no qBittorrent: it answered {response.describe_body()}"
+            f"{self.where} is no qBittorrent: it answered {response.describe_body()}", _THE_WAY
         )
 
     def _refuse_proxy(self, response: Response) -> None:
@@ -309,6 +300,12 @@ class Session:
             "let QBITTORRENT_HOST and QBITTORRENT_PORT lead to qBittorrent itself, past the "
             "proxy; or let the proxy pass /api/ on without a login of its own",
         )
+
+
+_THE_WAY = (
+    "check that QBITTORRENT_HOST, QBITTORRENT_PORT and, behind a reverse proxy, QBITTORRENT_PATH "
+    "lead to the right server"
+)
 
 
 def _is_ban(response: Response) -> bool:

@@ -30,7 +30,18 @@ OLD_HEALTH_CHECK = (
     "-c",
     "import json; exit(0 if json.load(open('/app/health/status.json'))['healthy'] else 1)",
 )
-GREP_HEALTH_CHECK = ("sh", "-c", "grep -q '\"healthy\": true' /app/health/status.json")
+GREP_HEALTH_CHECKS = (
+    "grep -q '\"healthy\": true' /app/health/status.json",
+    "cat $HEALTH_FILE | grep -q '\"healthy\": true' || exit 1",
+)
+# as the images of the existing tool were started, and as people started them
+OLD_COMMANDS = (
+    ("python", "-m", "qsticky"),
+    ("python3", "-m", "qsticky"),
+    ("python", "qsticky.py"),
+    ("python", "/app/qsticky.py"),
+    ("sh", "-c", 'sleep 0 && exec python -m qsticky "$@"', "sh"),
+)
 OLD_SERVICE = """
 environment:
   QBITTORRENT_HOST: gluetun
@@ -162,7 +173,8 @@ def does_its_job(project: Project) -> None:
     assert f"Successfully updated port to {PORT}" in project.logs()
     assert project.execute("qsticky", "healthcheck")
     assert project.execute(*OLD_HEALTH_CHECK)
-    assert project.execute(*GREP_HEALTH_CHECK)
+    for line in GREP_HEALTH_CHECKS:
+        assert project.execute("sh", "-c", line)
 
     started = time.monotonic()
     project.engine("stop", "--time=10", "qsticky")
@@ -221,12 +233,21 @@ def once(engine: Engine) -> Callable[..., str]:
     return lambda *words: engine("run", "--rm", "--network=none", *words)
 
 
-def test_takes_commands_as_the_program_does(once: Callable[..., str]) -> None:
-    assert exporter.__version__ in once(IMAGE, "version")
-    with pytest.raises(DockerFailed, match="CHECK_INTERVAL"):
-        once("--env=CHECK_INTERVAL=abc", IMAGE, "once")
+def test_starts_the_daemon_or_the_command_that_is_given(once: Callable[..., str]) -> None:
+    with pytest.raises(DockerFailed, match="QBITTORRENT_PORT"):
+        once("--env=QBITTORRENT_PORT=abc", IMAGE)
     with pytest.raises(DockerFailed, match="status"):
-        once(IMAGE, "healthcheck")  # before the first check
+        once(IMAGE, "qsticky", "healthcheck")  # before the first check
+
+
+@pytest.mark.parametrize("command", OLD_COMMANDS, ids=" ".join)
+def test_takes_the_commands_of_the_image_before_it(
+    command: tuple[str, ...], once: Callable[..., str]
+) -> None:
+    said = f"qsticky {exporter.__version__}\n"
+    assert once(IMAGE, *command, "version") == said
+    program, *words = command
+    assert once(f"--entrypoint={program}", IMAGE, *words, "version") == said
 
 
 # prints each module of ours and of its libraries without byte code, or with such that holds a time

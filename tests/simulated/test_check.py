@@ -156,7 +156,11 @@ FAULTS: dict[str, tuple[Scene, str, Scene]] = {
     ),
     "no port": (set_vpn("running"), "VPN_PORT_FORWARDING=on", IN_PLACE),
     "a VPN that is stopped": (set_vpn("stopped"), "Gluetun's log", IN_PLACE),
-    "a published port": (answer(Status(401, "Unauthorized")), "map it unchanged", heal),
+    "a name that it does not want": (
+        answer(Status(401, "Unauthorized")),
+        "to 'Server domains' under Options, Web UI",
+        heal,
+    ),
     "another program": (answer(Status(200, "<html>")), "lead to the right server", heal),
     "a ban": (ban, "the ban ends by itself", wait_an_hour),
     "a port in use": (restart_beside(PORT), "another program may use", restart_beside()),

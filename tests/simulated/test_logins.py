@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from exporter.errors import ForbiddenHost
 from exporter.model import Reason, SyncState
 from exporter.simulator.world import Fault, Status
 from tests.rig import Rig, asked, make_rig
@@ -204,7 +205,16 @@ def test_a_host_header_that_qbittorrent_refuses_is_no_wrong_password(rig: Rig) -
     outcome = rig.check()
     assert outcome.state is SyncState.QBITTORRENT_UNAUTHORIZED
     assert outcome.failures[0].reason is Reason.FORBIDDEN_HOST
+    assert "add 127.0.0.1 to 'Server domains'" in outcome.failures[0].fix
     assert rig.qbittorrent.login_attempts == []
+
+
+def test_a_port_that_qbittorrent_does_not_listen_on_is_told_from_a_refused_name(rig: Rig) -> None:
+    rig.qbittorrent.fail(None, Status(401, "Unauthorized"), times=1)
+    outcome = rig.check()
+    assert outcome.failures[0].reason is Reason.FORBIDDEN_HOST
+    assert outcome.failures[0].fix == ForbiddenHost.default_fix
+    assert rig.later(30).in_sync
 
 
 def test_a_cookie_marked_secure_over_plain_http_is_sent_back(tmp_path: Path) -> None:

@@ -16,7 +16,7 @@ import pytest
 from urllib3 import HTTPHeaderDict
 
 from exporter.config.load import Server
-from exporter.errors import InvalidResponse, ServerError, TimedOut, Unauthorized
+from exporter.errors import HttpError, InvalidResponse, ServerError, TimedOut, Unauthorized
 from exporter.model import Reason
 from exporter.servers.http import Response, Transport
 from exporter.simulator.faults import Fault, Status
@@ -451,6 +451,34 @@ def test_a_body_that_is_not_json_is_described_and_not_shown(body: bytes, said: s
     assert raised.value.message == f"Gluetun answered {said}"
 
 
+# a status that nobody expects
+
+
+@pytest.mark.parametrize(
+    ("status", "location", "port"),
+    [
+        (301, "https://another.example/api", 443),
+        (308, "https://gluetun:8443", 8443),
+        (302, "https://gluetun/login?from=/api", 443),
+        (307, "HTTPS://GLUETUN:8443/", 8443),
+        (302, "https://login.example/", None),
+        (301, "http://gluetun:8001/", None),
+        (301, "/elsewhere", None),
+        (301, "https://gluetun:port/", None),
+        (201, "https://gluetun/", None),
+        (301, None, None),
+    ],
+)
+def test_a_redirect_to_https_says_what_to_set_and_no_other_does(
+    status: int, location: str | None, port: int | None
+) -> None:
+    headers = HTTPHeaderDict() if location is None else HTTPHeaderDict(Location=location)
+    error = transport(8000, host="gluetun").unexpected_status(Response(status, headers, b""))
+    assert error.message == f"Gluetun at gluetun:8000 answered with status {status}"
+    said = f"it redirects to HTTPS: set GLUETUN_HTTPS=true and GLUETUN_PORT={port}"
+    assert error.fix == (said if port else HttpError.default_fix)
+
+
 # TLS
 
 
@@ -488,7 +516,7 @@ def test_a_certificate_for_another_name_is_said(certificate: Certificate) -> Non
         client = transport(server.port, host="127.0.0.2", https=True, verify=str(certificate.file))
         error = failure(lambda: client.get("/"))
     assert "IP address mismatch" in error.message
-    assert error.fix == "set …_HOST to the name that the certificate was issued for"
+    assert error.fix.startswith("set …_HOST to a name in the certificate's subjectAltName; ")
 
 
 def test_a_drip_over_https_ends_at_the_timeout_too(certificate: Certificate) -> None:

@@ -62,6 +62,7 @@ def test_every_variable_arrives_where_it_belongs(certificate: Certificate, tmp_p
         {
             "QBITTORRENT_HOST": "qbittorrent.example",
             "QBITTORRENT_PORT": "8081",
+            "QBITTORRENT_PATH": "/apps/qbittorrent/",
             "QBITTORRENT_USER": "ann",
             "QBITTORRENT_PASS": "qbittorrent-password",
             "QBITTORRENT_API_KEY": "qbt_key",
@@ -95,7 +96,7 @@ def test_every_variable_arrives_where_it_belongs(certificate: Certificate, tmp_p
 
     [tunnel] = config.tunnels
     assert tunnel.qbittorrent == QbittorrentConfig(
-        Server("qbittorrent.example", 8081, https=True, verify=True),
+        Server("qbittorrent.example", 8081, https=True, verify=True, path="/apps/qbittorrent"),
         user="ann",
         password=Secret("qbittorrent-password"),
         api_key=Secret("qbt_key"),
@@ -140,6 +141,12 @@ def test_a_url_has_an_ipv6_address_in_brackets_once() -> None:
     assert Server("fd00::1", 8000, https=False, verify=True).url == "http://[fd00::1]:8000"
     assert Server("[fd00::1]", 8000, https=True, verify=True).url == "https://[fd00::1]:8000"
     assert Server("xbox", 8080, https=False, verify=True).address == "xbox:8080"
+
+
+def test_a_url_ends_in_the_path_that_a_proxy_gives() -> None:
+    server = Server("box", 443, https=True, verify=True, path="/one")
+    assert server.url == "https://box:443/one"
+    assert (server.address, server.place) == ("box:443", "box:443/one")
 
 
 def test_a_tunnel_takes_what_it_leaves_out_from_the_variable_and_the_default(file: Path) -> None:

@@ -205,11 +205,15 @@ def test_a_file_in_the_place_of_the_folder_is_a_clear_error(tmp_path: Path) -> N
     path = tmp_path / "file" / "status.json"
     path.parent.touch()
     assert message_of(path) == f"can't write the status file {path}: Not a directory"
+    with pytest.raises(StatusFileError, match="Not a directory"):
+        safe_file.try_to_write(path)
 
 
 def test_a_folder_in_the_place_of_the_file_is_a_clear_error_and_no_litter(path: Path) -> None:
     path.mkdir()
     assert message_of(path) == f"can't write the status file {path}: Is a directory"
+    with pytest.raises(StatusFileError, match="Is a directory"):
+        safe_file.try_to_write(path)
     assert names_in(path.parent) == ["status.json"]
 
 
@@ -218,10 +222,7 @@ def test_a_folder_in_the_place_of_the_file_is_a_clear_error_and_no_litter(path: 
     [
         (errno.ENOSPC, FREE_SPACE),
         (errno.EDQUOT, FREE_SPACE),
-        (
-            errno.EROFS,
-            "mount that folder writable, as a volume, or set HEALTH_FILE to another path",
-        ),
+        (errno.EROFS, "mount it writable, as a volume, or set HEALTH_FILE to another path"),
         (errno.EISDIR, "remove the folder of that name, or set HEALTH_FILE to another path"),
         (errno.EIO, StatusFileError.default_fix),
     ],

@@ -9,7 +9,6 @@ from typing import Any
 import pytest
 
 from exporter.errors import StatusFileError
-from exporter.healthcheck import MALFORMED
 from exporter.model import Reason, Saved, SavedLogins, SavedVpnRestart
 from exporter.report.saved import (
     daemon_is_running,
@@ -239,10 +238,19 @@ def test_a_damaged_file_that_cannot_be_set_aside_is_said_all_the_same(
 
 
 def test_a_file_that_cannot_be_read_is_a_clear_error(path: Path, clock: FakeClock) -> None:
-    path.mkdir()
+    path.touch()
     with pytest.raises(StatusFileError) as raised:
-        read_saved(path, clock)
-    assert raised.value.message == f"can't read the status file {path}: Is a directory"
+        read_saved(path / "status.json", clock)
+    assert raised.value.message == (
+        f"can't read the status file {path}/status.json: Not a directory"
+    )
+
+
+def test_a_folder_in_its_place_is_for_the_one_who_writes_to_explain(
+    path: Path, clock: FakeClock
+) -> None:
+    path.mkdir()
+    assert read_saved(path, clock) == {}
     assert path.is_dir()
 
 
@@ -271,8 +279,7 @@ def test_a_daemon_is_running_where_it_has_written_the_file_of_late(
 
 def test_a_foreign_document_says_nothing_of_a_daemon(path: Path, clock: FakeClock) -> None:
     path.touch()
-    with pytest.raises(MALFORMED):
-        daemon_is_running(path, {"healthy": True}, clock)
+    assert not daemon_is_running(path, {"healthy": True}, clock)
 
 
 def test_times_are_written_in_utc(clock: FakeClock) -> None:

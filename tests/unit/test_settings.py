@@ -67,6 +67,7 @@ def test_what_is_expected_of_values_is_said_in_these_words() -> None:
         "a host name or address",
         "host names or addresses, separated by commas",
         "a port, 1 to 65535",
+        "a path such as /qbittorrent",
         "true or false",
         "a whole number, 0 to 31",
         "seconds, 1 to 3600",

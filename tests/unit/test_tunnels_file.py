@@ -53,7 +53,7 @@ _TUNNEL_KEYS = (
     "expected one of name, gluetun, qbittorrent, rebind, restart_vpn_after, reannounce_after_change"
 )
 _SERVER_KEYS = (
-    "expected one of host, port, user, pass, api_key, https, verify_ssl, ca_file, pass_file, "
+    "expected one of host, port, path, user, pass, api_key, https, verify_ssl, ca_file, pass_file, "
     "api_key_file"
 )
 _NAME = "expected a name of up to 63 letters, digits, '.', '_' and '-'"
