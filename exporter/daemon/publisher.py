@@ -45,7 +45,7 @@ class Publisher:
         self._on_write = on_write
         self._epoch = clock.unix(0.0)
         self._write_error = ""
-        self._written_at = clock.monotonic() - WRITE_AT_MOST_EVERY
+        self._written_at = clock.monotonic()
         self._is_owing = False
 
     def set_tunnels(self, tunnels: Iterable[TunnelConfig]) -> None:

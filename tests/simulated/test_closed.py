@@ -52,6 +52,26 @@ def test_a_port_that_closes_is_believed_at_once_where_no_socket_was_opened(calm:
         assert outcome.finished_at == pytest.approx(1035.0, abs=0.1)
 
 
+def test_without_the_log_a_closed_port_is_not_believed_at_once(calm: Rig) -> None:
+    with calm as rig:
+        rig.clock.now += 5
+        assert rig.check().in_sync
+        rig.qbittorrent.fail("/api/v2/log/main", Status(500))
+        rig.qbittorrent.fail("/api/v2/transfer/info", CLOSED)
+        assert rig.next_check().finished_at == pytest.approx(1037.0, abs=0.1)
+
+
+def test_what_was_read_before_the_session_is_lost_stays_known(calm: Rig) -> None:
+    with calm as rig:
+        rig.clock.now += 5
+        rig.check()
+        rig.qbittorrent.fail("/api/v2/log/main", Status(403))
+        rig.qbittorrent.fail("/api/v2/auth/login", Status(200, "Fails."))
+        outcome = rig.next_check()
+        assert outcome.failures
+        assert outcome.listening_port == FIRST_PORT
+
+
 def test_where_the_port_is_set_first_nobody_waits_for_the_old_sockets_status(rig: Rig) -> None:
     outcome = rig.check()
     assert outcome.in_sync
