@@ -115,23 +115,23 @@ def socket_of(entry: LogEntry) -> Socket | None:
     if len(found) != 1:
         return None
     before, after = message[: found[0].start()], message[found[0].end() :]
-    address, between = _address_in(before)
-    if address is None or not any(map(str.isalpha, between)):
+    named = _address_in(before)
+    if named is None or not any(map(str.isalpha, named[1])):
         return None
     if entry.type == _LOG_INFO and not _is_end(after):
         return None
-    return Socket(int(found[0][2]), found[0][1], address)
+    return Socket(int(found[0][2]), found[0][1], named[0])
 
 
-def _address_in(text: str) -> tuple[Address | None, str]:
+def _address_in(text: str) -> tuple[Address, str] | None:
     """Return the address in a text that has no other number, and what comes after it."""
     addresses = [(word, _address(word)) for word in _WORD.findall(text)]
     found = [(word, address) for word, address in addresses if address is not None]
     if len(found) != 1:
-        return None, ""
+        return None
     word, address = found[0]
     before, _, after = text.partition(word)
-    return (None, "") if _DIGIT.search(before + after) else (address, after)
+    return None if _DIGIT.search(before + after) else (address, after)
 
 
 def _address(word: str) -> Address | None:

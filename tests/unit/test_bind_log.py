@@ -43,9 +43,31 @@ LOOPBACK = entry(OK, "127.0.0.1")
             id="another port, or UDP alone, proves nothing",
         ),
         pytest.param(
-            [(1, "Trying to listen on 10.2.0.2 TCP/45720")],
+            [(1, "Trying to listen on IP: 10.2.0.2, port: TCP/45720")],
             UNKNOWN,
             id="other kinds of entries are no proof",
+        ),
+        pytest.param(
+            [(OK, f"{'a long story ' * 40} IP: 10.2.0.2, port: TCP/45720")],
+            UNKNOWN,
+            id="an entry far longer than those about sockets",
+        ),
+        pytest.param(
+            [(OK, "10.2.0.2, TCP/45720")], UNKNOWN, id="no word for port before its number"
+        ),
+        pytest.param(
+            [(OK, "IP: 10.2.0.2, port: TCP/45720: no peer")], UNKNOWN, id="a colon behind"
+        ),
+        pytest.param(
+            [(OK, "IP: 10.2.0.2, port: TCP/45720, 3 peers")], UNKNOWN, id="a number behind"
+        ),
+        pytest.param(
+            [(OK, f"IP: 10.2.0.2, port: TCP/45720{' and so on' * 4}")],
+            UNKNOWN,
+            id="a sentence behind",
+        ),
+        pytest.param(
+            [(OK, "Listens on 10.2.0.2. The port is TCP/45720")], BOUND, id="a full stop behind"
         ),
         pytest.param([VPN, VPN_FAILED], FAILED, id="the last word on a socket counts: failed"),
         pytest.param([VPN_FAILED, VPN], BOUND, id="the last word on a socket counts: bound"),
@@ -128,6 +150,12 @@ def test_a_port_that_is_about_to_be_opened_again_has_to_be_proved_again() -> Non
     log.forget(45720)
     assert log.result(45720) is UNKNOWN
     assert log.result(38201) is BOUND
+
+
+def test_it_says_whether_a_socket_was_opened() -> None:
+    entries = [LogEntry(0, *VPN_FAILED), LogEntry(1, OK, "Torrent added"), LogEntry(2, *VPN)]
+    assert not BindLog().fold(entries[:2])
+    assert BindLog().fold([entries[2], entries[0]])
 
 
 def test_a_session_of_years_does_not_fill_the_memory() -> None:
