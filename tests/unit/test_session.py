@@ -5,7 +5,15 @@ from collections.abc import Iterator
 
 import pytest
 
-from exporter.errors import HttpError
+from exporter.errors import (
+    Banned,
+    ForbiddenHost,
+    HttpError,
+    InvalidResponse,
+    LoginRejected,
+    ServerError,
+    Unauthorized,
+)
 from exporter.model import Operation
 from exporter.servers.logins import Logins
 from exporter.servers.operations import Operations
@@ -15,7 +23,11 @@ from exporter.simulator.http import Request as Asked
 from exporter.simulator.server import SimulatedServer
 from tests.fakes import FakeClock, tunnels
 
-LOGIN, PREFERENCES = "/api/v2/auth/login", "/api/v2/app/preferences"
+VERSION, LOGIN = "/api/v2/app/version", "/api/v2/auth/login"
+PREFERENCES = "/api/v2/app/preferences"
+BAN = b"Your IP address has been banned after too many failed authentication attempts."
+LOGIN_NEEDED = Answer(403, b"Forbidden")
+A_PAGE = {"Content-Type": "text/html"}
 
 
 class CookieServer(SimulatedServer):
@@ -62,9 +74,9 @@ def server() -> Iterator[CookieServer]:
 class Asker:
     """A session with that server."""
 
-    def __init__(self, server: CookieServer) -> None:
-        port = str(server.port)
-        [tunnel] = tunnels("default", QBITTORRENT_HOST=server.host, QBITTORRENT_PORT=port)
+    def __init__(self, server: SimulatedServer, **environ: str) -> None:
+        where = {"QBITTORRENT_HOST": server.host, "QBITTORRENT_PORT": str(server.port)}
+        [tunnel] = tunnels("default", **where, **environ)
         clock = FakeClock()
         logins = Logins("here", clock)
         self._did = Operations(clock)
@@ -155,3 +167,67 @@ def test_what_is_no_cookie_is_dropped_in_no_time(nonsense: str, server: CookieSe
     asker.ask()
     assert time.monotonic() - started < 5.0
     assert server.cookies_for(PREFERENCES)[-1] == "SID=one"
+
+
+class AnsweringServer(SimulatedServer):
+    """Gives the same answer to each question for a path, and a session to nobody else."""
+
+    def __init__(self, answers: dict[str, Answer]) -> None:
+        super().__init__()
+        self.answers = answers
+
+    def answer(self, request: Asked) -> Answer:
+        return self.answers.get(request.path, Answer(200, b"{}"))
+
+    def head(self, answer: Answer) -> bytes:
+        lines = [f"HTTP/1.1 {answer.status} OK", f"Content-Length: {len(answer.body)}"]
+        lines += [f"{name}: {value}" for name, value in answer.headers.items()]
+        return "\r\n".join([*lines, "\r\n"]).encode()
+
+    def malformed(self, method: str | None) -> Answer:
+        return Answer(400)
+
+
+@pytest.mark.parametrize(
+    ("version", "login", "error"),
+    [
+        pytest.param(Answer(200, b"v5.1.0"), None, None, id="no login is needed"),
+        pytest.param(LOGIN_NEEDED, Answer(200, b"Ok."), None, id="a good login"),
+        pytest.param(LOGIN_NEEDED, Answer(204), None, id="a good login, from 5.2 on"),
+        pytest.param(LOGIN_NEEDED, Answer(200, b"Fails."), LoginRejected, id="a bad login"),
+        pytest.param(LOGIN_NEEDED, Answer(401), LoginRejected, id="a bad login, from 5.2 on"),
+        pytest.param(LOGIN_NEEDED, Answer(403, BAN), Banned, id="a ban"),
+        pytest.param(LOGIN_NEEDED, Answer(403, b"Your IP is odd"), HttpError, id="a short text"),
+        pytest.param(
+            LOGIN_NEEDED, Answer(403, BAN.replace(b"IP ", b"")), HttpError, id="a text without IP"
+        ),
+        pytest.param(LOGIN_NEEDED, Answer(404, BAN), HttpError, id="no page for logins"),
+        pytest.param(LOGIN_NEEDED, Answer(200, b"Hello"), InvalidResponse, id="another server"),
+        pytest.param(Answer(200, b"Hello"), None, InvalidResponse, id="another server at once"),
+        pytest.param(Answer(404, b"v5.1.0"), None, HttpError, id="no page for the version"),
+        pytest.param(Answer(401), None, ForbiddenHost, id="a Host that it does not know"),
+        pytest.param(Answer(403, b"<p>", A_PAGE), None, HttpError, id="the page of a proxy"),
+    ],
+)
+def test_what_the_answers_on_the_way_to_a_session_mean(
+    version: Answer, login: Answer | None, error: type[ServerError] | None
+) -> None:
+    answers = {VERSION: version} | ({LOGIN: login} if login else {})
+    with AnsweringServer(answers) as server:
+        asker = Asker(server)
+        if error is None:
+            asker.ask()
+        else:
+            with pytest.raises(error) as raised:
+                asker.ask()
+            assert type(raised.value) is error
+        asked = [path for _, path, _ in server.requests]
+        assert (LOGIN in asked) is (login is not None)
+
+
+def test_an_api_key_that_is_refused_is_no_reason_to_log_in() -> None:
+    with AnsweringServer({VERSION: LOGIN_NEEDED}) as server:
+        asker = Asker(server, QBITTORRENT_API_KEY="qbt_key")
+        with pytest.raises(Unauthorized, match="API key"):
+            asker.ask()
+        assert LOGIN not in [path for _, path, _ in server.requests]
