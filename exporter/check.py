@@ -144,7 +144,7 @@ class _Walk:
         port = client.listening(self._did).port
         observer = Observer(gluetun, client, self._clock)
         # as if it were the forwarded port: that has a stale connection status asked again
-        reading = observer.qbittorrent(GluetunReading(port), self._did)
+        reading = observer.qbittorrent(GluetunReading(port), None, self._did)
         if isinstance(reading, Failure):
             yield Line(False, reading.message, reading.fix)
             return

@@ -172,6 +172,11 @@ class GluetunReading:
     public_ip: str | None = None
     """Empty where Gluetun does not know it, as during a reconnect; None = no answer."""
 
+    @property
+    def has_port(self) -> bool:
+        """Whether a port is forwarded, and the VPN is not known to be down."""
+        return self.forwarded_port != NO_PORT and self.vpn_status.is_up_or_unknown
+
 
 @dataclass(frozen=True, slots=True)
 class QbittorrentReading:

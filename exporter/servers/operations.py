@@ -19,6 +19,10 @@ class Operations:
         self.failures: list[Failure] = []
         """The one that explains the state stands first."""
 
+    def now(self) -> float:
+        """Return the moment, on the clock of the check."""
+        return self._clock.monotonic()
+
     @contextmanager
     def measured(self, operation: Operation) -> Iterator[None]:
         """Count an operation when it ends, with the reason where it fails."""

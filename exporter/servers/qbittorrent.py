@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import functools
 import json
+import math
 import re
 from dataclasses import dataclass
 from typing import Any
@@ -73,8 +74,8 @@ class Qbittorrent:
         self._last_entry: LogEntry | None = None
         self._bind_log = BindLog()
         self._version: Version | None = None
-        self.openings = 0
-        """Grows when the log shows that a socket was opened, or begins anew."""
+        self.opened_at = -math.inf
+        """When the log last showed for the first time that a socket was opened, or began anew."""
 
     @property
     def where(self) -> str:
@@ -131,12 +132,12 @@ class Qbittorrent:
 
     def bind_result(self, did: Operations, port: int) -> BindResult:
         """Read what is new in the log and return what it says about a port."""
-        self._forget_old_sessions()
+        self._forget_old_sessions(did)
         entries = self._new_entries(did)  # this may begin a new session, or a new log
-        if self._forget_old_sessions():
+        if self._forget_old_sessions(did):
             entries = self._new_entries(did)
         if self._bind_log.fold(entries):
-            self.openings += 1
+            self.opened_at = did.now()
         return self._bind_log.result(port)
 
     def learn_version(self, did: Operations) -> None:
@@ -148,7 +149,7 @@ class Qbittorrent:
             )
             for path in paths
         )
-        self._forget_old_sessions()
+        self._forget_old_sessions(did)
         self._version = Version(_short_text(app), _short_text(webapi), self._libtorrent(build))
 
     def close(self) -> None:
@@ -198,13 +199,13 @@ class Qbittorrent:
         text = str(build.get("libtorrent", "")) if isinstance(build, dict) else ""
         return tuple(int(number) for number in re.findall(r"\d{1,9}", text)[:4])
 
-    def _forget_old_sessions(self) -> bool:
+    def _forget_old_sessions(self, did: Operations) -> bool:
         """Drop what is known from before the present session: it may be another process."""
         if self._session_number == self.session.number:
             return False
         self._session_number = self.session.number
         self._last_entry = None
-        self._begin_log()
+        self._begin_log(did)
         return True
 
     def _new_entries(self, did: Operations) -> list[LogEntry]:
@@ -218,16 +219,16 @@ class Qbittorrent:
         entries = self._read_log(did, after_id=-1 if last is None else last.id - 1)
         if last is not None and last not in entries:
             last = None
-            self._begin_log()
+            self._begin_log(did)
             entries = self._read_log(did, after_id=-1)
         if entries:
             self._last_entry = entries[-1]
         return entries if last is None else entries[entries.index(last) + 1 :]
 
-    def _begin_log(self) -> None:
+    def _begin_log(self, did: Operations) -> None:
         self._version = None
         self._bind_log = BindLog()
-        self.openings += 1
+        self.opened_at = did.now()
 
     def _read_log(self, did: Operations, *, after_id: int) -> list[LogEntry]:
         params = {"last_known_id": str(after_id), "normal": "false", "warning": "false"}

@@ -338,9 +338,7 @@ def _with_reconnect(observation: Observation, known: TunnelState) -> TunnelState
 
 
 def _is_vpn_up(gluetun: GluetunReading | Failure) -> TypeGuard[GluetunReading]:
-    if isinstance(gluetun, Failure):
-        return False
-    return gluetun.vpn_status.is_up_or_unknown and gluetun.forwarded_port != NO_PORT
+    return not isinstance(gluetun, Failure) and gluetun.has_port
 
 
 def _with_socket(observation: Observation, known: TunnelState) -> TunnelState:

@@ -16,6 +16,7 @@ from exporter.model import (
     Operation,
     Outcome,
     QbittorrentReading,
+    SyncState,
     VpnStatus,
 )
 from exporter.servers.gluetun import Gluetun
@@ -38,7 +39,6 @@ class Observer:
         self._qbittorrent = qbittorrent
         self._clock = clock
         self._asked_all_at = -math.inf
-        self._openings = 0
 
     def forwarded_port(self, did: Operations) -> int | Failure:
         """Ask Gluetun for the port alone."""
@@ -71,7 +71,7 @@ class Observer:
         return GluetunReading(port, status, public_ip)
 
     def qbittorrent(
-        self, gluetun: GluetunReading | Failure, did: Operations
+        self, gluetun: GluetunReading | Failure, last: Outcome | None, did: Operations
     ) -> QbittorrentReading | Failure:
         """Read what shows whether qBittorrent listens on its port."""
         try:
@@ -82,16 +82,16 @@ class Observer:
         with did.may_fail(Operation.QBITTORRENT_TRANSFER):
             status = self._qbittorrent.connection_status(did)
         # after the status, so that it shows whether a socket was opened shortly before that
-        may_be_stale = True
+        log_is_known = False
         with did.may_fail(Operation.QBITTORRENT_LOG):
             bound = self._qbittorrent.bind_result(did, listening.port)
-            may_be_stale = self._opened_lately()
+            log_is_known = True
         if listening.on_loopback_alone:
             bound = BindResult.LOOPBACK
         forwarded = NO_PORT if isinstance(gluetun, Failure) else gluetun.forwarded_port
         is_set = forwarded == listening.port and not listening.random_port
-        if may_be_stale and is_set and status is ConnectionStatus.DISCONNECTED:
-            status = self._settled_status(did)
+        if is_set and status is ConnectionStatus.DISCONNECTED:
+            status = self._settled_status(self._stale_until(last, log_is_known=log_is_known), did)
         if is_set:
             self._learn_version(did)
         return self._with_version(
@@ -123,17 +123,19 @@ class Observer:
             reading = replace(reading, has_torrents=torrents)
         return reading
 
-    def _opened_lately(self) -> bool:
-        """Whether qBittorrent opened a socket since this was asked before, or may have."""
-        before, self._openings = self._openings, self._qbittorrent.openings
-        return self._openings != before
+    def _stale_until(self, last: Outcome | None, *, log_is_known: bool) -> float:
+        """Return until when `disconnected` may be stale: for a while after a socket was opened."""
+        was_away = not (last and last.gluetun and last.gluetun.has_port)
+        # the log may be late by some milliseconds, and a VPN that is back opens sockets
+        if was_away or not (log_is_known or _was_disconnected(last)):
+            return self._clock.monotonic() + STATUS_LAG_SECONDS
+        return self._qbittorrent.opened_at + STATUS_LAG_SECONDS
 
-    def _settled_status(self, did: Operations) -> ConnectionStatus:
+    def _settled_status(self, stale_until: float, did: Operations) -> ConnectionStatus:
         """Read it again while it is `disconnected`, for as long as that may be stale."""
-        deadline = self._clock.monotonic() + STATUS_LAG_SECONDS
         status = ConnectionStatus.DISCONNECTED
         with did.may_fail(Operation.QBITTORRENT_TRANSFER):
-            while status is ConnectionStatus.DISCONNECTED and self._clock.monotonic() < deadline:
+            while status is ConnectionStatus.DISCONNECTED and self._clock.monotonic() < stale_until:
                 self._clock.sleep(SETTLING_PAUSE)
                 status = self._qbittorrent.connection_status(did)
         return status
@@ -153,3 +155,12 @@ class Observer:
         if self._qbittorrent.version is None:
             with did.may_fail(Operation.QBITTORRENT_PREFERENCES):
                 self._qbittorrent.learn_version(did)
+
+
+def _was_disconnected(last: Outcome | None) -> bool:
+    """Whether the last check believed it already."""
+    return (
+        last is not None
+        and last.state is SyncState.NOT_LISTENING
+        and last.connection_status is ConnectionStatus.DISCONNECTED
+    )

@@ -127,7 +127,7 @@ class Tunnel:
             return self._watch.outcome(last, did)
         calm = not pushed and observe.is_calm(port, last)
         gluetun = observe.gluetun(port, last, did, calm=calm)
-        qbittorrent = observe.qbittorrent(gluetun, did)
+        qbittorrent = observe.qbittorrent(gluetun, last, did)
         observation = Observation(gluetun, qbittorrent, pushed=pushed, unwatched=unwatched)
         now = self._clock.monotonic()
         said += self._note_port(gluetun, now)

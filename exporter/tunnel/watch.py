@@ -6,7 +6,7 @@ import math
 from dataclasses import replace
 
 from exporter.clock import Clock
-from exporter.model import NO_PORT, Event, Failure, GluetunReading, Outcome, QbittorrentReading
+from exporter.model import Event, Failure, GluetunReading, Outcome, QbittorrentReading
 from exporter.servers.operations import Operations
 from exporter.tunnel import events
 from exporter.tunnel.decide import TunnelState, must_watch
@@ -36,7 +36,11 @@ class Watch:
 
     def suffices(self, port: int | Failure, last: Outcome) -> bool:
         """Whether nothing changed, and no whole check is due."""
-        if not self._is_on or not _has_port(last.gluetun) or port != last.forwarded_port:
+        if (
+            not self._is_on
+            or not (last.gluetun and last.gluetun.has_port)
+            or port != last.forwarded_port
+        ):
             return False
         return self._clock.monotonic() + WATCH_EVERY / 2 < self._check_at
 
@@ -60,10 +64,5 @@ class Watch:
     def pause(self, seconds: float, gluetun: GluetunReading | None) -> float:
         """Return when to ask next, where a whole check is due in so many seconds."""
         self._check_at = self._clock.monotonic() + seconds
-        return min(seconds, WATCH_EVERY) if self._is_on and _has_port(gluetun) else seconds
-
-
-def _has_port(gluetun: GluetunReading | None) -> bool:
-    if gluetun is None or gluetun.forwarded_port == NO_PORT:
-        return False
-    return gluetun.vpn_status.is_up_or_unknown
+        has_port = gluetun is not None and gluetun.has_port
+        return min(seconds, WATCH_EVERY) if self._is_on and has_port else seconds

@@ -52,6 +52,19 @@ def test_a_port_that_closes_is_believed_at_once_where_no_socket_was_opened(calm:
         assert outcome.finished_at == pytest.approx(1035.0, abs=0.1)
 
 
+def test_a_socket_that_opened_before_the_port_was_there_is_left_alone(calm: Rig) -> None:
+    """The log showed it to a check that had no port to ask for."""
+    with calm as rig:
+        rig.gluetun.carry(rig.qbittorrent.vpn_interface)
+        rig.check(pushed=True)
+        rig.run_for(91)  # its status is refreshed at 1093.5 and 1095
+        rig.gluetun.reconnect(gap_seconds=2.6)
+        assert rig.later(2.8).state is SyncState.NO_PORT
+        rig.clock.now += 0.3
+        assert rig.check(pushed=True).in_sync
+        assert rig.qbittorrent.writes == []
+
+
 def test_without_the_log_a_closed_port_is_not_believed_at_once(calm: Rig) -> None:
     with calm as rig:
         rig.clock.now += 5
