@@ -102,8 +102,8 @@ SYNC_FAILING: tuple[Case, ...] = (
         for state in (SyncState.QBITTORRENT_UNREACHABLE, SyncState.GLUETUN_UNAUTHORIZED)
     ),
     Case(
-        "the VPN is away for 5 of 10 minutes",
-        story(240) | states((FINE, 60), *flapping(DOWN, 5, 18)),
+        "the VPN is away for 4 of 10 minutes",
+        story(240) | states((FINE, 60), *flapping(DOWN, 4, 18)),
         dict.fromkeys(range(240), ""),
     ),
     Case(
