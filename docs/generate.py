@@ -13,7 +13,7 @@ from docs import generate_schema
 from docs.generate_settings import settings_table, variables_table
 from exporter.model import ConnectionStatus, Operation, SyncState, VpnStatus
 from exporter.report.metrics import ROWS
-from exporter.report.tally import BUCKETS, LOG_LEVELS, REASONS
+from exporter.report.tally import LOG_LEVELS, OPENING_BOUNDS, OPERATION_BOUNDS, REASONS
 
 ROOT = Path(__file__).parents[1]
 ALERTS = ROOT / "alerts.yml"
@@ -67,7 +67,8 @@ def value_table() -> str:
         "`gluetun_auth`": ("none", "basic", "apikey"),
         "`qbittorrent_auth`": ("password", "apikey", "bypass"),
         "`level`": LOG_LEVELS,
-        "`le`": (*map(str, BUCKETS), "+Inf"),
+        "`le` of `qsticky_operation_duration_seconds`": (*map(str, OPERATION_BOUNDS), "+Inf"),
+        "`le` of `qsticky_port_open_duration_seconds`": (*map(str, OPENING_BOUNDS), "+Inf"),
     }
     return _table(("Label", "Values"), ((label, _codes(some)) for label, some in values.items()))
 

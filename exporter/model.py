@@ -273,6 +273,8 @@ class Outcome:
     """The one that explains the state stands first."""
     events: tuple[Event, ...] = ()
     operations: tuple[OperationResult, ...] = ()
+    opened_after_seconds: float | None = None
+    """How long a new port, or one that came back, took to open; None = none opened now."""
     is_watch: bool = False
     """Whether Gluetun was asked for the port alone, between two checks, and it was the same."""
 

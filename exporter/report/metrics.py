@@ -24,10 +24,10 @@ from exporter.model import (
     SyncState,
     VpnStatus,
 )
-from exporter.report.tally import BUCKETS, Snapshot, Tally, TunnelTally
+from exporter.report.tally import Snapshot, Tally, Timing, TunnelTally
 
 Labels = dict[str, str]
-Value = tuple[Labels, float]
+Value = tuple[Labels, float | Timing]
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,22 +47,21 @@ class Row:
     def collect(self, seen: Snapshot) -> Metric:
         """Return it with the samples of one moment."""
         metric, name = self.family(), self.name
-        if self.kind == "histogram":
-            metric.samples = list(_duration_samples(name, seen))
-        else:
-            metric.samples = [Sample(name, labels, value) for labels, value in self.read(seen)]
+        for labels, value in self.read(seen):
+            if isinstance(value, Timing):
+                metric.samples += _histogram_samples(name, labels, value)
+            else:
+                metric.samples.append(Sample(name, labels, value))
         return metric
 
 
-def _duration_samples(name: str, seen: Snapshot) -> Iterator[Sample]:
-    bounds = (*map(str, BUCKETS), "+Inf")
-    for operation, timing in seen.timings.items():
-        labels, total = {"operation": operation.value}, 0
-        for bound, count in zip(bounds, timing.buckets, strict=True):
-            total += count
-            yield Sample(f"{name}_bucket", {**labels, "le": bound}, total)
-        yield Sample(f"{name}_count", labels, total)
-        yield Sample(f"{name}_sum", labels, timing.seconds)
+def _histogram_samples(name: str, labels: Labels, timing: Timing) -> Iterator[Sample]:
+    bounds, total = (*map(str, timing.bounds), "+Inf"), 0
+    for bound, count in zip(bounds, timing.buckets, strict=True):
+        total += count
+        yield Sample(f"{name}_bucket", {**labels, "le": bound}, total)
+    yield Sample(f"{name}_count", labels, total)
+    yield Sample(f"{name}_sum", labels, timing.seconds)
 
 
 def _process(name: str, kind: str, read: Callable[[Snapshot], float], text: str) -> Row:
@@ -150,9 +149,11 @@ ROWS: tuple[Row, ...] = (
         ConnectionStatus, lambda o: o.connection_status,
         "Connection status in qBittorrent: 1 for the current one; firewalled = no peer from "
         "outside yet."),
-    _gauge("qsticky_qbittorrent_has_torrents",
-        lambda o: o.qbittorrent is not None and bool(o.qbittorrent.has_torrents),
-        "1 if qBittorrent has torrents, else 0; requested only while it is firewalled."),
+    Row("qsticky_qbittorrent_has_torrents", "gauge",
+        "1 if qBittorrent has torrents, else 0; no series while that is unknown: it is requested "
+        "only while qBittorrent is firewalled.", ("tunnel",),
+        lambda s: (({"tunnel": n}, known) for n, t in s.tunnels.items()
+                   if (known := _has_torrents(t.outcome)) is not None)),
     _gauge("qsticky_qbittorrent_login_suspended",
         lambda o: o.login_suspended_until is not None,
         "1 while logins are suspended after a rejection, to avoid a ban, else 0."),
@@ -176,6 +177,8 @@ ROWS: tuple[Row, ...] = (
         "Finished checks; asking for the port alone between two checks does not count."),
     _counter("qsticky_sync_failures_total", lambda t: t.failed_checks,
         "Finished checks that did not end in sync."),
+    _counter("qsticky_syncs_with_errors_total", lambda t: t.checks_with_errors,
+        "Finished checks in which a request failed, in sync or not at their end."),
     _counter("qsticky_port_changes_total", lambda t: t.events[EventKind.PORT_CHANGE],
         "Times the forwarded port changed; the first port after a start does not count."),
     _counter("qsticky_port_updates_total", lambda t: t.events[EventKind.PORT_UPDATE],
@@ -195,7 +198,14 @@ ROWS: tuple[Row, ...] = (
         lambda s: (({"operation": o.value, "reason": r.value}, count)
                    for (o, r), count in s.failures.items())),
     Row("qsticky_operation_duration_seconds", "histogram",
-        "Duration of the operations, including failed ones.", ("operation",), lambda s: ()),
+        "Duration of the operations, including failed ones.", ("operation",),
+        lambda s: (({"operation": o.value}, timing) for o, timing in s.timings.items())),
+    Row("qsticky_port_open_duration_seconds", "histogram",
+        "Time from a new forwarded port, or the return of the VPN, to the check that found the "
+        "port open; the first one after a start counts if it had to be set.", (),
+        lambda s: [({}, s.openings)]),
+    _process("qsticky_time_seconds", "gauge", lambda s: s.clock.wall(),
+        "Unix time at the scrape, by the clock that all other times here are from."),
     _process("qsticky_status_file_last_write_timestamp_seconds", "gauge",
         lambda s: s.unix(s.file_written_at),
         "Unix time when status.json was last written; 0 = not since the start."),
@@ -222,6 +232,10 @@ def _versions(reading: QbittorrentReading | None) -> Labels | None:
     if reading is None or not reading.version:
         return None
     return {"version": reading.version, "webapi_version": reading.webapi_version}
+
+
+def _has_torrents(outcome: Outcome) -> bool | None:
+    return outcome.qbittorrent.has_torrents if outcome.qbittorrent else None
 
 
 class Metrics(Collector):

@@ -12,7 +12,8 @@ from exporter.clock import Clock
 from exporter.config.load import TunnelConfig
 from exporter.model import EventKind, Operation, OperationResult, Outcome, Reason, SyncState
 
-BUCKETS = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
+OPERATION_BOUNDS = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
+OPENING_BOUNDS = (0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0, 600.0)
 """Upper bounds in seconds of the durations that are counted together; one more has no bound."""
 
 LOG_LEVELS = {"warning": 30, "error": 40, "critical": 50}
@@ -45,16 +46,22 @@ REASONS: Mapping[Operation, tuple[Reason, ...]] = {
 
 @dataclass(frozen=True, slots=True)
 class Timing:
-    """How long the finished operations of one kind took."""
+    """How long things of one kind took."""
 
-    buckets: tuple[int, ...] = (0,) * (len(BUCKETS) + 1)
+    bounds: tuple[float, ...]
+    buckets: tuple[int, ...]
     seconds: float = 0.0
 
+    @classmethod
+    def none(cls, bounds: tuple[float, ...]) -> Timing:
+        """Return the timing of nothing yet."""
+        return cls(bounds, (0,) * (len(bounds) + 1))
+
     def plus(self, seconds: float) -> Timing:
-        """Return the timing with one more operation; a bucket's bound belongs to it."""
-        slot = bisect_left(BUCKETS, seconds)
+        """Return the timing with one more; a bucket's bound belongs to it."""
+        slot = bisect_left(self.bounds, seconds)
         counts = (count + (i == slot) for i, count in enumerate(self.buckets))
-        return Timing(tuple(counts), self.seconds + seconds)
+        return Timing(self.bounds, tuple(counts), self.seconds + seconds)
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +74,7 @@ class TunnelTally:
     """How we authenticate: password, apikey or bypass; kept while there is no answer."""
     checks: int = 0
     failed_checks: int = 0
+    checks_with_errors: int = 0
     pushes: int = 0
     events: Mapping[EventKind, int] = field(default_factory=lambda: dict.fromkeys(EventKind, 0))
 
@@ -77,13 +85,14 @@ class TunnelTally:
             events = dict(events)
             for event in outcome.events:
                 events[event.kind] += 1
-        reading = outcome.qbittorrent
+        reading, checked = outcome.qbittorrent, not outcome.is_watch
         return replace(
             self,
             outcome=outcome,
             qbittorrent_auth=reading.auth if reading else self.qbittorrent_auth,
-            checks=self.checks + (not outcome.is_watch),
-            failed_checks=self.failed_checks + (not outcome.in_sync),
+            checks=self.checks + checked,
+            failed_checks=self.failed_checks + (checked and not outcome.in_sync),
+            checks_with_errors=self.checks_with_errors + (checked and bool(outcome.failures)),
             events=events,
         )
 
@@ -97,6 +106,7 @@ class Snapshot:
     clock: Clock
     tunnels: Mapping[str, TunnelTally]
     timings: Mapping[Operation, Timing]
+    openings: Timing
     failures: Mapping[tuple[Operation, Reason], int]
     log_lines: Mapping[str, int]
     loaded_at: float
@@ -118,10 +128,13 @@ class Tally:
         self._lock = Lock()
         self._clock = clock
         self._tunnels: dict[str, TunnelTally] = {}
-        self._timings = dict.fromkeys(Operation, Timing())
+        self._timings = dict.fromkeys(Operation, Timing.none(OPERATION_BOUNDS))
+        self._openings = Timing.none(OPENING_BOUNDS)
         self._failures = {(o, r): 0 for o, reasons in REASONS.items() for r in reasons}
         self._log_lines = dict.fromkeys(LOG_LEVELS, 0)
-        self._rest = Snapshot(version, revision, clock, {}, {}, {}, {}, clock.monotonic())
+        self._rest = Snapshot(
+            version, revision, clock, {}, {}, self._openings, {}, {}, clock.monotonic()
+        )
 
     def snapshot(self) -> Snapshot:
         """Return all that has happened until now."""
@@ -130,6 +143,7 @@ class Tally:
                 self._rest,
                 tunnels=dict(self._tunnels),
                 timings=dict(self._timings),
+                openings=self._openings,
                 failures=dict(self._failures),
                 log_lines=dict(self._log_lines),
             )
@@ -144,9 +158,11 @@ class Tally:
                 self._tunnels[config.name] = replace(before.get(config.name, fresh), config=config)
 
     def publish(self, outcome: Outcome) -> None:
-        """Count a finished check. Of a tunnel that is gone, only the operations count."""
+        """Count a finished check. Of a tunnel that is gone, only what the process shows counts."""
         with self._lock:
             self._count_operations(outcome.operations)
+            if outcome.opened_after_seconds is not None:
+                self._openings = self._openings.plus(outcome.opened_after_seconds)
             if known := self._tunnels.get(outcome.tunnel):
                 self._tunnels[outcome.tunnel] = known.plus(outcome)
 

@@ -100,6 +100,8 @@ class TunnelState:
     """The last port that Gluetun forwarded, through gaps."""
     synced_port: int = NO_PORT
     """The port that was verified last; 0 once it is no longer expected to hold."""
+    opening_since: float | None = None
+    """When a port that has not been open since was first seen, or the VPN back."""
     public_ip: str = ""
     interrupted: bool = False
     """The VPN was away, or may have been, since its port was seen last."""
@@ -137,7 +139,7 @@ def after_reading(observation: Observation, known: TunnelState, now: float) -> T
             push_pending=now - known.written_at >= PUSH_FOLLOWS_WITHIN,
             push_seen=True,
         )
-    known = _with_reconnect(observation, known)
+    known = _with_reconnect(observation, known, now)
     return _with_socket(observation, known)
 
 
@@ -202,6 +204,7 @@ def after_write(
     recent = tuple(at for at in known.rebinds_at if now - at < REBINDS_WITHIN)
     return replace(
         known,
+        opening_since=None if rebind is RebindCause.START else known.opening_since,
         synced_port=NO_PORT,
         wanted=None,
         written_at=now,
@@ -214,11 +217,22 @@ def after_write(
 def after_check(state: SyncState, known: TunnelState, now: float) -> TunnelState:
     """Return what is known at the end of a check."""
     if state is SyncState.IN_SYNC:
-        return _changed(known, synced_port=known.forwarded_port)
+        return _changed(known, synced_port=known.forwarded_port, opening_since=None)
     if state is SyncState.NOT_LISTENING and known.repair_at == math.inf:
         wait = REPAIR_AFTER[min(known.repairs, len(REPAIR_AFTER) - 1)]
         return replace(known, repair_at=now + wait)
     return known
+
+
+def opened_after(state: SyncState, known: TunnelState, now: float) -> float | None:
+    """Return how long the port that is open now took to open; None where it was open already.
+
+    The first port after a start counts only if it had to be set. Ask before `after_check`.
+    """
+    was_open = known.synced_port == NO_PORT and known.written_at == -math.inf
+    if state is not SyncState.IN_SYNC or known.opening_since is None or was_open:
+        return None
+    return now - known.opening_since
 
 
 def has_drifted(reading: QbittorrentReading, known: TunnelState) -> bool:
@@ -314,7 +328,7 @@ def _facts_of(reading: GluetunReading | QbittorrentReading) -> tuple[object, ...
     return (reading.listening_port, reading.is_closed)
 
 
-def _with_reconnect(observation: Observation, known: TunnelState) -> TunnelState:
+def _with_reconnect(observation: Observation, known: TunnelState, now: float) -> TunnelState:
     gluetun = observation.gluetun
     if not _is_vpn_up(gluetun):
         # a time-out says nothing about the VPN
@@ -326,9 +340,11 @@ def _with_reconnect(observation: Observation, known: TunnelState) -> TunnelState
     pushed_same = known.push_pending and gluetun.forwarded_port == known.port_at_push
     came_back = known.interrupted or moved or pushed_same
     unseen = RebindCause.START if observation.unwatched else None
+    opens = came_back or gluetun.forwarded_port != known.forwarded_port
     return _changed(
         known,
         forwarded_port=gluetun.forwarded_port,
+        opening_since=now if opens else known.opening_since,
         public_ip=gluetun.public_ip or ("" if moved else known.public_ip),
         interrupted=False,
         wanted=RebindCause.RECONNECT if came_back else known.wanted or unseen,

@@ -40,6 +40,7 @@ from exporter.tunnel.decide import (
     decide,
     has_drifted,
     next_check,
+    opened_after,
     should_announce,
     state_of,
 )
@@ -149,6 +150,7 @@ class Tunnel:
         did: Operations,
     ) -> Outcome:
         now = self._clock.monotonic()
+        opened = opened_after(state, self._state, now)
         self._state = after_check(state, self._state, now)
         self._saved = history.after_check(self._saved, state, now)
         return Outcome(
@@ -161,6 +163,7 @@ class Tunnel:
             saved=self._all_saved(),
             failures=tuple(did.failures),
             operations=tuple(did.results),
+            opened_after_seconds=opened,
         )
 
     # act and verify

@@ -53,6 +53,7 @@ class Watch:
             next_check_seconds=min(WATCH_EVERY, self._check_at - now),
             events=(),
             operations=tuple(did.results),
+            opened_after_seconds=None,
             is_watch=True,
         )
 

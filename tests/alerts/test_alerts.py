@@ -34,10 +34,12 @@ def promtool() -> Path:
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
 def test_exactly_the_expected_alerts_fire(case: Case, promtool: Path, tmp_path: Path) -> None:
     file = tmp_path / "test.yml"
-    tests = [case.promtool_test(RULES)]
+    rules, tests = [str(ALERTS)], [case.promtool_test(RULES)]
     # JSON is YAML
     file.write_text(
-        json.dumps({"rule_files": [str(ALERTS)], "evaluation_interval": "1m", "tests": tests})
+        json.dumps(
+            {"rule_files": rules, "evaluation_interval": case.evaluated_every, "tests": tests}
+        )
     )
     checked = monitoring.run(promtool, "test", "rules", file)
     assert checked.returncode == 0, checked.stdout

@@ -12,6 +12,8 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Self
 
+from tests.parts.debian import PartMissing
+
 ROOT = Path(__file__).parents[2]
 PATIENCE = 30.0
 
@@ -118,6 +120,18 @@ def wait_until(condition: Callable[[], object], what: str) -> None:
     while not condition():
         assert time.monotonic() < deadline, f"waited {PATIENCE:.0f} s in vain until {what}"
         time.sleep(0.01)
+
+
+def clock_off_by(seconds: float) -> dict[str, str]:
+    """Return the variables for a process whose system clock is so far ahead."""
+    library = next(Path("/usr/lib").glob("*/faketime/libfaketimeMT.so.1"), None)
+    if library is None:
+        raise PartMissing("libfaketime, from Debian's package faketime")
+    return {
+        "LD_PRELOAD": str(library),
+        "FAKETIME": f"{seconds:+.0f}s",
+        "FAKETIME_DONT_FAKE_MONOTONIC": "1",
+    }
 
 
 def listens(port: int) -> bool:

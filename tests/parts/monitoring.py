@@ -1,11 +1,13 @@
 """Brings and starts a real Prometheus and a real Alertmanager."""
 
+import datetime
 import json
 import os
 import subprocess
 import urllib.error
 import urllib.parse
 import urllib.request
+from collections.abc import Iterable, Mapping
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from queue import Queue
@@ -146,6 +148,14 @@ class RealAlertmanager(Server):
     """An Alertmanager that talks to no other."""
 
     program = "prometheus-alertmanager"
+
+    def send(self, alerts: Iterable[Mapping[str, str]], *, ended: bool = False) -> None:
+        """Say that alerts of these labels fire, or ended, as Prometheus does."""
+        end = {"endsAt": datetime.datetime.now(datetime.UTC).isoformat()} if ended else {}
+        body = json.dumps([{"labels": dict(labels), **end} for labels in alerts]).encode()
+        head = {"Content-Type": "application/json"}
+        request = urllib.request.Request(f"{self.url}/api/v2/alerts", body, head)
+        urllib.request.urlopen(request, timeout=30).close()
 
     def arguments(self) -> list[str]:
         """Run on what is in the directory only."""

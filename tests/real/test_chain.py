@@ -7,7 +7,7 @@ import contextlib
 import json
 import re
 import urllib.request
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from queue import Empty
@@ -18,7 +18,7 @@ import yaml
 from exporter.simulator.world import Role, SimulatedGluetun, SimulatedQbittorrent
 from tests.conftest import missing_part
 from tests.parts import monitoring
-from tests.parts.daemon import ROOT, QstickyProcess, wait_until
+from tests.parts.daemon import ROOT, QstickyProcess, clock_off_by, wait_until
 from tests.parts.debian import PartMissing
 from tests.parts.monitoring import RealAlertmanager, RealPrometheus, WebhookReceiver
 from tests.parts.qbittorrent import free_port
@@ -26,6 +26,12 @@ from tests.parts.qbittorrent import free_port
 API_KEY = "simulated-key"
 PORT = 45720
 PATIENCE_SECONDS = 30.0
+
+
+def told(receiver: WebhookReceiver) -> tuple[str, str, int]:
+    """Wait for the next notification; return its alert, its status, and of how many tunnels."""
+    message = receiver.notifications.get(timeout=PATIENCE_SECONDS)
+    return message["groupLabels"]["alertname"], message["status"], len(message["alerts"])
 
 
 @dataclass
@@ -40,26 +46,37 @@ class Chain:
     receiver: WebhookReceiver
 
     def told(self) -> tuple[str, str]:
-        """Wait for the next notification; return its alert and status."""
+        """Wait for the next notification, of one alert; return its name and status."""
         try:
-            (alert,) = self.receiver.notifications.get(timeout=PATIENCE_SECONDS)["alerts"]
+            name, status, count = told(self.receiver)
         except Empty:
             raise AssertionError(f"nobody is told anything:\n{self.daemon.output}") from None
-        return alert["labels"]["alertname"], alert["status"]
+        assert count == 1
+        return name, status
 
     def in_sync(self) -> bool:
         return bool(self.prometheus.query("qsticky_port_in_sync == 1"))
 
 
 @pytest.fixture(scope="module")
-def chain(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Chain]:
+def parts() -> None:
     try:
         monitoring.promtool()
+        clock_off_by(0)
     except PartMissing as error:
         missing_part(f"no real Prometheus and Alertmanager: {error}")
-    folder = tmp_path_factory.mktemp("chain")
+
+
+@pytest.fixture(scope="module")
+def chain(parts: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Chain]:
+    with running_chain(tmp_path_factory.mktemp("chain")) as chain:
+        yield chain
+
+
+@contextlib.contextmanager
+def running_chain(folder: Path, **environ: str) -> Iterator[Chain]:
     # what waits for minutes waits for seconds here
-    rules = re.sub(r"for: (10|5)m", "for: 2s", (ROOT / "alerts.yml").read_text())
+    rules = re.sub(r"for: (10|5|2)m", "for: 2s", (ROOT / "alerts.yml").read_text())
     (folder / "alerts.yml").write_text(rules)
     with contextlib.ExitStack() as stack:
         receiver = stack.enter_context(WebhookReceiver())
@@ -69,7 +86,7 @@ def chain(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Chain]:
         alertmanager = RealAlertmanager(folder, alertmanager_config(receiver.url))
         stack.enter_context(alertmanager)
         port = free_port()
-        daemon = stack.enter_context(qsticky(gluetun, qbittorrent, port, folder))
+        daemon = stack.enter_context(qsticky(gluetun, qbittorrent, port, folder, environ))
         config = prometheus_config(port, alertmanager.port)
         prometheus = stack.enter_context(RealPrometheus(folder, config))
         chain = Chain(gluetun, qbittorrent, daemon, port, prometheus, receiver)
@@ -78,9 +95,13 @@ def chain(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Chain]:
 
 
 def qsticky(
-    gluetun: SimulatedGluetun, qbittorrent: SimulatedQbittorrent, port: int, folder: Path
+    gluetun: SimulatedGluetun,
+    qbittorrent: SimulatedQbittorrent,
+    port: int,
+    folder: Path,
+    environ: Mapping[str, str],
 ) -> QstickyProcess:
-    environ = {
+    given = {
         "GLUETUN_HOST": gluetun.host,
         "GLUETUN_PORT": str(gluetun.port),
         "GLUETUN_APIKEY": API_KEY,
@@ -90,7 +111,7 @@ def qsticky(
         "CHECK_INTERVAL": "1",
         "WEB_LISTEN_ADDRESS": f"127.0.0.1:{port}",
     }
-    return QstickyProcess(environ, folder)
+    return QstickyProcess({**given, **environ}, folder)
 
 
 def alertmanager_config(webhook: str) -> str:
@@ -140,6 +161,66 @@ def test_a_cause_is_told_once_and_so_is_its_end(alert: str, chain: Chain) -> Non
     assert chain.told() == (alert, "resolved")
     wait_until(chain.in_sync, "the tunnel is in sync again")
     assert chain.receiver.notifications.empty()
+
+
+def test_five_minutes_between_the_clocks_are_told_and_change_nothing_else(
+    parts: None, tmp_path: Path
+) -> None:
+    with running_chain(tmp_path, **clock_off_by(-300)) as chain:
+        assert chain.told() == ("QStickyClockSkew", "firing")
+        chain.gluetun.change_port(0)
+        assert chain.told() == ("QStickyNoForwardedPort", "firing")
+        assert not chain.prometheus.query('ALERTS{alertname="QStickySyncStalled"}')
+
+
+@pytest.fixture
+def alerting(parts: None, tmp_path: Path) -> Iterator[tuple[RealAlertmanager, WebhookReceiver]]:
+    with (
+        WebhookReceiver() as receiver,
+        RealAlertmanager(tmp_path, alertmanager_config(receiver.url)) as alertmanager,
+    ):
+        yield alertmanager, receiver
+
+
+NAS, ATTIC = "nas:9809", "attic:9809"
+
+
+def test_tunnels_that_break_at_once_are_one_message_each_way(
+    alerting: tuple[RealAlertmanager, WebhookReceiver],
+) -> None:
+    alertmanager, receiver = alerting
+    alerts = [labels("QStickyVPNDown", NAS, tunnel=f"tunnel{i}") for i in range(300)]
+    alertmanager.send(alerts)
+    assert told(receiver) == ("QStickyVPNDown", "firing", 300)
+    alertmanager.send([labels("QStickyVPNDown", ATTIC, tunnel=t) for t in ("one", "two")])
+    assert told(receiver) == ("QStickyVPNDown", "firing", 2)
+    alertmanager.send(alerts, ended=True)
+    assert told(receiver) == ("QStickyVPNDown", "resolved", 300)
+    assert receiver.notifications.empty()
+
+
+def test_while_qsticky_is_down_nobody_is_told_that_something_else_ended(
+    alerting: tuple[RealAlertmanager, WebhookReceiver],
+) -> None:
+    alertmanager, receiver = alerting
+    vpn, down = labels("QStickyVPNDown", NAS, tunnel="home"), labels("QStickyDown", NAS)
+    alertmanager.send([vpn])
+    assert told(receiver) == ("QStickyVPNDown", "firing", 1)
+    alertmanager.send([down])
+    assert told(receiver) == ("QStickyDown", "firing", 1)
+    alertmanager.send([vpn], ended=True)
+    # by its end, an interval of all groups has passed
+    other = labels("QStickyAbsent", "")
+    alertmanager.send([other])
+    assert told(receiver) == ("QStickyAbsent", "firing", 1)
+    alertmanager.send([other], ended=True)
+    assert told(receiver) == ("QStickyAbsent", "resolved", 1)
+    alertmanager.send([down], ended=True)
+    assert told(receiver) == ("QStickyDown", "resolved", 1)
+
+
+def labels(alert: str, instance: str, **others: str) -> dict[str, str]:
+    return {"alertname": alert, "instance": instance, "severity": "critical", **others}
 
 
 def test_every_query_of_the_dashboards_is_answered(chain: Chain) -> None:

@@ -12,7 +12,8 @@ import pytest
 
 from exporter.simulator.world import Fault, Role, SimulatedGluetun
 from tests.conftest import missing_part
-from tests.parts.daemon import QstickyProcess, listens, wait_until
+from tests.parts.daemon import QstickyProcess, clock_off_by, listens, wait_until
+from tests.parts.debian import PartMissing
 from tests.parts.namespace import own_interface
 from tests.parts.proxy import Proxy
 from tests.parts.qbittorrent import RealQbittorrent, Seed, free_port
@@ -140,18 +141,17 @@ def test_stops_within_5_seconds_even_while_a_server_hangs(
 
 
 def test_the_checks_go_on_across_the_end_of_daylight_saving_time(tmp_path: Path) -> None:
-    library = next(Path("/usr/lib").glob("*/faketime/libfaketimeMT.so.1"), None)
-    if library is None:
-        missing_part("libfaketime, from Debian's package faketime")
     end_of_summer = datetime.datetime(2026, 10, 25, 1, 0, tzinfo=datetime.UTC).timestamp()
+    try:
+        off = clock_off_by(end_of_summer - 3 - time.time())
+    except PartMissing as missing:
+        missing_part(str(missing))
     with SimulatedGluetun("3.40", forwarded_port=0) as gluetun:
-        environ = without_qbittorrent(gluetun) | {
+        environ = without_qbittorrent(gluetun) | off
+        environ |= {
             "TZ": "Europe/Berlin",
             "CHECK_INTERVAL": "1",
             "LOG_LEVEL": "DEBUG",
-            "LD_PRELOAD": str(library),
-            "FAKETIME": f"{end_of_summer - 3 - time.time():+.0f}s",
-            "FAKETIME_DONT_FAKE_MONOTONIC": "1",
         }
         with QstickyProcess(environ, tmp_path) as daemon:
             daemon.wait_for("2026-10-25 02:59:5")

@@ -59,6 +59,21 @@ def test_a_changed_port_is_followed_at_the_next_check(rig: Rig) -> None:
     assert outcome.saved.port_changed_at == pytest.approx(rig.clock.now, abs=0.01)
 
 
+def test_how_long_a_new_port_was_not_open_is_counted_with_the_wait_for_qbittorrent(
+    rig: Rig,
+) -> None:
+    rig.check()
+    rig.qbittorrent.stop()
+    rig.gluetun.forwarded_ports = [50001]
+    rig.later(30)
+    rig.qbittorrent.start()
+    assert rig.later(20).in_sync
+    name = "qsticky_port_open_duration_seconds"
+    counts = [rig.metric(f"{name}_bucket", le=bound) for bound in ("10.0", "30.0", "+Inf")]
+    assert counts == [1, 2, 2]
+    assert rig.later(30).opened_after_seconds is None
+
+
 def test_the_last_change_is_not_when_we_were_started(rig: Rig) -> None:
     changed_at = rig.check().saved.port_changed_at
     rig.clock.now += 500

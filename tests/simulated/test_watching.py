@@ -25,6 +25,8 @@ def test_gluetun_is_asked_every_second_and_qbittorrent_once_in_an_interval(old: 
     assert asked(old.gluetun).count(PORT) == 60
     assert asked(old.qbittorrent).count("GET /api/v2/app/preferences") == 2
     assert old.last.next_check_seconds == 1
+    # the one that was set at the start
+    assert old.metric("qsticky_port_open_duration_seconds_count") == 1
 
 
 def test_a_watch_shows_what_the_last_check_read(old: Rig) -> None:

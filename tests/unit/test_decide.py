@@ -35,6 +35,7 @@ from exporter.tunnel.decide import (
     has_drifted,
     must_watch,
     next_check,
+    opened_after,
     should_announce,
     state_of,
 )
@@ -80,18 +81,26 @@ def step(
 ) -> tuple[Decision, TunnelState]:
     """One check whose writes succeed: what is decided, and what is known afterwards."""
     observation = Observation(gluetun, qbittorrent, pushed=pushed)
+    decision, state, known = act(observation, known, at)
+    return decision, after_check(state, known, at)
+
+
+def act(
+    observation: Observation, known: TunnelState, at: float
+) -> tuple[Decision, SyncState, TunnelState]:
+    """A check until just before its end."""
     known = after_reading(observation, known, at)
     decision = decide(observation, known, at)
     match decision:
         case Wait(state):
-            return decision, after_check(state, known, at)
+            return decision, state, known
         case SetPort():
             known = after_write(known, at)
         case Rebind(_, cause):
             known = after_write(known, at, rebind=cause)
         case Nothing():
             pass
-    return decision, after_check(SyncState.IN_SYNC, known, at)
+    return decision, SyncState.IN_SYNC, known
 
 
 # the port
@@ -327,6 +336,68 @@ def test_after_a_start_a_libtorrent_that_reopens_is_left_alone() -> None:
 def test_a_port_that_is_set_at_the_start_needs_no_precaution() -> None:
     _, known = step(TunnelState(), qbittorrent=replace(OLD, listening_port=1))
     assert step(known, qbittorrent=OLD, at=NOW + 1)[0] == Nothing()
+
+
+# how long a port takes to open
+
+OTHER = replace(RUNNING, forwarded_port=50000)
+DRIFTED = replace(OPEN, listening_port=1)
+Reading = tuple[float, GluetunReading | Failure, QbittorrentReading | Failure]
+
+
+@pytest.mark.parametrize(
+    ("known", "checks", "took"),
+    [
+        pytest.param(synced(), [(0, OTHER, OPEN)], [0], id="a new port, set at once"),
+        pytest.param(
+            synced(),
+            [(0, OTHER, NO_QBITTORRENT), (90, OTHER, OPEN)],
+            [90],
+            id="a new port that waits for qBittorrent",
+        ),
+        pytest.param(
+            synced(),
+            [(0, AWAY, OPEN), (60, RUNNING, NO_QBITTORRENT), (90, RUNNING, OPEN)],
+            [30],
+            id="the VPN back, and the wait for qBittorrent",
+        ),
+        pytest.param(
+            synced(), [(0, AWAY, OLD), (60, RUNNING, OLD)], [0], id="the VPN back, a re-bind"
+        ),
+        pytest.param(
+            synced(),
+            [(0, OTHER, NO_QBITTORRENT), (50, RUNNING, NO_QBITTORRENT), (90, RUNNING, OPEN)],
+            [40],
+            id="two new ports, of which the first never opened",
+        ),
+        pytest.param(synced(), [(0, RUNNING, OPEN)], [], id="nothing new"),
+        pytest.param(synced(), [(0, RUNNING, DRIFTED)], [], id="a drift"),
+        pytest.param(TunnelState(), [(0, RUNNING, OPEN)], [], id="a start, the port was set"),
+        pytest.param(TunnelState(), [(0, RUNNING, OLD)], [], id="a start, a precaution"),
+        pytest.param(
+            TunnelState(),
+            [(0, RUNNING, NO_QBITTORRENT), (40, RUNNING, DRIFTED), (70, RUNNING, OPEN)],
+            [40],
+            id="a start, the port had to be set",
+        ),
+        pytest.param(
+            TunnelState(),
+            [(0, RUNNING, OPEN), (30, AWAY, OPEN), (60, RUNNING, OPEN)],
+            [0],
+            id="the VPN back, the first time after a start",
+        ),
+    ],
+)
+def test_what_counts_as_the_opening_of_a_port_and_how_long_it_took(
+    known: TunnelState, checks: list[Reading], took: list[float]
+) -> None:
+    openings = []
+    for seconds, gluetun, qbittorrent in checks:
+        at = NOW + seconds
+        _, state, known = act(Observation(gluetun, qbittorrent), known, at)
+        openings.append(opened_after(state, known, at))
+        known = after_check(state, known, at)
+    assert [seconds for seconds in openings if seconds is not None] == took
 
 
 # a closed socket

@@ -91,6 +91,7 @@ def test_every_series_but_facts_not_yet_known_exists_before_the_first_check(
         'qsticky_sync_interval_seconds{tunnel="default"} 30.0',
         "qsticky_config_last_reload_successful 1.0",
         "qsticky_config_last_reload_success_timestamp_seconds 1.79e+09",
+        "qsticky_time_seconds 1.79e+09",
         'qsticky_build_info{revision="abcdef",version="1.2.3"} 1.0',
     }
     before = scraped.series()
@@ -120,7 +121,7 @@ def test_nothing_beyond_the_table_but_the_process_and_the_python_is_exposed(
 @pytest.mark.parametrize("count", [1, 10, 1000])
 def test_the_number_of_series_grows_with_the_tunnels_and_by_little(count: int) -> None:
     scraped = Scraped(*(f"tunnel{number}" for number in range(count)))
-    assert len(scraped.lines()) == 210 + 41 * count
+    assert len(scraped.lines()) == 226 + 41 * count
 
 
 def test_no_port_is_a_label(scraped: Scraped) -> None:
@@ -188,7 +189,7 @@ def test_torrents_and_suspended_logins_show(scraped: Scraped) -> None:
     assert scraped.value("qsticky_qbittorrent_has_torrents", **DEFAULT) == 1
     logins = SavedLogins((NOW,), 1, NOW + 300, Reason.AUTH, "")
     scraped.publish(replace(BLIND, saved=Saved(logins=logins)))
-    assert scraped.value("qsticky_qbittorrent_has_torrents", **DEFAULT) == 0
+    assert scraped.value("qsticky_qbittorrent_has_torrents", **DEFAULT) is None
     assert scraped.value("qsticky_qbittorrent_login_suspended", **DEFAULT) == 1
 
 
@@ -240,6 +241,21 @@ def test_operations_count_by_why_they_failed_and_in_every_bucket_that_they_fit_i
     assert scraped.value("qsticky_operations_total", **port) == 3
     assert scraped.value("qsticky_operation_failures_total", reason="timeout", **port) == 2
     assert scraped.total("qsticky_operation_failures_total") == 2
+
+
+def test_what_opened_counts_by_how_long_it_took(scraped: Scraped) -> None:
+    for seconds in (0.1, 59.0, 601.0, None):
+        scraped.publish(replace(IN_SYNC, opened_after_seconds=seconds))
+    text = [line for line in scraped.lines() if "port_open_duration" in line]
+    assert [line.rsplit(" ", 1)[1] for line in text] == [
+        *("1.0",) * 8, *("2.0",) * 4, "3.0", "3.0", "660.1"
+    ]  # fmt: skip
+    assert 'qsticky_port_open_duration_seconds_bucket{le="60.0"} 2.0' in text
+
+
+def test_the_time_of_the_scrape_is_that_of_the_system_clock(scraped: Scraped) -> None:
+    scraped.clock.now += 15
+    assert scraped.value("qsticky_time_seconds") == 1_790_000_015
 
 
 def test_the_process_tells_of_its_file_its_reloads_its_log_and_pushes(scraped: Scraped) -> None:

@@ -7,6 +7,7 @@ from dataclasses import replace
 import pytest
 
 from exporter.model import (
+    Failure,
     Operation,
     OperationResult,
     Outcome,
@@ -16,8 +17,12 @@ from exporter.model import (
 from exporter.report.tally import REASONS, Tally, TunnelTally
 from tests.fakes import IN_SYNC, NOW, FakeClock, tunnels
 
-FAILED = replace(IN_SYNC, state=SyncState.GLUETUN_UNREACHABLE)
 PORT, FILE = Operation.GLUETUN_PORT, Operation.STATUS_FILE
+FAILED = replace(
+    IN_SYNC,
+    state=SyncState.GLUETUN_UNREACHABLE,
+    failures=(Failure(PORT, Reason.TIMEOUT, "it failed", "fix it"),),
+)
 
 
 @pytest.fixture
@@ -40,11 +45,12 @@ def test_before_the_first_check_a_tunnel_is_starting(tally: Tally) -> None:
     assert default(tally).outcome == Outcome("default", SyncState.STARTING, None)
 
 
-def test_checks_and_those_that_did_not_end_in_sync_count(tally: Tally) -> None:
-    for outcome in (IN_SYNC, FAILED, replace(IN_SYNC, is_watch=True), FAILED):
+def test_checks_count_and_those_out_of_sync_and_those_with_errors(tally: Tally) -> None:
+    watched = replace(FAILED, is_watch=True)
+    for outcome in (IN_SYNC, FAILED, watched, watched, replace(FAILED, failures=())):
         tally.publish(outcome)
-    assert (default(tally).checks, default(tally).failed_checks) == (3, 2)
-    assert default(tally).outcome == FAILED
+    counted = default(tally)
+    assert (counted.checks, counted.failed_checks, counted.checks_with_errors) == (3, 2, 1)
 
 
 def test_the_way_to_authenticate_is_kept_while_qbittorrent_does_not_answer(tally: Tally) -> None:
