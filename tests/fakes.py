@@ -74,10 +74,15 @@ class FakeClock(Clock):
 
 
 class InlineExecutor(Executor):
-    """Runs each call at once, in the thread that submits it."""
+    """Runs each call at once, in the thread that submits it, and notes when the last one began."""
+
+    def __init__(self, clock: FakeClock) -> None:
+        self._clock = clock
+        self.began_at = 0.0
 
     def submit(self, fn: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> Future[T]:
         future: Future[T] = Future()
+        self.began_at = self._clock.now
         try:
             future.set_result(fn(*args, **kwargs))
         except Exception as error:  # noqa: BLE001  # as every executor does

@@ -86,7 +86,8 @@ class Rig:
     ) -> None:
         """`tunnels` are entries of the YAML file; what they leave out is as in `environ`."""
         self.clock = clock or FakeClock()
-        self._executor = executor or InlineExecutor()
+        self._inline = InlineExecutor(self.clock)
+        self._executor = executor or self._inline
         time = self.clock.monotonic
         role = Role(auth="apikey", apikey=GLUETUN_KEY)
         self.gluetun = gluetun or SimulatedGluetun("3.41", role=role, clock=time)
@@ -190,6 +191,11 @@ class Rig:
         return self.last
 
     # what there is to see
+
+    @property
+    def check_began_at(self) -> float:
+        """When the last check began."""
+        return self._inline.began_at
 
     @property
     def tunnel(self) -> Tunnel:

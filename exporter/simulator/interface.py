@@ -40,6 +40,11 @@ class VpnInterface:
         now = self._clock()
         return bool([each for each in self._changes if each.at <= now][-1].addresses)
 
+    @property
+    def changed_at(self) -> float:
+        """When it last came or went."""
+        return self.changes(0)[-1].at
+
     def lose(self, *, at: float | None = None, back_after: float | None = None) -> None:
         """Remove the interface; on request it is back with the same addresses after that time."""
         moment = self._moment(at)
