@@ -164,6 +164,20 @@ def test_the_page_is_sound_in_each_state_size_and_colour_scheme(
         assert all(url.startswith((site.url, "data:image/svg+xml")) for url in tab.asked_for)
 
 
+def test_a_phone_shows_the_worst_of_many_tunnels_and_the_chosen_filter_at_once(
+    site: Site, browser: Browser
+) -> None:
+    site.show(BOARDS["many"])
+    tab = Tab(browser, PHONE, "light")
+    for query, name in (("", "seedbox-0003"), ("?state=in_sync", "In sync 30")):
+        tab.page.goto(site.url + query)
+        box = tab.page.get_by_role("link", name=name).bounding_box()
+        assert box
+        assert box["x"] + box["width"] <= PHONE["width"]
+        assert box["y"] + box["height"] <= PHONE["height"]
+    tab.page.close()
+
+
 def test_the_button_asks_for_a_check_and_comes_back(site: Site, browser: Browser) -> None:
     site.show(BOARDS["in_sync"])
     site.synced.clear()
