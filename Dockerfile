@@ -24,6 +24,7 @@ RUN python3 -m pip --python /opt/build/bin/python3 wheel --no-deps --no-build-is
 ENV PYTHONPYCACHEPREFIX=/opt/qsticky/pycache
 RUN /opt/qsticky/bin/python3 -B -P -c "import pkgutil, sys, exporter; \
       [__import__(m.name) for m in pkgutil.walk_packages(exporter.__path__, 'exporter.')]; \
+      __import__('apprise').Apprise.instantiate('mailto://a:b@c.de'); \
       files = {getattr(m, '__file__', None) or '' for m in sys.modules.values()}; \
       print(*sorted(f for f in files if f.endswith('.py')), sep='\n')" > /tmp/imported \
  && /opt/qsticky/bin/python3 -B -m compileall -q --invalidation-mode unchecked-hash -i /tmp/imported /opt/qsticky/lib

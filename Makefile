@@ -93,9 +93,9 @@ audit: $(VENV)/dev.stamp ## ask PyPI for known vulnerabilities in what we ship
 	$(BIN)/pip-audit --strict --require-hashes --disable-pip --requirement requirements.txt
 
 lock: .cache/lock/bin/uv ## write the locks again after a change in pyproject.toml
-	$(call compile,requirements.txt,pyproject.toml)
+	$(call compile,requirements.txt,pyproject.toml --extra notify)
 	$(call compile,requirements-build.txt,--group build)
-	$(call compile,requirements-dev.txt,pyproject.toml --group dev -c requirements.txt -c requirements-build.txt)
+	$(call compile,requirements-dev.txt,pyproject.toml --extra notify --group dev -c requirements.txt -c requirements-build.txt)
 
 clean: ## remove what make installed and built
 	rm -rf $(VENV) .cache build dist test-output

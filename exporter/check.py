@@ -28,6 +28,8 @@ from exporter.model import (
     VpnStatus,
 )
 from exporter.report import safe_file
+from exporter.report.messenger import ask
+from exporter.report.notices import Message
 from exporter.report.saved import daemon_is_running, read_status, saved_of
 from exporter.report.status_file import StatusFile
 from exporter.servers.gluetun import STATUS_ROUTE, Gluetun
@@ -74,7 +76,15 @@ def run_check(config: Config, clock: Clock) -> Iterator[Line]:
     for tunnel in config.tunnels:
         for line in _Walk(tunnel, clock, known).lines():
             yield replace(line, text=f"{tunnel.name}: {line.text}") if several else line
+    yield from notification_lines(config)
     yield _web_line(config, daemon_running=known.daemon_running)
+
+
+def notification_lines(config: Config, message: Message | None = None) -> Iterator[Line]:
+    """Send a message to each service of NOTIFY_URLS, or only read the URLs; a line for each."""
+    urls = config.notify.urls.value
+    for answer in ask(urls, message) if urls else ():
+        yield Line(answer.ok, answer.text, answer.fix)
 
 
 class _Walk:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +15,7 @@ from exporter.errors import QstickyError
 if TYPE_CHECKING:
     import argparse
 
+    from exporter.check import Line
     from exporter.config.load import Config
 
 NOT_IN_SYNC = 3
@@ -33,7 +34,7 @@ values in force and where each comes from. The most important ones:
   CHECK_INTERVAL                    seconds between two checks (30)
 
 Exit codes: 0 all well, 1 an error (healthcheck: unhealthy), 2 a mistake in the configuration
-or the command line, 3 not in sync (once) or something wrong (check).
+or the command line, 3 not in sync (once) or something wrong (check, notify).
 """
 
 
@@ -105,6 +106,7 @@ def _parser() -> argparse.ArgumentParser:
             healthcheck,
             "print whether status.json, by the daemon or by `once`, is fresh and healthy",
         ),
+        ("notify", notify, "send a test notification and say what each service answered"),
         ("config", config, "print the configuration in force and where each value comes from"),
         ("demo", demo, "show it at work on a simulated Gluetun and qBittorrent"),
         ("version", version, "print the version"),
@@ -156,11 +158,27 @@ def check() -> int:
     from exporter.check import run_check
     from exporter.clock import Clock
 
+    return _printed(run_check(_load(), Clock()))
+
+
+def _printed(lines: Iterable[Line]) -> int:
     all_well = True
-    for line in run_check(_load(), Clock()):
+    for line in lines:
         print(line, flush=True)
         all_well = all_well and line.ok
     return 0 if all_well else NOT_IN_SYNC
+
+
+def notify() -> int:
+    """Send a test message to every service of NOTIFY_URLS, a line each."""
+    from exporter.check import notification_lines
+    from exporter.errors import ConfigError
+    from exporter.report.notices import TEST
+
+    settings = _load()
+    if not settings.notify.urls.value:
+        raise ConfigError(["NOTIFY_URLS: not set; expected URLs of Apprise"])
+    return _printed(notification_lines(settings, TEST))
 
 
 def _load() -> Config:

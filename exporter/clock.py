@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 
+_MINUTE, _HOUR, _DAY = 60, 3600, 86400
 LEAST_STEP_SECONDS = 1.0
 """Two readings further apart than this were not only rounded, or corrected little by little."""
 
@@ -43,3 +44,15 @@ class Clock:
         if abs(offset - self._offset) >= LEAST_STEP_SECONDS:
             self._offset = offset
         return self._offset
+
+
+def span(seconds: float) -> str:
+    """Return a duration in its largest sensible unit: `12 s`, `5 min`, `3 h`, `9 days`."""
+    whole = max(0, int(seconds))
+    if whole < 2 * _MINUTE:
+        return f"{whole} s"
+    if whole < 2 * _HOUR:
+        return f"{whole // _MINUTE} min"
+    if whole < 2 * _DAY:
+        return f"{whole // _HOUR} h"
+    return f"{whole // _DAY} days"

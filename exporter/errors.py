@@ -29,7 +29,14 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import ClassVar
 
-from exporter.model import Reason
+from exporter.model import Reason, SyncState
+
+WAITING_FIXES = {
+    SyncState.VPN_DOWN: "see Gluetun's log for the reason; restarting Gluetun often helps",
+    SyncState.NO_PORT: "check that VPN_PORT_FORWARDING=on and that the VPN server supports port "
+    "forwarding; restarting Gluetun often helps",
+}
+"""What to do where a state that heals by itself stays."""
 
 
 class QstickyError(Exception):

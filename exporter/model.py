@@ -114,6 +114,14 @@ class RebindPolicy(StrEnum):
     NEVER = "never"
 
 
+class Topic(StrEnum):
+    """What a notification may be about (`NOTIFY_ON`)."""
+
+    PROBLEM = "problem"
+    RECOVERY = "recovery"
+    PORT_CHANGE = "port_change"
+
+
 class EventKind(StrEnum):
     """Things that happen to a tunnel; the metrics count some of them."""
 
@@ -253,6 +261,8 @@ class Saved:
     vpn_restart: SavedVpnRestart | None = None
     push_seen: bool = False
     """Whether Gluetun ever asked for a check."""
+    was_unhealthy: bool = False
+    """Whether status.json called the tunnel unhealthy when we started."""
 
 
 @dataclass(frozen=True, slots=True)

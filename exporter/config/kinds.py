@@ -75,6 +75,16 @@ def safe_choice(*words: str, aliases: Mapping[str, str] = MappingProxyType({})) 
     return replace(strict, convert=convert, substitute=lambda _: "")
 
 
+def safe_words(*words: str) -> Kind:
+    """Return the kind of some of these words; the default is used in place of a wrong one."""
+    one = choice(*words)
+
+    def convert(text: str) -> tuple[str, ...]:
+        return tuple(one.convert(word) for word in text.replace(",", " ").split())
+
+    return Kind(f"some of {', '.join(words)}", convert, substitute=lambda _: "")
+
+
 def seconds(minimum: float, maximum: float, *, or_never: bool = False) -> Kind:
     """Return the kind of a time within these limits, or the nearest one; 0 may mean never."""
     never = ", or 0 for never" if or_never else ""
@@ -122,6 +132,11 @@ def _line(text: str) -> str:
     if "Cs" in categories:
         raise ValueError("given what is not UTF-8")
     return text
+
+
+def _in_one_line(text: str) -> str:
+    """Return a text whose lines may each hold a value; what it says is judged by its user."""
+    return " ".join(text.split())
 
 
 @dataclass(frozen=True, slots=True)
@@ -261,6 +276,7 @@ TEXT = Kind("text", _line, quoted_in_yaml=True)
 PASSWORD = Kind("text", _line, secret=True, keeps_blanks=True, quoted_in_yaml=True)
 KEY = Kind("text", _line, secret=True, quoted_in_yaml=True)
 """Sent as a header of HTTP, which can't have blanks at its ends."""
+URLS = Kind("URLs of Apprise, separated by blanks or commas", _in_one_line, secret=True)
 HOST = Kind("a host name or address", _address, quoted_in_yaml=True)
 HOST_AND_PATH = replace(HOST, convert=partial(_address, may_have_path=True))
 BASE_PATH = Kind("a path such as /qbittorrent", _base_path)

@@ -114,6 +114,14 @@ class WebConfig:
 
 
 @dataclass(frozen=True, slots=True)
+class NotifyConfig:
+    """Where notifications go, and what about; without URLs there are none."""
+
+    urls: Secret
+    topics: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Config:
     """All that the daemon needs to know; `warnings` are logged once at the start."""
 
@@ -123,6 +131,7 @@ class Config:
     log_format: str
     health_file: Path
     web: WebConfig
+    notify: NotifyConfig
     warnings: tuple[str, ...] = ()
     values: tuple[Value, ...] = ()
 
@@ -149,6 +158,7 @@ def load_config(environ: Mapping[str, str], run_secrets: Path = Path(RUN_SECRETS
             enable_lifecycle=sources.value("WEB_ENABLE_LIFECYCLE"),
             allowed_hosts=sources.value("WEB_ALLOWED_HOSTS"),
         ),
+        notify=NotifyConfig(sources.value("NOTIFY_URLS"), sources.value("NOTIFY_ON")),
     )
     if sources.mistakes:
         raise ConfigError(_once(sources.mistakes), _once(sources.warnings))

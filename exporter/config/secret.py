@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -16,6 +17,8 @@ class Secret:
 
     value: str = field(default="", repr=False)
     path: Path | None = None
+    parse: Callable[[str], str] = field(default=PASSWORD.parse, compare=False, repr=False)
+    """Turns what the file holds into the value; raises ValueError."""
     problem: str = field(default="", compare=False)
     """Why the file can no longer be used; the value is the last one that it held before."""
     _last: list[str] = field(default_factory=list, compare=False, repr=False)
@@ -29,7 +32,7 @@ class Secret:
         if self.path is None:
             return self
         try:
-            text = PASSWORD.parse(read_value(self.path))
+            text = self.parse(read_value(self.path))
         except (OSError, ValueError) as error:
             return replace(self, value=self._last_value, problem=why(error))
         if not text:  # somebody is just writing it

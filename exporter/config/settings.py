@@ -21,13 +21,15 @@ from exporter.config.kinds import (
     PATH,
     PORT,
     TEXT,
+    URLS,
     Kind,
     choice,
     count,
     safe_choice,
+    safe_words,
     seconds,
 )
-from exporter.model import RebindPolicy
+from exporter.model import RebindPolicy, Topic
 
 
 @dataclass(frozen=True, slots=True)
@@ -201,6 +203,13 @@ SETTINGS: tuple[Setting, ...] = (
         "false",
         "Let `POST /-/reload` load the configuration again, as SIGHUP does.",
     ),
+    Setting(
+        "NOTIFY_URLS",
+        URLS,
+        "",
+        "Where to send notifications: URLs of Apprise, such as `ntfys://ntfy.sh/YOUR_TOPIC`.",
+    ),
+    Setting("NOTIFY_ON", safe_words(*Topic), "problem,recovery", "What to send them about."),
     Setting("QSTICKY_CONFIG", FILE, "", "A YAML file with a list of `tunnels`."),
 )
 

@@ -62,7 +62,7 @@ class Sources:
         found = self._found(setting, entry)
         text, value = self._parsed(setting, found)
         if setting.kind.secret:
-            value = Secret(value, found.path)
+            value = Secret(value, found.path, setting.kind.parse)
         shown = str(value) if setting.kind.secret else text
         self.values.append(Value(found.label, shown, found.source))
         return value

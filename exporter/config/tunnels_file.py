@@ -145,9 +145,11 @@ def _file_key(setting: Setting) -> KeyPath:
     return (*section, f"{key}_file")
 
 
+_PER_TUNNEL = [setting for setting in SETTINGS if setting.per_tunnel]
 _BY_KEY: Mapping[KeyPath, Setting] = {
-    setting.yaml_path: setting for setting in SETTINGS if setting.per_tunnel
-} | {_file_key(setting): setting for setting in SETTINGS if setting.kind.secret}
+    **{setting.yaml_path: setting for setting in _PER_TUNNEL},
+    **{_file_key(setting): setting for setting in _PER_TUNNEL if setting.kind.secret},
+}
 
 
 def _siblings(path: KeyPath) -> str:

@@ -53,6 +53,8 @@ def needing_restart(old: Config, new: Config) -> tuple[str, ...]:
         "WEB_USERS_FILE": (old.web.users_file, new.web.users_file),
         "WEB_ENABLE_LIFECYCLE": (old.web.enable_lifecycle, new.web.enable_lifecycle),
         "WEB_ALLOWED_HOSTS": (old.web.allowed_hosts, new.web.allowed_hosts),
+        "NOTIFY_URLS": (_source(old.notify.urls), _source(new.notify.urls)),
+        "NOTIFY_ON": (old.notify.topics, new.notify.topics),
     }
     return tuple(name for name, (before, after) in values.items() if before != after)
 

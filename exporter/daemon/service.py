@@ -34,6 +34,7 @@ from exporter.tunnel.tunnel import Tunnel
 
 if TYPE_CHECKING:
     from exporter.report.metrics import Metrics
+    from exporter.report.notifier import Notifier
     from exporter.web.app import WebApp
     from exporter.web.server import WebServer
     from exporter.web.users import Users
@@ -71,9 +72,12 @@ class Service:
         self.status_file = _status_file(config, clock)
         self.board = StatusBoard()
         self._factory = TunnelFactory(clock, self.status_file, try_at_once=True)
+        self.notifier = self._make_notifier()
+        ours: list[Reader] = [LogReader(), self.tally, self.board]
+        ours += [self.notifier] if self.notifier else []
         self._publisher = Publisher(
             self.status_file,
-            [LogReader(), self.tally, self.board, *readers],
+            [*ours, *readers],
             clock,
             config.interval_seconds,
             on_write=self.tally.count_file_write,
@@ -132,6 +136,8 @@ class Service:
         self.loop.start()
         if self._config.web.listen_address:
             self._start_web()
+        if self.notifier:
+            self.notifier.start()
         # all this stays: the collector need not look through it again, 10 ms each time
         gc.collect()
         gc.freeze()
@@ -198,6 +204,16 @@ class Service:
         for name in changed:
             logger.warning("%s changed; restart qSticky to apply it", name)
         logger.info("Configuration reloaded; tunnels: %s", changes)
+
+    def _make_notifier(self) -> Notifier | None:
+        notify = self._config.notify
+        if not notify.urls.value:
+            return None
+        from exporter.report.notices import Notices
+        from exporter.report.notifier import Notifier
+
+        notices = Notices(notify.topics, self._clock, self.status_file.saved_before)
+        return Notifier(notices, notify.urls, self._clock, self.tally.count_notification)
 
     def _start_web(self) -> None:
         # imported while the first checks wait for their answers

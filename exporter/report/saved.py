@@ -135,6 +135,7 @@ def _saved(facts: Mapping[str, Any], clock: Clock) -> Saved:
         logins=_logins(login, clock) if login else None,
         vpn_restart=_vpn_restart(vpn, clock) if vpn else None,
         push_seen=facts.get("push_seen") is True,
+        was_unhealthy=facts.get("healthy") is False,
     )
 
 

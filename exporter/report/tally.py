@@ -115,6 +115,8 @@ class Snapshot:
     reloads: int = 0
     failed_reloads: int = 0
     file_written_at: float | None = None
+    notifications: int = 0
+    failed_notifications: int = 0
 
     def unix(self, moment: float | None) -> float:
         """Return a moment in Unix seconds; None becomes 0."""
@@ -197,6 +199,15 @@ class Tally:
                 loaded_at=self._clock.monotonic() if success else rest.loaded_at,
                 reloads=rest.reloads + 1,
                 failed_reloads=rest.failed_reloads + (not success),
+            )
+
+    def count_notification(self, success: bool) -> None:
+        """Count a try to send a notification to one service."""
+        with self._lock:
+            self._rest = replace(
+                self._rest,
+                notifications=self._rest.notifications + 1,
+                failed_notifications=self._rest.failed_notifications + (not success),
             )
 
     def _count_operations(self, results: Iterable[OperationResult]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from exporter.errors import WAITING_FIXES
 from exporter.model import (
     WAITING_GRACE_SECONDS,
     WAITING_STATES,
@@ -108,14 +109,13 @@ def _long_wait(current: Outcome) -> Event:
             Level.WARNING,
             f"The VPN has not been up with a forwarded port for {minutes} minutes; "
             f"it is {current.vpn_status}",
-            "see Gluetun's log for the reason; restarting Gluetun often helps",
+            WAITING_FIXES[current.state],
         )
     return Event(
         EventKind.NOTICE,
         Level.WARNING,
         f"Gluetun has had no forwarded port for {minutes} minutes",
-        "check that VPN_PORT_FORWARDING=on and that the VPN server supports port forwarding; "
-        "restarting Gluetun often helps",
+        WAITING_FIXES[SyncState.NO_PORT],
     )
 
 

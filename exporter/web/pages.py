@@ -18,6 +18,7 @@ from urllib.parse import urlencode
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
+from exporter.clock import span
 from exporter.model import Level, Outcome, SyncState
 from exporter.report.board import TunnelView
 from exporter.web.words import (
@@ -30,7 +31,6 @@ from exporter.web.words import (
     peers,
     proof,
     sentence,
-    span,
     title,
     words_for,
 )

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from enum import Enum
 
+from exporter.clock import span
 from exporter.config.load import TunnelConfig
 from exporter.model import (
     NO_PORT,
@@ -18,8 +19,6 @@ from exporter.model import (
     VpnStatus,
 )
 from exporter.report.board import TunnelView
-
-_MINUTE, _HOUR, _DAY = 60, 3600, 86400
 
 
 class Tone(Enum):
@@ -280,18 +279,6 @@ def _tunnels(count: int) -> str:
 
 def _verb(count: int, one: str, many: str) -> str:
     return one if count == 1 else many
-
-
-def span(seconds: float) -> str:
-    """Return a duration in its largest sensible unit: `12 s`, `5 min`, `3 h`, `9 days`."""
-    whole = max(0, int(seconds))
-    if whole < 2 * _MINUTE:
-        return f"{whole} s"
-    if whole < 2 * _HOUR:
-        return f"{whole // _MINUTE} min"
-    if whole < 2 * _DAY:
-        return f"{whole // _HOUR} h"
-    return f"{whole // _DAY} days"
 
 
 def ago(then: float, now: float) -> str:

@@ -6,6 +6,7 @@ PRINTS = {
     "qsticky config --check FILE": "no mistakes",
     "qsticky config --check qsticky.yaml": "no mistakes",
     "qsticky healthcheck": "healthy: in_sync",
+    "qsticky notify": "✓ URL 1 of NOTIFY_URLS (json://…) accepted the notification",
     "qsticky once": "Initial status - Gluetun: ✓, qBit: ✓",
     "qsticky healthcheck && curl -fsS -o /dev/null https://hc-ping.com/YOUR_ID": "in_sync",
     "curl -s http://localhost:9809/metrics | grep qsticky_port_in_sync": "} 1.0",

@@ -17,6 +17,7 @@ from tests.conftest import missing_part
 from tests.parts.daemon import ROOT, QstickyProcess, wait_until
 from tests.parts.documentation import FILES, PAGES, commands
 from tests.parts.qbittorrent import free_port
+from tests.parts.receiver import Receiver
 from tests.real.documented_commands import ENDLESS, MAKES, PRINTS
 
 KEY = "YOUR_API_KEY"
@@ -46,6 +47,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Run]:
     with (
         SimulatedGluetun("3.41", role=Role(auth="apikey", apikey=KEY)) as gluetun,
         SimulatedQbittorrent("5.1.0") as qbittorrent,
+        Receiver() as receiver,
     ):
         environ = {
             "GLUETUN_HOST": gluetun.host,
@@ -55,6 +57,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Run]:
             "QBITTORRENT_PORT": str(qbittorrent.port),
             "QBITTORRENT_PASS": qbittorrent.password,
             "QSTICKY_CONFIG": str(tunnels),
+            "NOTIFY_URLS": f"json://{receiver.place}/",
             "WEB_LISTEN_ADDRESS": web,
             "WEB_ENABLE_LIFECYCLE": "true",
         }

@@ -22,7 +22,7 @@ PASSWORD = "YOUR_PASSWORD"
 SECRETS = ("wireguard_private_key", "gluetun_config.toml", "gluetun_apikey", "qbittorrent_pass")
 PORT = 45720
 STOP_SECONDS = 5.0
-OWN_LAYER_AT_MOST = 25e6
+OWN_LAYER_AT_MOST = 35e6
 
 # word for word as in people's compose files
 OLD_HEALTH_CHECK = (

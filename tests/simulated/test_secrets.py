@@ -182,6 +182,31 @@ def test_config_prints_no_secret(
     assert_clean(printed.out + printed.err, where="qsticky config")
 
 
+def test_no_url_of_a_notification_comes_out(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    # a service that does not run, a wrong token, an unknown scheme, and no URL at all
+    urls = "json://canary:finch@127.0.0.1:9/canary, tgram://canary discrod://canary/x canary"
+    with make_rig(tmp_path, environ={"NOTIFY_URLS": urls}) as rig:
+        notifier = rig.service.notifier
+        assert notifier
+        notifier.check_urls()
+        rig.check()
+        rig.gluetun.stop()
+        for seconds in (95, 11, 11):
+            rig.run_for(seconds)
+            notifier.step()
+        assert rig.metric("qsticky_notification_failures_total") == 5
+        for where, said in everything_said(rig).items():
+            assert_clean(said, where=where)
+    for name, value in rig.environ.items():
+        monkeypatch.setenv(name, value)
+    assert [cli.main([command]) for command in ("notify", "check", "config")] == [3, 3, 0]
+    printed = capsys.readouterr()
+    assert "NOTIFY_URLS" in printed.out
+    assert_clean(printed.out + printed.err, where="the commands")
+
+
 def chain(error: BaseException | None) -> Iterator[BaseException]:
     """An exception and all that it came from."""
     while error is not None:

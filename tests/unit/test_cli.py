@@ -13,7 +13,7 @@ from exporter.cli import main
 from exporter.config.settings import SETTINGS
 
 REPOSITORY = Path(__file__).parent.parent.parent
-COMMANDS = ["run", "once", "check", "healthcheck", "config", "demo", "version"]
+COMMANDS = ["run", "once", "check", "healthcheck", "notify", "config", "demo", "version"]
 NOBODY = {
     "GLUETUN_HOST": "127.0.0.1",
     "GLUETUN_PORT": "1",

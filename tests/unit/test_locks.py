@@ -11,7 +11,10 @@ from tests.parts.debian import REPOSITORY
 
 PROJECT: dict[str, Any] = tomllib.loads((REPOSITORY / "pyproject.toml").read_text())
 GROUPS = PROJECT["dependency-groups"]
-RUN_TIME = PROJECT["project"]["dependencies"]
+RUN_TIME = [
+    *PROJECT["project"]["dependencies"],
+    *PROJECT["project"]["optional-dependencies"]["notify"],  # the image has it
+]
 ASKED: dict[str, list[str]] = {
     "requirements.txt": RUN_TIME,
     "requirements-build.txt": GROUPS["build"],

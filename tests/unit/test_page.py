@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from exporter.clock import span
 from exporter.model import (
     BindResult,
     ConnectionStatus,
@@ -21,7 +22,7 @@ from exporter.model import (
 )
 from exporter.report.board import StatusBoard
 from exporter.web.pages import PageContext, missing_page, overview_page, tunnel_page
-from exporter.web.words import CONNECTION, VPN, WORDS, ago, span
+from exporter.web.words import CONNECTION, VPN, WORDS, ago
 from tests.outcomes import (
     FIREWALLED,
     IN_SYNC,

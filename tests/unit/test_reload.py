@@ -67,7 +67,7 @@ def test_an_api_key_file_that_was_filled_is_a_change(file: Path, tmp_path: Path)
 def test_names_what_needs_a_restart(file: Path) -> None:
     text = "tunnels: [{}]"
     before = configured(file, text)
-    after = configured(file, text, WEB_LISTEN_ADDRESS=":9000", LOG_LEVEL="DEBUG")
+    after = configured(file, text, WEB_LISTEN_ADDRESS=":9000", NOTIFY_URLS="json://a")
     assert needing_restart(before, before) == ()
-    assert needing_restart(before, after) == ("LOG_LEVEL", "WEB_LISTEN_ADDRESS")
+    assert needing_restart(before, after) == ("WEB_LISTEN_ADDRESS", "NOTIFY_URLS")
     assert needing_restart(before, replace(before, health_file=Path("/x"))) == ("HEALTH_FILE",)

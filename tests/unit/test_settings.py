@@ -43,6 +43,7 @@ def test_the_secrets_are_the_passwords_and_the_keys() -> None:
         "QBITTORRENT_API_KEY",
         "GLUETUN_APIKEY",
         "GLUETUN_PASSWORD",
+        "NOTIFY_URLS",
     ]
 
 
@@ -77,6 +78,8 @@ def test_what_is_expected_of_values_is_said_in_these_words() -> None:
         "one of auto, always, never",
         "one of DEBUG, INFO, WARNING, ERROR, CRITICAL",
         "one of text, json",
+        "URLs of Apprise, separated by blanks or commas",
+        "some of problem, recovery, port_change",
         "the path of a file",
         "the path of a readable file",
         "the path of a readable PEM file",

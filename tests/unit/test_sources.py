@@ -291,6 +291,27 @@ def test_the_names_of_levels_that_python_knows_are_taken(given: str, level: str)
     assert (config.log_level, config.warnings) == (level, ())
 
 
+def test_a_word_too_many_in_notify_on_leaves_the_default() -> None:
+    config = load_config({**KEY, "NOTIFY_ON": "port_change, Problem"}, NOWHERE)
+    assert config.notify.topics == ("port_change", "problem")
+
+    config = load_config({**KEY, "NOTIFY_ON": "problem,always"}, NOWHERE)
+    assert config.notify.topics == ("problem", "recovery")
+    assert config.warnings == (
+        "NOTIFY_ON: given 'always'; expected some of problem, recovery, port_change; "
+        "using problem,recovery instead",
+    )
+
+
+def test_urls_may_have_a_line_each_in_their_file(tmp_path: Path) -> None:
+    file = tmp_path / "urls"
+    file.write_text("json://a,\njson://b\n")
+    urls = load_config({**KEY, "NOTIFY_URLS_FILE": str(file)}, NOWHERE).notify.urls
+    assert urls.value == "json://a, json://b"
+    file.write_text("json://a\njson://c\n")
+    assert urls.current().value == "json://a json://c"
+
+
 @pytest.mark.parametrize("link", ["tcp://10.0.0.1:9090", "udp://[fd00::1]:9090"])
 def test_a_port_that_kubernetes_or_docker_sets_is_ignored(link: str, tmp_path: Path) -> None:
     config = load_config({**KEY, "QBITTORRENT_PORT": link}, NOWHERE)
