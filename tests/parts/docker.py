@@ -1,13 +1,14 @@
-"""A Docker Engine of the tests' own, in a folder of its own; needs root and Debian's docker.io.
+"""A Docker Engine of the tests' own, of which nothing stays; needs root and Debian's docker.io.
 
-Its base image is a stand-in for the official Python image (see get-python-base), so that no
-registry is needed; pip reaches its index from a build as it does from this machine.
+It has processes, mounts and a network of its own, as a machine has: ports may be published that
+are taken here, and all of it ends with the engine's first process. Nothing is pulled: a stand-in
+for the official Python image (see get-python-base) holds what pip installs.
 """
 
-import ast
 import os
 import re
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -19,12 +20,12 @@ from tests.parts import debian
 
 IMAGE = "qsticky-under-test"
 BASE = "python-stand-in"
-IMPORTED = f"{BASE}-without-settings"
+IMPORTED = f"{BASE}-without-wheels"
+PLUGINS = ("docker-compose", "docker-buildx")
 COMMITTED_AT = 1_700_000_000
 REVISION = "0123456789abcdef0123456789abcdef01234567"
-CERTIFICATES = Path("/etc/ssl/certs/ca-certificates.crt")
+CONTROL_GROUPS = Path("/sys/fs/cgroup")
 START_SECONDS = 30.0
-STOP_SECONDS = 20.0
 COMMAND_SECONDS = 600.0
 CONTEXT = (
     *("Dockerfile", ".dockerignore", "Makefile", "LICENSE", "README.md", "pyproject.toml"),
@@ -41,50 +42,61 @@ class Engine:
     """A dockerd that shares nothing with another one on this machine; a context manager."""
 
     def __init__(self) -> None:
-        absent = [name for name in ("dockerd", "docker") if shutil.which(name) is None]
+        absent = [name for name in ("dockerd", "docker", "curl") if shutil.which(name) is None]
         if absent:
-            raise debian.PartMissing(f"{', '.join(absent)} missing; apt install docker.io")
+            raise debian.PartMissing(f"{', '.join(absent)} missing; apt install docker.io curl")
         if os.geteuid() != 0:
             raise debian.PartMissing("a Docker Engine of the tests' own needs root")
-        self.rootfs = debian.run_script("get-python-base", "python-base").parent / "rootfs.tar"
-        self.compose = debian.bring("compose-sid", "sid", "docker-compose") / "docker-compose"
+        self._rootfs = debian.run_script("get-python-base", "python-base").parent / "rootfs.tar"
+        self._plugins = debian.bring("docker-sid", "sid", *PLUGINS)
         # the path of a socket has room for 107 letters
         self.folder = Path(tempfile.mkdtemp(prefix="qsticky-docker-"))
-        self.socket = self.folder / "docker.sock"
         self.environ = {
             **{name: value for name, value in os.environ.items() if "MAKE" not in name},
-            "DOCKER_HOST": f"unix://{self.socket}",
-            "DOCKER_BUILDKIT": "0",  # the engine of Debian 12 has no other builder
+            "DOCKER_HOST": f"unix://{self.folder / 'docker.sock'}",
+            "DOCKER_CONFIG": str(self.folder / "config"),
+            "DOCKER_BUILDKIT": "1",
         }
 
     def __enter__(self) -> Self:
         (self.folder / "daemon.json").write_text("{}")  # instead of the machine's own
+        (self.folder / "data").mkdir()
+        plugins = self.folder / "config" / "cli-plugins"
+        plugins.mkdir(parents=True)
+        for name in PLUGINS:
+            (plugins / name).write_text(f'#!/bin/sh\nexec "{self._plugins / name}" "$@"\n')
+            (plugins / name).chmod(0o755)
         with (self.folder / "log").open("w") as log:
-            self._daemon = subprocess.Popen(
+            self._parent = subprocess.Popen(
                 self._command(), stdin=subprocess.DEVNULL, stdout=log, stderr=log
             )
         try:
             self._wait_until_ready()
-            self._import_base()
         except BaseException:
             self.__exit__()
             raise
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._daemon.terminate()
-        try:
-            self._daemon.wait(STOP_SECONDS)
-        except subprocess.TimeoutExpired:
-            self._daemon.kill()
-            self._daemon.wait()
-        for mount in sorted(_mounts_below(self.folder), reverse=True):
-            subprocess.run(["umount", mount], check=False, capture_output=True)
-        shutil.rmtree(self.folder, ignore_errors=True)
+        # nothing outlives the first process of a PID namespace, and its parent waits for that
+        if self._parent.poll() is None:
+            os.kill(self._pid(), signal.SIGKILL)
+            self._parent.wait()
+        for group in sorted(self._control_groups(), reverse=True):  # the inner ones first
+            group.rmdir()
+        shutil.rmtree(self.folder)
 
     def __call__(self, *words: str | Path, ignore_errors: bool = False) -> str:
         """Run `docker …`; return what it printed."""
         return self.run("docker", *words, ignore_errors=ignore_errors)
+
+    def fetch(self, url: str, *options: str) -> str:
+        """Ask a published port from the machine on which the engine runs."""
+        return self.inside("curl", "--silent", "--show-error", "--fail", *options, url)
+
+    def inside(self, *words: str) -> str:
+        """Run a command in the engine's network and among its processes."""
+        return self.run("nsenter", f"--target={self._pid()}", "--net", "--pid", *words)
 
     def run(self, *words: str | Path, ignore_errors: bool = False) -> str:
         """Run a command that talks to this engine; return what it printed, errors too."""
@@ -102,68 +114,83 @@ class Engine:
             raise DockerFailed(f"{' '.join(map(str, words))}\n{done.stdout}")
         return done.stdout
 
-    def make_image(self, context: Path, image: str) -> None:
+    def import_base(self) -> None:
+        """Make the stand-in for the official Python image."""
+        path = "ENV PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+        changes = ["--change", path, "--change", 'CMD ["python3"]']
+        self("import", *changes, self._rootfs, IMPORTED)
+        context = self.folder / "base"
+        download_wheels(context / "wheels")
+        self.build(
+            BASE,
+            f"FROM {IMPORTED}\nENV PIP_NO_INDEX=1 PIP_FIND_LINKS=/wheels\nCOPY wheels /wheels\n",
+            context,
+        )
+
+    def build(self, image: str, dockerfile: str, context: Path) -> None:
+        """Build an image by the lines of a Dockerfile."""
+        file = self.folder / "Dockerfile"
+        file.write_text(dockerfile)
+        self("build", "--quiet", "--network=none", f"--tag={image}", f"--file={file}", context)
+
+    def make_image(self, context: Path, image: str, *, buildkit: bool = True) -> None:
         """Run `make image` in a copied context, as if for a certain commit."""
         values = {
             "DOCKER": "docker",
-            "IMAGE_FLAGS": "--network=host --no-cache",
+            "IMAGE_FLAGS": "--network=none --no-cache",
             "IMAGE": image,
             "SOURCE_DATE_EPOCH": str(COMMITTED_AT),
             "REVISION": REVISION,
         }
         given = [f"{name}={value}" for name, value in values.items()]
-        self.run("make", f"--directory={context}", "image", *given)
+        builder = ("env", f"DOCKER_BUILDKIT={buildkit:d}")
+        self.run(*builder, "make", f"--directory={context}", "image", *given)
 
     def _command(self) -> list[str]:
-        # the network of all machines (a bridge with NAT) stays as it is
-        network = ["--bridge=none", "--iptables=false", "--ip6tables=false"]
+        data = self.folder / "data"  # in memory: faster, and gone with the rest
         return [
-            *("setpriv", "--pdeathsig=TERM"),  # it ends with a test run that is killed
+            *("setpriv", "--pdeathsig=KILL"),  # it ends with a test run that is killed
+            *("unshare", "--mount", "--net", "--pid", "--fork", "--kill-child", "--mount-proc"),
+            *("sh", "-c", f'ip link set lo up && mount -t tmpfs none {data} && exec "$@"', "sh"),
             "dockerd",
             f"--config-file={self.folder / 'daemon.json'}",
-            f"--data-root={self.folder / 'data'}",
+            f"--data-root={data}",
             f"--exec-root={self.folder / 'exec'}",
             f"--pidfile={self.folder / 'pid'}",
-            f"--host=unix://{self.socket}",
-            f"--containerd-namespace={self.folder.name}",
-            f"--containerd-plugins-namespace={self.folder.name}-plugins",
-            *network,
+            f"--host={self.environ['DOCKER_HOST']}",
+            "--exec-opt=native.cgroupdriver=cgroupfs",
+            f"--cgroup-parent={self.folder.name}",
         ]
+
+    def _pid(self) -> int:
+        parent = self._parent.pid
+        children = Path(f"/proc/{parent}/task/{parent}/children").read_text()
+        return int(children or parent)
+
+    def _control_groups(self) -> list[Path]:
+        # version 1 has a tree for each controller
+        tops = CONTROL_GROUPS.rglob(self.folder.name)
+        return [group for top in tops for group in (top, *top.rglob("*/"))]
 
     def _wait_until_ready(self) -> None:
         deadline = time.monotonic() + START_SECONDS
         while "Server Version" not in self("info", ignore_errors=True):
-            if self._daemon.poll() is not None or time.monotonic() > deadline:
+            if self._parent.poll() is not None or time.monotonic() > deadline:
                 last = (self.folder / "log").read_text()[-500:]
                 raise debian.PartMissing(f"dockerd does not start here: {last}")
             time.sleep(0.1)
 
-    def _import_base(self) -> None:
-        path = "ENV PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
-        changes = ["--change", path, "--change", 'CMD ["python3"]']
-        self("import", *changes, self.rootfs, IMPORTED)
-        with tempfile.TemporaryDirectory() as folder:
-            context = Path(folder)
-            (context / "pip.conf").write_text(pip_settings())
-            shutil.copy(CERTIFICATES, context)
-            (context / "Dockerfile").write_text(
-                f"FROM {IMPORTED}\nCOPY pip.conf /etc/\nCOPY {CERTIFICATES.name} /etc/ssl/certs/\n"
-            )
-            self("build", "--quiet", f"--tag={BASE}", context)
 
-
-def pip_settings() -> str:
-    """Return a pip.conf with pip's own settings on this machine (index, proxy, certificates)."""
-    command = [sys.executable, "-m", "pip", "config", "list"]
-    listed = subprocess.run(command, capture_output=True, text=True, check=True)
-    settings = {}
-    for line in listed.stdout.splitlines():
-        place, _, value = line.partition("=")
-        settings[place.rpartition(".")[2]] = str(ast.literal_eval(value))
-    settings.pop("find-links", None)  # folders of this machine, not of the build
-    if "cert" in settings:
-        settings["cert"] = str(CERTIFICATES)
-    return "".join(["[global]\n", *(f"{name} = {value}\n" for name, value in settings.items())])
+def download_wheels(folder: Path) -> None:
+    """Let pip bring what the image's build installs, by the locks, as it does on this machine."""
+    locks = [
+        f"--requirement={debian.REPOSITORY / name}"
+        for name in CONTEXT
+        if name.startswith("requirements")
+    ]
+    command = [sys.executable, "-m", "pip", "download", "--quiet", "--require-hashes"]
+    wheels = ["--only-binary=:all:", "--python-version=3.13"]
+    subprocess.run([*command, *wheels, f"--dest={folder}", *locks], check=True)
 
 
 def copied_context(target: Path, source: Path = debian.REPOSITORY) -> Path:
@@ -181,8 +208,3 @@ def copied_context(target: Path, source: Path = debian.REPOSITORY) -> Path:
     official = re.compile("^FROM python:.*", re.MULTILINE)
     dockerfile.write_text(official.sub(f"FROM {BASE} AS base", dockerfile.read_text(), count=1))
     return target
-
-
-def _mounts_below(folder: Path) -> list[str]:
-    places = [line.split()[1] for line in Path("/proc/mounts").read_text().splitlines()]
-    return [place for place in places if place.startswith(f"{folder}/")]

@@ -18,11 +18,12 @@ def image_context(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def engine(image_context: Path) -> Iterator[docker.Engine]:
-    """A Docker Engine that has built the image."""
+    """A Docker Engine that has built the image; one for each process of the tests."""
     with contextlib.ExitStack() as stack:
         try:
             engine = stack.enter_context(docker.Engine())
         except debian.PartMissing as missing:
             missing_part(str(missing))
+        engine.import_base()
         engine.make_image(image_context, docker.IMAGE)
         yield engine

@@ -1,0 +1,1 @@
+"""Stand-ins for images that people have, where no registry is needed."""
