@@ -160,6 +160,8 @@ class _Walk:
             return
         yield self._port_line(NO_PORT if reading.random_port else reading.listening_port)
         yield _socket_line(reading)
+        if reading.upnp and not self._config.disable_upnp:
+            yield _UPNP
         if not reading.reopens_sockets and not self._known.push_seen(self._config.name):
             yield _WATCHED
 
@@ -292,6 +294,13 @@ _LISTENS = Line(True, "qBittorrent listens on its port")
 _WATCHED = Line(
     True,
     f"{WATCHING}; Gluetun's VPN_PORT_FORWARDING_UP_COMMAND as in the README makes that unnecessary",
+)
+
+
+_UPNP = Line(
+    True,
+    "UPnP and NAT-PMP are on in qBittorrent, where they can announce another port than the one "
+    "that is forwarded; DISABLE_UPNP=true switches them off",
 )
 
 

@@ -201,6 +201,8 @@ class QbittorrentReading:
     """Whether it surely opens its socket again when the VPN is back; None = not known yet."""
     has_torrents: bool | None = None
     """None = not known: asked only while qBittorrent is firewalled."""
+    upnp: bool = False
+    """Whether it asks the router, here the VPN, to forward a port by UPnP and NAT-PMP."""
     auth: str = "password"
     """How we authenticate: password, apikey or bypass."""
     version: str = ""

@@ -99,6 +99,7 @@ class TunnelConfig:
     restart_vpn_after_seconds: float = 0.0
     """0 = never."""
     reannounce_after_change: bool = False
+    disable_upnp: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -208,6 +209,7 @@ def _tunnel(sources: Sources, entry: Entry, interval: float, timeout: float) -> 
         request_timeout_seconds=timeout,
         restart_vpn_after_seconds=sources.value("RESTART_VPN_AFTER", entry),
         reannounce_after_change=sources.value("REANNOUNCE_AFTER_CHANGE", entry),
+        disable_upnp=sources.value("DISABLE_UPNP", entry),
     )
 
 

@@ -152,6 +152,13 @@ SETTINGS: tuple[Setting, ...] = (
         "Announce all torrents to their trackers once a new port is open, at most every 5 minutes.",
         per_tunnel=True,
     ),
+    Setting(
+        "DISABLE_UPNP",
+        BOOLEAN,
+        "false",
+        "Switch off UPnP and NAT-PMP in qBittorrent: in a VPN they can announce another port.",
+        per_tunnel=True,
+    ),
     Setting("CHECK_INTERVAL", seconds(1, 3600), "30", "Seconds between two checks."),
     Setting(
         "REQUEST_TIMEOUT",

@@ -37,6 +37,8 @@ class Listening:
     """Whether it is told to listen on one network interface, and not on all."""
     on_loopback_alone: bool = False
     """Whether it is told to listen where only its own machine reaches it."""
+    upnp: bool = False
+    """Whether it asks for a port of its own by UPnP and NAT-PMP."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,9 +128,15 @@ class Qbittorrent:
     def send_listening_port(self, did: Operations, port: int) -> None:
         """Set the port without reading it back."""
         self._bind_log.forget(port)
-        preferences = json.dumps({"listen_port": port, "random_port": False})
-        request = Request("/api/v2/app/setPreferences", form={"json": preferences})
+        request = _set_preferences(listen_port=port, random_port=False)
         self.session.ask(did, Operation.QBITTORRENT_SET_PORT, request, _nothing)
+
+    def switch_off_upnp(self, did: Operations) -> None:
+        """Switch UPnP and NAT-PMP off; VerifyMismatch where they stay on."""
+        operation = Operation.QBITTORRENT_PREFERENCES
+        self.session.ask(did, operation, _set_preferences(upnp=False), _nothing)
+        if self.listening(did).upnp:
+            raise VerifyMismatch(f"{self.where} keeps UPnP on")
 
     def bind_result(self, did: Operations, port: int) -> BindResult:
         """Read what is new in the log and return what it says about a port."""
@@ -170,6 +178,7 @@ class Qbittorrent:
             random_port=document.get("random_port") is True,
             on_one_interface=bool(document.get("current_network_interface")),
             on_loopback_alone=_is_loopback(document),
+            upnp=document.get("upnp") is True,
         )
 
     def _confirm(self, port: int, response: Response) -> None:
@@ -243,6 +252,11 @@ class Qbittorrent:
 
 
 _PREFERENCES = Request("/api/v2/app/preferences")
+
+
+def _set_preferences(**preferences: object) -> Request:
+    form = {"json": json.dumps(preferences)}
+    return Request("/api/v2/app/setPreferences", form=form)
 
 
 def _is_loopback(preferences: dict[str, Any]) -> bool:

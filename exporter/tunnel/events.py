@@ -177,6 +177,11 @@ def vpn_restarted(pause_seconds: float) -> Event:
     )
 
 
+def upnp_switched_off() -> Event:
+    """Say that qBittorrent no longer asks for a port by itself."""
+    return _notice("Switched off UPnP and NAT-PMP in qBittorrent")
+
+
 def announced(port: int) -> Event:
     """Say that the torrents are announced with a new port."""
     return _notice(f"Announced all torrents to their trackers with port {port}")

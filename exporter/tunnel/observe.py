@@ -101,6 +101,7 @@ class Observer:
                 connection_status=status,
                 bind_result=bound,
                 on_one_interface=listening.on_one_interface,
+                upnp=listening.upnp,
                 auth=self._qbittorrent.session.auth,
             )
         )

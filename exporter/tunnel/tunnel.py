@@ -136,6 +136,7 @@ class Tunnel:
         state, after = self._act(observation, now, did, said)
         self._announce(state, did, said)
         if after:
+            after = self._without_upnp(after, did, said)
             after = observe.with_details(after, last, did, calm=calm)
             said += self._watch.note(after, self._state)
         said += self._restart.step(gluetun, did)
@@ -242,6 +243,17 @@ class Tunnel:
             self._qbittorrent.reannounce(did)
             self._state = replace(self._state, announce=False)
             said.append(events.announced(self._state.forwarded_port))
+
+    def _without_upnp(
+        self, reading: QbittorrentReading, did: Operations, said: list[Event]
+    ) -> QbittorrentReading:
+        """Switch UPnP off where that is wanted."""
+        if self.config.disable_upnp and reading.upnp:
+            with did.may_fail(Operation.QBITTORRENT_PREFERENCES):
+                self._qbittorrent.switch_off_upnp(did)
+                said.append(events.upnp_switched_off())
+                return replace(reading, upnp=False)
+        return reading
 
     def _explain(self, state: SyncState, observation: Observation, did: Operations) -> None:
         """Put first why the state is what it is, where no exchange failed too."""

@@ -130,6 +130,18 @@ def test_trackers_hear_of_a_new_port_on_request(rig: Rig) -> None:
     assert rig.proxy.count(path) == 1
 
 
+def test_upnp_is_switched_off_on_request_and_the_socket_stays(rig: Rig) -> None:
+    rig.set_by_hand({"upnp": True})
+    assert rig.check().in_sync
+    rig.restart(DISABLE_UPNP="true")
+    rig.check()
+    outcome = rig.later(30)
+    assert (outcome.in_sync, outcome.failures) == (True, ())
+    assert outcome.qbittorrent
+    assert not outcome.qbittorrent.upnp
+    assert listens(rig.port)
+
+
 # an interface that goes and comes back, as a VPN's does
 
 

@@ -383,3 +383,12 @@ def test_the_command_prints_the_lines_and_exits_with_0_or_3(
     assert "\n    → check GLUETUN_APIKEY" in printed
     assert "canary" not in printed
     assert bench.qbittorrent.password not in printed
+
+
+def test_upnp_that_is_on_is_hinted_at(bench: Bench) -> None:
+    hint = "DISABLE_UPNP=true"
+    assert not any(hint in line.text for line in bench.check())
+    bench.qbittorrent.set_preferences({"upnp": True})
+    bench.assert_all_well()
+    assert any(hint in line.text for line in bench.check())
+    assert not any(hint in line.text for line in bench.check(DISABLE_UPNP="true"))

@@ -15,7 +15,7 @@ from exporter.simulator.world import (
     Version,
 )
 from tests.fakes import FakeClock
-from tests.rig import ON_TUN0, Rig, make_rig
+from tests.rig import FIRST_PORT, ON_TUN0, Rig, make_rig
 
 
 def kinds(outcome: Outcome) -> list[EventKind]:
@@ -317,3 +317,36 @@ def test_a_rebind_that_breaks_off_in_the_middle_is_ended_by_the_next_check(rig: 
     assert outcome.in_sync
     assert EventKind.DRIFT not in kinds(outcome)
     assert rig.qbittorrent.bound_ports == {45720}
+
+
+# UPnP
+
+
+def test_upnp_is_switched_off_where_that_is_wanted_and_stays_so(tmp_path: Path) -> None:
+    with make_rig(tmp_path, environ={"DISABLE_UPNP": "true"}) as rig:
+        rig.qbittorrent.set_preferences({"upnp": True})
+        assert rig.check().in_sync
+        assert rig.qbittorrent._preferences["upnp"] is False
+        assert "Switched off UPnP and NAT-PMP in qBittorrent" in rig.said
+        rig.qbittorrent.requests.clear()
+        rig.later(30)
+        assert not any("setPreferences" in target for _, target, _ in rig.qbittorrent.requests)
+
+
+def test_upnp_that_stays_on_is_said_once_and_the_port_is_open_all_the_same(
+    tmp_path: Path,
+) -> None:
+    with make_rig(tmp_path, environ={"DISABLE_UPNP": "true"}, listening_port=FIRST_PORT) as rig:
+        rig.check()
+        rig.qbittorrent.set_preferences({"upnp": True})
+        rig.qbittorrent.fail("/api/v2/app/setPreferences", Status(200))
+        outcomes = [rig.later(30), rig.later(30)]
+        assert [outcome.in_sync for outcome in outcomes] == [True, True]
+        assert outcomes[0].failures[0].reason is Reason.VERIFY_MISMATCH
+        assert outcomes[1].events == ()
+
+
+def test_upnp_is_left_alone_by_default(rig: Rig) -> None:
+    rig.qbittorrent.set_preferences({"upnp": True})
+    rig.check()
+    assert rig.qbittorrent._preferences["upnp"] is True

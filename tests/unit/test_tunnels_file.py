@@ -50,7 +50,8 @@ def test_a_tunnel_can_take_over_the_keys_of_another_one(file: Path) -> None:
 
 
 _TUNNEL_KEYS = (
-    "expected one of name, gluetun, qbittorrent, rebind, restart_vpn_after, reannounce_after_change"
+    "expected one of name, gluetun, qbittorrent, rebind, restart_vpn_after, "
+    "reannounce_after_change, disable_upnp"
 )
 _SERVER_KEYS = (
     "expected one of host, port, path, user, pass, api_key, https, verify_ssl, ca_file, pass_file, "
