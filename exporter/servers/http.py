@@ -70,14 +70,17 @@ class Response:
 class Transport:
     """One server, and one connection to it that is kept open."""
 
-    def __init__(self, name: str, server: Server, timeout_seconds: float) -> None:
+    def __init__(
+        self, name: str, server: Server, timeout_seconds: float, *, proxy: str = ""
+    ) -> None:
+        """`proxy` is the URL of an HTTP proxy on the way to the server; empty: none."""
         self.name = name
         self.server = server
         self.timeout_seconds = timeout_seconds
         if server.https and not server.verify:
             # the user has chosen so; Python's warning would be a stray line in the log
             urllib3.disable_warnings(urllib3.exceptions.InsecureRequestWarning)
-        self._adapter = _DeadlineAdapter()
+        self._adapter = _DeadlineAdapter(proxy)
         self._timeout = urllib3.Timeout(connect=timeout_seconds, read=timeout_seconds)
         self._headers: dict[str, str | bytes] = {
             "User-Agent": "qsticky",
@@ -257,17 +260,27 @@ class _HTTPSPool(HTTPSConnectionPool):
     ConnectionCls = _HTTPSConnection
 
 
+_POOLS: dict[str, Any] = {"http": _HTTPPool, "https": _HTTPSPool}
+
+
 class _DeadlineAdapter(requests.adapters.HTTPAdapter):
     """requests' adapter, one connection to one server, without retries of its own."""
 
-    def __init__(self) -> None:
+    def __init__(self, proxy: str) -> None:
         super().__init__(pool_connections=1, pool_maxsize=1, max_retries=0)
+        self._proxies = {"http": proxy, "https": proxy} if proxy else {}
         self._pool: Any = None
 
     def init_poolmanager(self, *args: Any, **kwargs: Any) -> None:
         """Make pools whose responses keep to the deadline."""
         super().init_poolmanager(*args, **kwargs)
-        self.poolmanager.pool_classes_by_scheme = {"http": _HTTPPool, "https": _HTTPSPool}
+        self.poolmanager.pool_classes_by_scheme = _POOLS
+
+    def proxy_manager_for(self, *args: Any, **kwargs: Any) -> Any:
+        """Return the same for the way through a proxy."""
+        manager = super().proxy_manager_for(*args, **kwargs)
+        manager.pool_classes_by_scheme = _POOLS
+        return manager
 
     def get_connection_with_tls_context(self, *args: Any, **kwargs: Any) -> Any:
         """Return the one pool: its server and how that is verified stay the same."""
@@ -275,15 +288,21 @@ class _DeadlineAdapter(requests.adapters.HTTPAdapter):
             self._pool = super().get_connection_with_tls_context(*args, **kwargs)
         return self._pool
 
-    def request_url(self, request: requests.PreparedRequest, proxies: object) -> str:
-        """Return the path: there is no proxy, which would need the whole URL."""
-        return request.path_url
+    def request_url(self, request: requests.PreparedRequest, proxies: Any) -> str:
+        """Return the path, or the whole URL where a proxy needs it."""
+        return super().request_url(request, proxies) if proxies else request.path_url
 
     def exchange(
         self, request: requests.PreparedRequest, timeout: urllib3.Timeout, verify: bool | str
     ) -> BaseHTTPResponse:
         """Send, and hand out urllib3's response with its body still to be read."""
-        answer: Any = self.send(request, stream=True, timeout=timeout, verify=verify)  # type: ignore[arg-type]  # the published types leave Timeout out
+        answer: Any = self.send(
+            request,
+            stream=True,
+            timeout=timeout,  # type: ignore[arg-type]  # the published types leave Timeout out
+            verify=verify,
+            proxies=self._proxies,
+        )
         return cast("BaseHTTPResponse", answer)
 
     def build_response(self, _: requests.PreparedRequest, answer: BaseHTTPResponse) -> Any:

@@ -74,6 +74,11 @@ def _system_error(where: str, _: float, chain: Chain) -> ServerError:
 _MEANINGS: tuple[
     tuple[tuple[type[BaseException], ...], Callable[[str, float, Chain], ServerError]], ...
 ] = (
+    # before its cause, which is about the proxy and not about the server
+    (
+        (urllib3.exceptions.ProxyError, requests.exceptions.ProxyError),
+        lambda where, *_: Unreachable(f"{where} can't be reached through the proxy"),
+    ),
     (
         (
             urllib3.exceptions.NameResolutionError,

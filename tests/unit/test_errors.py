@@ -132,6 +132,7 @@ NO_ROUTE = f"{WHERE} can't be reached: No route to host"
 NO_NAME = f"{WHERE} can't be reached: cannot resolve host 'gluetun'"
 REFUSED = f"{WHERE} refused the connection; is it running?"
 CLOSED = f"{WHERE} closed the connection without a response"
+PROXY = f"{WHERE} can't be reached through the proxy"
 TIMED_OUT = f"{WHERE} did not answer within 5 s"
 TLS = f"the TLS handshake with {WHERE} failed"
 PACKED = f"{WHERE} sent a response that cannot be decompressed"
@@ -144,6 +145,7 @@ REASONS = {
     NO_NAME: Reason.CONNECTION,
     REFUSED: Reason.CONNECTION,
     CLOSED: Reason.CONNECTION,
+    PROXY: Reason.CONNECTION,
     TIMED_OUT: Reason.TIMEOUT,
     TLS: Reason.TLS,
     PACKED: Reason.INVALID_RESPONSE,
@@ -152,7 +154,7 @@ REASONS = {
 }
 
 _REQUESTS = {
-    NETWORK: "ChunkedEncodingError ConnectionError HTTPError InvalidJSONError ProxyError "
+    NETWORK: "ChunkedEncodingError ConnectionError HTTPError InvalidJSONError "
     "RequestException RetryError StreamConsumedError TooManyRedirects URLRequired "
     "UnrewindableBodyError",
     BAD_HTTP: "InvalidHeader InvalidSchema JSONDecodeError MissingSchema",
@@ -160,11 +162,12 @@ _REQUESTS = {
     TIMED_OUT: "ConnectTimeout ReadTimeout Timeout",
     NO_NAME: "InvalidProxyURL InvalidURL",
     PACKED: "ContentDecodingError",
+    PROXY: "ProxyError",
 }
 
 _URLLIB3 = {
     CONNECTION: "BodyNotHttplibCompatible ClosedPoolError EmptyPoolError FullPoolError HTTPError "
-    "HeaderParsingError HostChangedError InvalidHeader MaxRetryError PoolError ProxyError "
+    "HeaderParsingError HostChangedError InvalidHeader MaxRetryError PoolError "
     "RequestError ResponseError TimeoutStateError UnrewindableBodyError",
     TLS: "SSLError",
     PACKED: "DecodeError",
@@ -174,6 +177,7 @@ _URLLIB3 = {
     NETWORK: "NewConnectionError",
     NO_NAME: "LocationParseError NameResolutionError",
     CUT: "IncompleteRead InvalidChunkLength",
+    PROXY: "ProxyError",
 }
 
 _STANDARD: dict[Exception, str] = {

@@ -151,15 +151,17 @@ def answers_once_then_closes(connection: socket.socket) -> None:
     read_request(connection)
 
 
-def transport(
+def transport(  # noqa: PLR0913  # each is an option, given by name
     port: int,
     timeout: float = 5.0,
     *,
     host: str = "127.0.0.1",
     https: bool = False,
     verify: bool | str = True,
+    proxy: str = "",
 ) -> Transport:
-    return Transport("Gluetun", Server(host, port, https=https, verify=verify), timeout)
+    server = Server(host, port, https=https, verify=verify)
+    return Transport("Gluetun", server, timeout, proxy=proxy)
 
 
 def failure(call: Callable[[], Response]) -> ServerError:
@@ -526,6 +528,58 @@ def test_a_drip_over_https_ends_at_the_timeout_too(certificate: Certificate) -> 
         error = failure(lambda: transport(server.port, 1.0, https=True, verify=False).get("/"))
     assert error.reason is Reason.TIMEOUT
     assert time.monotonic() - started < 1.0 + MUCH_LONGER
+
+
+def tunnel_to(port: int) -> Script:
+    """As a proxy does: let the client speak with a server."""
+
+    def script(connection: socket.socket) -> None:
+        read_request(connection)
+        with socket.create_connection(("127.0.0.1", port)) as server:
+            connection.sendall(b"HTTP/1.1 200 Connection established\r\n\r\n")
+            back = threading.Thread(target=pump, args=(server, connection), daemon=True)
+            back.start()
+            pump(connection, server)
+            back.join()
+
+    return script
+
+
+def pump(source: socket.socket, target: socket.socket) -> None:
+    with suppress(OSError):
+        while data := source.recv(65536):
+            target.sendall(data)
+        target.shutdown(socket.SHUT_WR)
+
+
+@pytest.mark.parametrize("slow", [False, True])
+def test_https_through_a_proxy_is_verified_and_ends_at_the_timeout_too(
+    certificate: Certificate, slow: bool
+) -> None:
+    with https_server(certificate) as server, scripted(tunnel_to(server.port)) as proxy:
+        client = transport(
+            server.port,
+            1.0,
+            https=True,
+            verify=str(certificate.file),
+            proxy=f"http://127.0.0.1:{proxy.port}",
+        )
+        if slow:
+            server.fail(None, Fault.SLOW)
+            assert failure(lambda: client.get("/")).reason is Reason.TIMEOUT
+        else:
+            assert client.get("/").body == b"GET\n/\n"
+        assert proxy.count == 1
+        client.close()
+
+
+def test_a_proxy_that_drips_ends_at_the_timeout() -> None:
+    with scripted(drips(b"HTTP/1.1 200", b" ")) as proxy:
+        started = time.monotonic()
+        at = f"http://127.0.0.1:{proxy.port}"
+        error = failure(lambda: transport(443, SHORT, https=True, proxy=at).get("/"))
+    assert error.reason is Reason.TIMEOUT
+    assert time.monotonic() - started < SHORT + MUCH_LONGER
 
 
 def test_a_port_that_does_not_speak_tls_is_said() -> None:
