@@ -32,12 +32,14 @@ from exporter.report.messenger import ask
 from exporter.report.notices import Message
 from exporter.report.saved import daemon_is_running, read_status, saved_of
 from exporter.report.status_file import StatusFile
-from exporter.servers.gluetun import STATUS_ROUTE, Gluetun
+from exporter.servers.gluetun import PUBLIC_IP_ROUTE, STATUS_ROUTE, Gluetun
 from exporter.servers.logins import LOGIN_TRIES_AN_HOUR, LoginRegistry, Logins
 from exporter.servers.operations import Operations
 from exporter.servers.qbittorrent import Qbittorrent
+from exporter.servers.reachability import probe
 from exporter.tunnel.events import WATCHING
 from exporter.tunnel.observe import Observer
+from exporter.tunnel.outside import not_reachable
 from exporter.tunnel.write import bind_failed
 from exporter.web.server import parse_listen_address, try_to_listen
 from exporter.web.users import Users
@@ -96,6 +98,8 @@ class _Walk:
         self._known = known
         self._did = Operations(clock)
         self._forwarded = NO_PORT
+        self._is_set = False
+        """Whether qBittorrent has the forwarded port."""
 
     def lines(self) -> Iterator[Line]:
         timeout = self._config.request_timeout_seconds
@@ -105,6 +109,7 @@ class _Walk:
         try:
             yield from _until_an_error(self._gluetun(gluetun))
             yield from _until_an_error(self._qbittorrent(gluetun, qbittorrent, logins))
+            yield from _until_an_error(self._outside(gluetun))
         finally:
             gluetun.close()
             qbittorrent.close()
@@ -188,7 +193,27 @@ class _Walk:
         elif facts.get("port_bound"):
             yield _LISTENS
 
+    def _outside(self, gluetun: Gluetun) -> Iterator[Line]:
+        config = self._config.reachability
+        if config is None or not self._is_set:
+            return
+        public_ip = gluetun.public_ip(self._did) or ""
+        if "{ip}" in config.url and not public_ip:
+            yield Line(
+                False,
+                "Gluetun does not show the VPN's public address, which REACHABILITY_URL needs",
+                f'add "GET {PUBLIC_IP_ROUTE}" to the role {_RESTART_GLUETUN}',
+            )
+            return
+        answer = probe(config, self._forwarded, public_ip, self._clock)
+        error = answer.failure or not_reachable(self._forwarded)
+        if answer.reachable:
+            yield Line(True, f"Somebody outside gets in on port {self._forwarded}")
+        else:
+            yield Line(False, error.message, error.fix)
+
     def _port_line(self, listening: int) -> Line:
+        self._is_set = self._forwarded != NO_PORT and listening == self._forwarded
         shown = listening or "a random port"
         if not self._forwarded or listening == self._forwarded:
             return Line(True, f"qBittorrent's listening port is {shown}")

@@ -17,7 +17,8 @@ QstickyError
     ├── HttpError        any other status than the one expected
     ├── InvalidResponse  an answer that the server would never give
     ├── VerifyMismatch   qBittorrent did not keep the port
-    └── BindFailed       qBittorrent could not open a socket on the port
+    ├── BindFailed       qBittorrent could not open a socket on the port
+    └── NotReachable     … it could, and nobody outside gets in
 
 Messages hold no secret: they go to the log, the status page and status.json as they are.
 """
@@ -75,7 +76,7 @@ class StatusFileError(QstickyError):
 
 
 class ServerError(QstickyError):
-    """An exchange with one of the two servers failed."""
+    """An exchange with a server failed."""
 
 
 class Unreachable(ServerError):
@@ -193,4 +194,15 @@ class BindFailed(ServerError):
     default_fix = (
         "see the log in qBittorrent (View, Log): another program may use the port, or the network "
         "interface set under Options, Advanced may be gone"
+    )
+
+
+class NotReachable(ServerError):
+    """A service out there says that it does not get in, although everything here looks right."""
+
+    reason = Reason.CLOSED
+    default_fix = (
+        "the VPN provider does not forward what it says it does: restart Gluetun, or choose "
+        "another VPN server; where peers do get in, see that REACHABILITY_URL is asked through the "
+        "VPN (REACHABILITY_PROXY)"
     )

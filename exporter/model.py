@@ -27,6 +27,8 @@ class SyncState(StrEnum):
     QBITTORRENT_UNAUTHORIZED = "qbittorrent_unauthorized"
     QBITTORRENT_BANNED = "qbittorrent_banned"
     STARTING = "starting"
+    NOT_REACHABLE = "not_reachable"
+    """All looks right, and a service out there does not get in (`REACHABILITY_URL`)."""
 
 
 WAITING_STATES = (SyncState.NO_PORT, SyncState.VPN_DOWN)
@@ -75,6 +77,7 @@ class Operation(StrEnum):
     QBITTORRENT_TRANSFER = "qbittorrent_transfer"
     QBITTORRENT_SET_PORT = "qbittorrent_set_port"
     QBITTORRENT_LOG = "qbittorrent_log"
+    REACHABILITY = "reachability"
     STATUS_FILE = "status_file"
 
 
@@ -92,6 +95,9 @@ class Reason(StrEnum):
     INVALID_RESPONSE = "invalid_response"
     VERIFY_MISMATCH = "verify_mismatch"
     BIND_FAILED = "bind_failed"
+    CLOSED = "closed"
+    """Nobody outside gets in; that is an answer and no failed operation."""
+    RATE_LIMITED = "rate_limited"
     IO = "io"
     OTHER = "other"
 
@@ -216,6 +222,39 @@ class QbittorrentReading:
 
 
 @dataclass(frozen=True, slots=True)
+class Answer:
+    """What came of asking a service out there whether it gets in on a port."""
+
+    port: int
+    asked_at: float
+    reachable: bool | None
+    """None = not known: it gave no answer that can be used."""
+    operation: OperationResult
+    failure: Failure | None = None
+    """Why it is not known."""
+
+
+@dataclass(frozen=True, slots=True)
+class Outside:
+    """What is known from outside of the forwarded port (`REACHABILITY_URL`)."""
+
+    reachable: bool | None = None
+    """The last answer; None = not known."""
+    asked_at: float | None = None
+    """When it was asked for."""
+    reached_at: float | None = None
+    """When somebody outside last got in on this port."""
+    changed_at: float = 0.0
+    """Answers to earlier questions are about another port or socket."""
+    closed: int = 0
+    """How many answers in a row count against the port."""
+    rebound: bool = False
+    """Whether the port was re-bound because of them."""
+    problem: Reason | None = None
+    """Why the last answer is not known."""
+
+
+@dataclass(frozen=True, slots=True)
 class SavedLogins:
     """Logins that did not lead to a session, so that a restart does not spend new tries."""
 
@@ -280,6 +319,8 @@ class Outcome:
     """None = no valid answer."""
     qbittorrent: QbittorrentReading | None = None
     """As it was at the end of the check; None = no valid answer."""
+    outside: Outside | None = None
+    """None = nobody outside is asked."""
     saved: Saved = Saved()
     failures: tuple[Failure, ...] = ()
     """The one that explains the state stands first."""

@@ -14,6 +14,7 @@ from exporter.model import (
     Level,
     Operation,
     Outcome,
+    Outside,
     QbittorrentReading,
     Reason,
     Saved,
@@ -159,6 +160,17 @@ _MADE = {
         ),
     ),
     SyncState.STARTING: Outcome("default", SyncState.STARTING, None),
+    SyncState.NOT_REACHABLE: replace(
+        IN_SYNC,
+        qbittorrent=FIREWALLED,
+        outside=Outside(reachable=False, asked_at=NOW - 3 * MINUTE, reached_at=NOW - 5 * HOUR),
+        failures=failure(
+            Operation.REACHABILITY,
+            Reason.CLOSED,
+            "Nobody outside gets in on port 45720",
+            "restart Gluetun, or choose another VPN server",
+        ),
+    ),
 }
 
 OUTCOMES = {

@@ -12,6 +12,7 @@ from functools import partial
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
+from urllib.parse import SplitResult, urlsplit
 
 from exporter.config.given import quoted, quoted_path, why
 from exporter.healthcheck import at_home, holds_credentials
@@ -205,6 +206,37 @@ def _hosts(text: str) -> tuple[str, ...]:
     return tuple(_address(host.strip()).host for host in text.split(",") if host.strip())
 
 
+def _http_url(text: str) -> SplitResult:
+    """Return the parts of an absolute URL; raise ValueError, which may quote it."""
+    parts = urlsplit(text)
+    host = parts.hostname or ""
+    plain = text.isascii() and text.isprintable() and " " not in text
+    if parts.scheme not in ("http", "https") or not _is_host(host) or parts.port == 0 or not plain:
+        raise ValueError
+    return parts
+
+
+def _port_url(text: str) -> str:
+    if not text:
+        return ""
+    try:
+        parts = _http_url(text)
+    except ValueError:
+        raise _wrong(text) from None
+    named = re.findall(r"\{([^{}]*)\}", parts.path + parts.query)
+    if "@" in parts.netloc or "port" not in named or set(named) - {"port", "ip"}:
+        raise _wrong(text)
+    return text
+
+
+def _proxy(text: str) -> str:
+    """Return the URL of a proxy, which may hold a password, so no error shows it."""
+    try:
+        return text and _http_url(text).geturl()
+    except ValueError:
+        raise ValueError("given something else") from None
+
+
 def _whole(text: str) -> int:
     """Return a whole number, also one with a plus or a fraction of zero."""
     if not text.isascii():
@@ -281,6 +313,12 @@ HOST = Kind("a host name or address", _address, quoted_in_yaml=True)
 HOST_AND_PATH = replace(HOST, convert=partial(_address, may_have_path=True))
 BASE_PATH = Kind("a path such as /qbittorrent", _base_path)
 HOSTS = Kind("host names or addresses, separated by commas", _hosts)
+PORT_URL = Kind(
+    "an http or https URL with {port} in its path",
+    _port_url,
+    substitute=lambda _: "",  # the port matters more than its proof
+)
+PROXY = Kind("a URL such as http://gluetun:8888", _proxy, secret=True, quoted_in_yaml=True)
 PORT = Kind("a port, 1 to 65535", _port)
 BOOLEAN = Kind("true or false", _boolean)
 FILE = Kind("the path of a readable file", _readable_file)

@@ -87,6 +87,16 @@ class QbittorrentConfig:
 
 
 @dataclass(frozen=True, slots=True)
+class ReachabilityConfig:
+    """The service that is asked from outside."""
+
+    url: str
+    """With `{port}`, and perhaps `{ip}`, in it."""
+    proxy: Secret
+    interval_seconds: float
+
+
+@dataclass(frozen=True, slots=True)
 class TunnelConfig:
     """One Gluetun port and the one qBittorrent behind it."""
 
@@ -100,6 +110,8 @@ class TunnelConfig:
     """0 = never."""
     reannounce_after_change: bool = False
     disable_upnp: bool = False
+    reachability: ReachabilityConfig | None = None
+    """None = nobody outside is asked."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -210,7 +222,17 @@ def _tunnel(sources: Sources, entry: Entry, interval: float, timeout: float) -> 
         restart_vpn_after_seconds=sources.value("RESTART_VPN_AFTER", entry),
         reannounce_after_change=sources.value("REANNOUNCE_AFTER_CHANGE", entry),
         disable_upnp=sources.value("DISABLE_UPNP", entry),
+        reachability=_reachability(sources, entry),
     )
+
+
+def _reachability(sources: Sources, entry: Entry) -> ReachabilityConfig | None:
+    config = ReachabilityConfig(
+        url=sources.value("REACHABILITY_URL", entry),
+        proxy=sources.value("REACHABILITY_PROXY", entry),
+        interval_seconds=sources.value("REACHABILITY_INTERVAL", entry),
+    )
+    return config if config.url else None
 
 
 def _server(sources: Sources, prefix: str, entry: Entry) -> Server:

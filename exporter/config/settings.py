@@ -20,6 +20,8 @@ from exporter.config.kinds import (
     PASSWORD,
     PATH,
     PORT,
+    PORT_URL,
+    PROXY,
     TEXT,
     URLS,
     Kind,
@@ -159,6 +161,29 @@ SETTINGS: tuple[Setting, ...] = (
         "Switch off UPnP and NAT-PMP in qBittorrent: in a VPN they can announce another port.",
         per_tunnel=True,
     ),
+    Setting(
+        "REACHABILITY_URL",
+        PORT_URL,
+        "",
+        "Service that tries to connect from outside, asked for `{port}` and, where it is in the "
+        "URL, `{ip}`, the VPN's public address; none = nobody is asked.",
+        per_tunnel=True,
+    ),
+    Setting(
+        "REACHABILITY_PROXY",
+        PROXY,
+        "",
+        "HTTP proxy on the way there, such as Gluetun's own, `http://gluetun:8888`, for a service "
+        "that looks back at whoever asks.",
+        per_tunnel=True,
+    ),
+    Setting(
+        "REACHABILITY_INTERVAL",
+        seconds(60, 86400),
+        "600",
+        "Seconds between two questions to that service.",
+        per_tunnel=True,
+    ),
     Setting("CHECK_INTERVAL", seconds(1, 3600), "30", "Seconds between two checks."),
     Setting(
         "REQUEST_TIMEOUT",
@@ -246,7 +271,7 @@ def _spelling(variable: str) -> str:
     return re.sub(r"[^A-Z0-9]", "", variable)
 
 
-_OUR_PREFIXES = ("GLUETUN_", "QBITTORRENT_", "QSTICKY_")
+_OUR_PREFIXES = ("GLUETUN_", "QBITTORRENT_", "QSTICKY_", "REACHABILITY_")
 _CLOSE = 0.9
 """A letter too many, or two that changed places; GLUETUN_SERVICE_HOST of Kubernetes is far off."""
 _SAME_WORDS = {"PASSWORD": "PASS", "USERNAME": "USER", "AUTH_TYPE": "AUTH", "_URL": "_HOST"}

@@ -81,7 +81,8 @@ class Sources:
             self.mistakes.append(problem)
             return setting.default, kind.parse(setting.default)
         text = kind.substitute(found.text) or setting.default
-        self.warnings.append(f"{problem}; using {text} instead")
+        used = f"using {text} instead" if text else "it is ignored"
+        self.warnings.append(f"{problem}; {used}")
         return text, kind.parse(text)
 
     def _found(self, setting: Setting, entry: Entry) -> Found:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import math
 import queue
 import signal
 import threading
@@ -19,7 +20,7 @@ from types import FrameType
 from exporter.clock import Clock
 from exporter.daemon.publisher import Publisher
 from exporter.daemon.scheduler import SteadyJob, SteadyScheduler
-from exporter.model import Outcome
+from exporter.model import Answer, Outcome
 from exporter.report.log import logger
 from exporter.tunnel.tunnel import Tunnel
 
@@ -151,6 +152,20 @@ class Loop:
         done: Future[None] = Future()
         self._queue.put(_Call(function, done))
         return done
+
+    def add_job(self, function: Callable[[], None]) -> SteadyJob:
+        """Have something done by the main thread whenever its job is due; it chooses when."""
+        job = self._scheduler.every(self._interval)
+        job.do(function)
+        job.run_in(math.inf)
+        return job
+
+    def hear(self, tunnel: str, answer: Answer) -> None:
+        """Tell a tunnel an answer from outside, and have it checked; for the main thread."""
+        if slot := self._slots.get(tunnel):
+            slot.tunnel.hear(answer)
+            slot.again = slot.running is not None
+            self._enqueue(slot)
 
     def request_stop(self, number: int = signal.SIGTERM) -> None:
         """Ask the loop to end, from any thread."""

@@ -48,6 +48,10 @@ class Publisher:
         self._written_at = clock.monotonic()
         self._is_owing = False
 
+    def add_reader(self, reader: Reader) -> None:
+        """Have one more reader, from the next `set_tunnels` on."""
+        self._readers = (*self._readers, reader)
+
     def set_tunnels(self, tunnels: Iterable[TunnelConfig]) -> None:
         """Tell all readers which tunnels there are from now on, and write the file."""
         configs = tuple(tunnels)

@@ -61,9 +61,10 @@ def needing_restart(old: Config, new: Config) -> tuple[str, ...]:
 
 def _identity(tunnel: TunnelConfig) -> TunnelConfig:
     """Return the tunnel without the content of its secret files, which each use reads anyway."""
-    gluetun, qbittorrent = tunnel.gluetun, tunnel.qbittorrent
+    gluetun, qbittorrent, outside = tunnel.gluetun, tunnel.qbittorrent, tunnel.reachability
     return replace(
         tunnel,
+        reachability=outside and replace(outside, proxy=_source(outside.proxy)),
         gluetun=replace(
             gluetun, password=_source(gluetun.password), apikey=_source(gluetun.apikey)
         ),

@@ -33,6 +33,7 @@ from exporter.servers.logins import LoginRegistry
 from exporter.tunnel.tunnel import Tunnel
 
 if TYPE_CHECKING:
+    from exporter.daemon.prober import Prober
     from exporter.report.metrics import Metrics
     from exporter.report.notifier import Notifier
     from exporter.web.app import WebApp
@@ -65,6 +66,8 @@ class Service:
         self._load = load
         self._reloading = threading.Lock()
         self._web_server: WebServer | None = None
+        self._executor = executor
+        self._prober: Prober | None = None
         self.tally = Tally(__version__, os.environ.get("QSTICKY_REVISION", ""), clock)
         logger.addHandler(LogCounter(self.tally))
         self._clock = clock
@@ -92,8 +95,7 @@ class Service:
         for warning in config.warnings:
             logger.warning("%s", warning)
         self._tunnels = {tunnel.name: self._factory.make(tunnel) for tunnel in config.tunnels}
-        self._publisher.set_tunnels(config.tunnels)
-        self.loop.set_tunnels(self._tunnels.values())
+        self._set_tunnels(config)
 
     @property
     def address(self) -> str:
@@ -143,11 +145,12 @@ class Service:
         gc.freeze()
 
     def run(self) -> bool:
-        """Run until a signal comes; returns whether a check still hangs in a request."""
+        """Run until a signal comes; returns whether a worker still hangs in a request."""
         self.loop.run()
         if self._web_server:
             self._web_server.stop()
-        return self.loop.has_abandoned_work
+        is_asking = self._prober is not None and self._prober.stop()
+        return self.loop.has_abandoned_work or is_asking
 
     def reload(self) -> str:
         """Load the configuration again; returns why it was rejected, empty where it was not.
@@ -191,11 +194,19 @@ class Service:
             else self._factory.make(tunnel)
             for tunnel in config.tunnels
         }
-        self._publisher.set_tunnels(config.tunnels)
-        self.loop.set_tunnels(self._tunnels.values())
+        self._set_tunnels(config)
         self._log_reload(config, changes, changed)
         self._config = config
         self.tally.count_reload(success=True)
+
+    def _set_tunnels(self, config: Config) -> None:
+        if self._prober is None and any(tunnel.reachability for tunnel in config.tunnels):
+            from exporter.daemon.prober import Prober
+
+            self._prober = Prober(self.loop, self._clock, self._executor)
+            self._publisher.add_reader(self._prober)
+        self._publisher.set_tunnels(config.tunnels)
+        self.loop.set_tunnels(self._tunnels.values())
 
     def _log_reload(self, config: Config, changes: Changes, changed: Iterable[str]) -> None:
         for warning in config.warnings:

@@ -16,6 +16,7 @@ from prometheus_client.process_collector import ProcessCollector
 from prometheus_client.registry import Collector, CollectorRegistry
 from prometheus_client.samples import Sample
 
+from exporter.clock import Clock
 from exporter.model import (
     ConnectionStatus,
     EventKind,
@@ -81,6 +82,17 @@ def _tunnel(name: str, kind: str, read: Callable[[TunnelTally], float], text: st
 def _gauge(name: str, read: Callable[[Outcome], float], text: str) -> Row:
     """Show a fact of each tunnel's last outcome."""
     return _tunnel(name, "gauge", lambda t: read(t.outcome), text)
+
+
+def _known(name: str, read: Callable[[Outcome, Clock], float | None], text: str) -> Row:
+    """Show a fact of each tunnel's last outcome; no series where it is not known."""
+
+    def values(seen: Snapshot) -> Iterator[Value]:
+        for tunnel, t in seen.tunnels.items():
+            if (value := read(t.outcome, seen.clock)) is not None:
+                yield {"tunnel": tunnel}, value
+
+    return Row(name, "gauge", text, ("tunnel",), values)
 
 
 def _moment(name: str, read: Callable[[Outcome], float | None], text: str) -> Row:
@@ -149,11 +161,17 @@ ROWS: tuple[Row, ...] = (
         ConnectionStatus, lambda o: o.connection_status,
         "Connection status in qBittorrent: 1 for the current one; firewalled = no peer from "
         "outside yet."),
-    Row("qsticky_qbittorrent_has_torrents", "gauge",
+    _known("qsticky_qbittorrent_has_torrents", lambda o, _: _has_torrents(o),
         "1 if qBittorrent has torrents, else 0; no series while that is unknown: it is requested "
-        "only while qBittorrent is firewalled.", ("tunnel",),
-        lambda s: (({"tunnel": n}, known) for n, t in s.tunnels.items()
-                   if (known := _has_torrents(t.outcome)) is not None)),
+        "only while qBittorrent is firewalled."),
+    _known("qsticky_port_reachable",
+        lambda o, _: o.outside.reachable if o.outside else None,
+        "1 if the service outside got in when it was last asked, 0 if not; no series while it is "
+        "not asked or gives no clear answer."),
+    _known("qsticky_reachability_last_check_timestamp_seconds",
+        lambda o, clock: clock.unix(o.outside.asked_at)
+        if o.outside and o.outside.asked_at is not None else None,
+        "Unix time when the service outside was last asked; no series before."),
     _gauge("qsticky_qbittorrent_login_suspended",
         lambda o: o.login_suspended_until is not None,
         "1 while logins are suspended after a rejection, to avoid a ban, else 0."),

@@ -18,7 +18,7 @@ from typing import Any
 from exporter.clock import Clock
 from exporter.config.load import TunnelConfig
 from exporter.errors import StatusFileError
-from exporter.model import Outcome, Saved, SyncState
+from exporter.model import Outcome, Outside, Saved, SyncState
 from exporter.report import safe_file
 from exporter.report.saved import iso, saved_facts
 
@@ -178,6 +178,7 @@ class StatusFile:
     def _facts(self, outcome: Outcome) -> dict[str, Any]:
         """Return all but whether it is healthy, which changes with the time."""
         gluetun, failures = outcome.gluetun, outcome.failures
+        outside = outcome.outside or Outside()
         return {
             "state": outcome.state,
             "current_port": outcome.forwarded_port or None,
@@ -185,6 +186,9 @@ class StatusFile:
             "port_bound": outcome.port_bound,
             "vpn_status": outcome.vpn_status,
             "connection_status": outcome.connection_status,
+            "reachable": outside.reachable,
+            "last_reachability_check": self._iso(outside.asked_at),
+            "last_reached": self._iso(outside.reached_at),
             "last_error": failures[0].message if failures else None,
             "fix": failures[0].fix if failures else None,
             "last_check": self._iso(outcome.finished_at),

@@ -39,6 +39,7 @@ REASONS: Mapping[Operation, tuple[Reason, ...]] = {
     Operation.QBITTORRENT_TRANSFER: _QBITTORRENT,
     Operation.QBITTORRENT_SET_PORT: (*_QBITTORRENT, Reason.VERIFY_MISMATCH, Reason.BIND_FAILED),
     Operation.QBITTORRENT_LOG: (*_QBITTORRENT, Reason.BIND_FAILED),
+    Operation.REACHABILITY: (*_HTTP, Reason.RATE_LIMITED),
     Operation.STATUS_FILE: (Reason.IO, Reason.OTHER),
 }
 """The reasons that each operation can fail for; any other one counts as `other`."""

@@ -3,21 +3,24 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from enum import Enum, auto
 from typing import TypeGuard
 
 from exporter.model import (
     NO_PORT,
+    Answer,
     BindResult,
     ConnectionStatus,
     Failure,
     GluetunReading,
+    Outside,
     QbittorrentReading,
     Reason,
     RebindPolicy,
     SyncState,
 )
+from exporter.tunnel import outside
 
 MOST_REBINDS, REBINDS_WITHIN = 6, 300.0
 """A guard against storms: so many re-binds in so many seconds."""
@@ -47,6 +50,8 @@ class Observation:
     """Whether Gluetun asked for this check, because it has a port."""
     unwatched: bool = False
     """Whether a reconnect may have passed unseen since the check before."""
+    answer: Answer | None = None
+    """What somebody outside has found since the check before."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,6 +82,8 @@ class RebindCause(Enum):
     """Nobody watched for a while, as before a start, and the socket may not have reopened."""
     CLOSED = auto()
     """No socket listens on the port."""
+    NOT_REACHABLE = auto()
+    """All looks right, and nobody outside gets in."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,6 +133,7 @@ class TunnelState:
     announce: bool = False
     """A port was set since the torrents were announced."""
     announced_at: float = -math.inf
+    outside: Outside = field(default_factory=Outside)
 
 
 def after_reading(observation: Observation, known: TunnelState, now: float) -> TunnelState:
@@ -140,7 +148,7 @@ def after_reading(observation: Observation, known: TunnelState, now: float) -> T
             push_seen=True,
         )
     known = _with_reconnect(observation, known, now)
-    return _with_socket(observation, known)
+    return _with_answer(observation, _with_socket(observation, known))
 
 
 def decide(  # noqa: PLR0911  # each return is one rule, in their order of precedence
@@ -161,7 +169,8 @@ def decide(  # noqa: PLR0911  # each return is one rule, in their order of prece
     if cause := _rebind_cause(qbittorrent, known, now):
         if now >= guard_ends_at(known):
             return Rebind(gluetun.forwarded_port, cause)
-        return Wait(SyncState.NOT_LISTENING)
+        if cause is not RebindCause.NOT_REACHABLE:
+            return Wait(SyncState.NOT_LISTENING)
     return Wait(SyncState.NOT_LISTENING) if qbittorrent.is_closed else Nothing()
 
 
@@ -202,8 +211,12 @@ def after_write(
 ) -> TunnelState:
     """Return what is known once a port is being set: it is not synced until it is verified."""
     recent = tuple(at for at in known.rebinds_at if now - at < REBINDS_WITHIN)
+    note = outside.after_change
+    if rebind is RebindCause.NOT_REACHABLE:
+        note = outside.after_rebind
     return replace(
         known,
+        outside=note(known.outside, now),
         opening_since=None if rebind is RebindCause.START else known.opening_since,
         synced_port=NO_PORT,
         wanted=None,
@@ -216,7 +229,7 @@ def after_write(
 
 def after_check(state: SyncState, known: TunnelState, now: float) -> TunnelState:
     """Return what is known at the end of a check."""
-    if state is SyncState.IN_SYNC:
+    if state in (SyncState.IN_SYNC, SyncState.NOT_REACHABLE):
         return _changed(known, synced_port=known.forwarded_port, opening_since=None)
     if state is SyncState.NOT_LISTENING and known.repair_at == math.inf:
         wait = REPAIR_AFTER[min(known.repairs, len(REPAIR_AFTER) - 1)]
@@ -267,7 +280,7 @@ def next_check(
             return min(interval, _closed_pause(reading, known, now))
         case SyncState.GLUETUN_UNAUTHORIZED | SyncState.QBITTORRENT_UNAUTHORIZED:
             return interval
-        case SyncState.QBITTORRENT_BANNED | SyncState.STARTING:
+        case SyncState.QBITTORRENT_BANNED | SyncState.STARTING | SyncState.NOT_REACHABLE:
             return interval
         case (
             SyncState.OUT_OF_SYNC
@@ -304,7 +317,9 @@ def _rebind_cause(
         return None
     if known.wanted:
         return known.wanted
-    return RebindCause.CLOSED if reading.is_closed and now >= known.repair_at else None
+    if reading.is_closed:
+        return RebindCause.CLOSED if now >= known.repair_at else None
+    return RebindCause.NOT_REACHABLE if outside.wants_rebind(known.outside) else None
 
 
 def _changed(known: TunnelState, **values: object) -> TunnelState:
@@ -341,6 +356,11 @@ def _with_reconnect(observation: Observation, known: TunnelState, now: float) ->
     came_back = known.interrupted or moved or pushed_same
     unseen = RebindCause.START if observation.unwatched else None
     opens = came_back or gluetun.forwarded_port != known.forwarded_port
+    seen = known.outside
+    if gluetun.forwarded_port != known.forwarded_port:
+        seen = outside.after_another_port(seen, now)
+    elif came_back:
+        seen = outside.after_change(seen, now)
     return _changed(
         known,
         forwarded_port=gluetun.forwarded_port,
@@ -350,7 +370,17 @@ def _with_reconnect(observation: Observation, known: TunnelState, now: float) ->
         wanted=RebindCause.RECONNECT if came_back else known.wanted or unseen,
         repair_at=math.inf if came_back else known.repair_at,
         push_pending=False,
+        outside=seen,
     )
+
+
+def _with_answer(observation: Observation, known: TunnelState) -> TunnelState:
+    answer, reading = observation.answer, observation.qbittorrent
+    if answer is None or answer.port != known.forwarded_port:
+        return known
+    closed = isinstance(reading, Failure) or reading.is_closed
+    explained = closed or not _is_vpn_up(observation.gluetun)
+    return replace(known, outside=outside.after_answer(known.outside, answer, explained=explained))
 
 
 def _is_vpn_up(gluetun: GluetunReading | Failure) -> TypeGuard[GluetunReading]:

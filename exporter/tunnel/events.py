@@ -20,6 +20,7 @@ _ERRORS = (
     SyncState.QBITTORRENT_UNAUTHORIZED,
     SyncState.QBITTORRENT_BANNED,
     SyncState.NOT_LISTENING,
+    SyncState.NOT_REACHABLE,
 )
 
 
@@ -161,12 +162,10 @@ def updated(port: int) -> Event:
     return Event(EventKind.PORT_UPDATE, Level.INFO, f"Successfully updated port to {port}")
 
 
-def vpn_restarting(waited_seconds: float) -> Event:
+def vpn_restarting(waited_seconds: float, *, has_port: bool) -> Event:
     """Announce that the VPN is about to be restarted."""
-    return _notice(
-        f"Restarting the VPN: it is up, but has had no forwarded port for "
-        f"{waited_seconds / 60:.0f} minutes"
-    )
+    why = "nobody outside has got in" if has_port else "has had no forwarded port"
+    return _notice(f"Restarting the VPN: it is up, but {why} for {waited_seconds / 60:.0f} minutes")
 
 
 def vpn_restarted(pause_seconds: float) -> Event:
@@ -175,6 +174,11 @@ def vpn_restarted(pause_seconds: float) -> Event:
         f"The VPN is starting again; the next restart waits at least "
         f"{pause_seconds / 60:.0f} minutes"
     )
+
+
+def not_known_from_outside(failure: Failure) -> Event:
+    """Say why nobody outside could say whether the port is open."""
+    return Event(EventKind.NOTICE, Level.WARNING, failure.message, failure.fix)
 
 
 def upnp_switched_off() -> Event:
@@ -191,6 +195,7 @@ _CAUSES = {
     RebindCause.RECONNECT: "the VPN reconnected with the same port",
     RebindCause.START: "the VPN may have reconnected unseen",
     RebindCause.CLOSED: "it was not listening",
+    RebindCause.NOT_REACHABLE: "nobody outside gets in",
 }
 
 

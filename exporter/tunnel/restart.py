@@ -57,15 +57,23 @@ class RestartState:
 
 
 def after_reading(
-    reading: GluetunReading | Failure, known: RestartState, now: float
+    reading: GluetunReading | Failure,
+    known: RestartState,
+    now: float,
+    *,
+    reachable: bool | None = True,
 ) -> RestartState:
-    """Take note of whether the VPN is up without a port; a time-out says nothing."""
+    """Take note of whether the VPN is up without a port; a time-out says nothing.
+
+    A port that is not `reachable` counts as none; None = not known yet.
+    """
     if isinstance(reading, Failure):
         if reading.reason is Reason.TIMEOUT:
             return known
         return replace(known, portless_since=math.inf)
-    if reading.forwarded_port != NO_PORT:
-        return replace(known, portless_since=math.inf, restarts=0)
+    if reading.forwarded_port != NO_PORT and reachable is not False:
+        restarts = 0 if reachable else known.restarts
+        return replace(known, portless_since=math.inf, restarts=restarts)
     if not reading.vpn_status.is_up_or_unknown:
         return replace(known, portless_since=math.inf)
     return replace(known, portless_since=min(known.portless_since, now))
@@ -116,10 +124,12 @@ class VpnRestart:
                 restarted_at=min(saved.restarted_at, self._clock.monotonic()),
             )
 
-    def step(self, reading: GluetunReading | Failure, did: Operations) -> list[Event]:
+    def step(
+        self, reading: GluetunReading | Failure, did: Operations, *, reachable: bool | None
+    ) -> list[Event]:
         """Do what is due, after Gluetun was read; errors end up in `did`."""
         now = self._clock.monotonic()
-        self._state = after_reading(reading, self._state, now)
+        self._state = after_reading(reading, self._state, now, reachable=reachable)
         status = VpnStatus.UNKNOWN if isinstance(reading, Failure) else reading.vpn_status
         said: list[Event] = []
         with did.may_fail(Operation.GLUETUN_STATUS):
@@ -127,7 +137,8 @@ class VpnRestart:
                 case Step.NOTHING:
                     self._check_role(reading, now)
                 case Step.RESTART:
-                    said.append(events.vpn_restarting(now - self._state.portless_since))
+                    waited = now - self._state.portless_since
+                    said.append(events.vpn_restarting(waited, has_port=reachable is False))
                     self._stop(did, now)
                     said.extend(self._start(did))
                 case Step.START:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import queue
 from collections.abc import Callable
 from dataclasses import replace
 
@@ -10,11 +12,13 @@ from exporter.config.load import TunnelConfig
 from exporter.errors import unexpected
 from exporter.model import (
     NO_PORT,
+    Answer,
     Event,
     Failure,
     GluetunReading,
     Operation,
     Outcome,
+    Outside,
     QbittorrentReading,
     Saved,
     SavedLogins,
@@ -25,7 +29,7 @@ from exporter.servers.gluetun import Gluetun
 from exporter.servers.logins import Logins
 from exporter.servers.operations import Operations
 from exporter.servers.qbittorrent import Qbittorrent
-from exporter.tunnel import events, history
+from exporter.tunnel import events, history, outside
 from exporter.tunnel.decide import (
     Nothing,
     Observation,
@@ -89,6 +93,11 @@ class Tunnel:
         self._observer = Observer(self._gluetun, self._qbittorrent, clock)
         self._writer = PortWriter(self._qbittorrent, clock)
         self._watch = Watch(clock)
+        self._heard: queue.SimpleQueue[Answer] = queue.SimpleQueue()
+
+    def hear(self, answer: Answer) -> None:
+        """Take an answer from outside into the next check; from any thread."""
+        self._heard.put(answer)
 
     def check(self, *, pushed: bool = False) -> Outcome:
         """Run one check; every error, expected or not, ends up in the outcome."""
@@ -112,7 +121,9 @@ class Tunnel:
         saved = other._all_saved()
         self._restart.restore(saved.vpn_restart)
         if other.config.qbittorrent.server == self.config.qbittorrent.server:
-            self._state = replace(other._state, policy=self.config.rebind)
+            same = other.config.reachability == self.config.reachability
+            seen = other._state.outside if same else Outside()
+            self._state = replace(other._state, policy=self.config.rebind, outside=seen)
             self._saved, self._previous = saved, other._previous
 
     def close(self) -> None:
@@ -124,22 +135,26 @@ class Tunnel:
         observe, last = self._observer, self._previous
         port = observe.forwarded_port(did)
         unwatched = self._watch.is_overdue(port)
-        if last and not (pushed or unwatched) and self._watch.suffices(port, last):
+        answer = self._answer(did, said)
+        if last and not (pushed or unwatched or answer) and self._watch.suffices(port, last):
             return self._watch.outcome(last, did)
         calm = not pushed and observe.is_calm(port, last)
         gluetun = observe.gluetun(port, last, did, calm=calm)
         qbittorrent = observe.qbittorrent(gluetun, last, did)
-        observation = Observation(gluetun, qbittorrent, pushed=pushed, unwatched=unwatched)
+        observation = Observation(
+            gluetun, qbittorrent, pushed=pushed, unwatched=unwatched, answer=answer
+        )
         now = self._clock.monotonic()
         said += self._note_port(gluetun, now)
         self._state = after_reading(observation, self._state, now)
         state, after = self._act(observation, now, did, said)
+        state = self._seen_from_outside(state, did)
         self._announce(state, did, said)
         if after:
             after = self._without_upnp(after, did, said)
             after = observe.with_details(after, last, did, calm=calm)
             said += self._watch.note(after, self._state)
-        said += self._restart.step(gluetun, did)
+        said += self._restart.step(gluetun, did, reachable=self._is_reachable(state))
         reading = None if isinstance(gluetun, Failure) else gluetun
         return self._outcome(state, reading, after, did)
 
@@ -161,6 +176,7 @@ class Tunnel:
             next_check_seconds=self._pause(state, gluetun, qbittorrent, now),
             gluetun=gluetun,
             qbittorrent=qbittorrent,
+            outside=self._state.outside if self.config.reachability else None,
             saved=self._all_saved(),
             failures=tuple(did.failures),
             operations=tuple(did.results),
@@ -254,6 +270,35 @@ class Tunnel:
                 said.append(events.upnp_switched_off())
                 return replace(reading, upnp=False)
         return reading
+
+    # from outside
+
+    def _answer(self, did: Operations, said: list[Event]) -> Answer | None:
+        """Return what was heard since the last check; why it is not known is said once."""
+        with contextlib.suppress(queue.Empty):
+            answer = self._heard.get_nowait()
+            did.results.append(answer.operation)
+            failure = answer.failure
+            if failure and failure.reason is not self._state.outside.problem:
+                said.append(events.not_known_from_outside(failure))
+            return answer
+        return None
+
+    def _seen_from_outside(self, state: SyncState, did: Operations) -> SyncState:
+        """Return the state with what somebody outside found, where all here looks right."""
+        if state is not SyncState.IN_SYNC or not outside.is_closed(self._state.outside):
+            return state
+        error = outside.not_reachable(self._state.forwarded_port)
+        did.put_first(did.fail(Operation.REACHABILITY, error))
+        return SyncState.NOT_REACHABLE
+
+    def _is_reachable(self, state: SyncState) -> bool | None:
+        """Return whether the port can be used, as far as it has one; None = not known yet."""
+        if self.config.reachability is None:
+            return True
+        if state is SyncState.NOT_REACHABLE:
+            return False
+        return self._state.outside.reachable or None
 
     def _explain(self, state: SyncState, observation: Observation, did: Operations) -> None:
         """Put first why the state is what it is, where no exchange failed too."""

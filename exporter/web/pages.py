@@ -105,17 +105,17 @@ def tunnel_page(view: TunnelView, context: PageContext, *, alone: bool) -> Page:
         "words": words,
         "sentence": sentence(view, now),
         "alone": alone,
-        "facts": [] if view.outcome is None else _facts(view.outcome),
+        "facts": [] if view.outcome is None else _facts(view.outcome, now),
         "level_tones": {level: _LEVEL_TONES.get(level) for level in Level},
     }
     seconds = _REFRESH_SECONDS[words.tone]
     return _page("tunnel.html", context, seconds, heading=heading, tone=words.tone, **values)
 
 
-def _facts(outcome: Outcome) -> list[tuple[str, str, str]]:
+def _facts(outcome: Outcome, now: float) -> list[tuple[str, str, str]]:
     return [
         ("VPN", *VPN[outcome.vpn_status]),
-        ("Peers", *peers(outcome)),
+        ("Peers", *peers(outcome, now)),
         ("Socket", *proof(outcome)),
     ]
 

@@ -113,6 +113,13 @@ WORDS = {
         "The ban ends by itself, usually after an hour; or restart qBittorrent and then qSticky.",
     ),
     SyncState.STARTING: Words("Starting", Tone.STARTING, "The first check is still under way."),
+    SyncState.NOT_REACHABLE: Words(
+        "Not reachable",
+        Tone.BAD,
+        "qBittorrent listens on {forwarded}, but nobody outside gets in: your VPN does not forward "
+        "the port.",
+        "qSticky has reopened the port, which did not help, and goes on asking.",
+    ),
 }
 
 _USELESS_ANSWER = {
@@ -235,8 +242,18 @@ def title(view: TunnelView, now: float) -> str:
     return f"{words.label}, port {outcome.forwarded_port}"
 
 
-def peers(outcome: Outcome) -> tuple[str, str]:
-    """Say whether peers reach qBittorrent, and what that means."""
+def peers(outcome: Outcome, now: float) -> tuple[str, str]:
+    """Say whether peers reach qBittorrent, what that means, and what was found from outside."""
+    said, note = _peers(outcome)
+    seen = outcome.outside
+    if seen and seen.reached_at is not None:
+        return said, f"{note} Somebody outside last got in {ago(seen.reached_at, now)}."
+    if seen and seen.reachable is False:
+        return said, f"{note} Nobody outside has got in on this port."
+    return said, note
+
+
+def _peers(outcome: Outcome) -> tuple[str, str]:
     firewalled = outcome.connection_status is ConnectionStatus.FIREWALLED
     reading = outcome.qbittorrent
     if firewalled and reading and reading.has_torrents is False:

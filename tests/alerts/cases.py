@@ -12,6 +12,7 @@ CAUSES = {
     SyncState.NO_PORT: "QStickyNoForwardedPort",
     SyncState.OUT_OF_SYNC: "QStickyPortOutOfSync",
     SyncState.NOT_LISTENING: "QStickyPortNotListening",
+    SyncState.NOT_REACHABLE: "QStickyPortNotReachable",
     SyncState.GLUETUN_UNREACHABLE: "QStickyGluetunUnreachable",
     SyncState.GLUETUN_UNAUTHORIZED: "QStickyGluetunUnauthorized",
     SyncState.QBITTORRENT_UNREACHABLE: "QStickyQbittorrentUnreachable",

@@ -24,6 +24,7 @@ from exporter.simulator.world import (
     SimulatedQbittorrent,
     Status,
 )
+from tests.parts.outside import Outside
 from tests.rig import GLUETUN_KEY, ON_TUN0, Rig, make_rig
 
 PORT = 45720
@@ -383,6 +384,40 @@ def test_the_command_prints_the_lines_and_exits_with_0_or_3(
     assert "\n    → check GLUETUN_APIKEY" in printed
     assert "canary" not in printed
     assert bench.qbittorrent.password not in printed
+
+
+# Proof from outside, and what else can announce a port
+
+
+@pytest.mark.parametrize(
+    ("answer", "said"),
+    [
+        ("1", f"✓ Somebody outside gets in on port {PORT}"),
+        ("0", f"✗ Nobody outside gets in on port {PORT}"),
+        ("<html>", "✗ The reachability service at 127.0.0.1"),
+    ],
+)
+def test_a_service_outside_is_asked_once(bench: Bench, answer: str, said: str) -> None:
+    with Outside(answer) as service:
+        lines = bench.check(REACHABILITY_URL=service.address + "/{port}")
+        assert service.asked == [f"/{PORT}"]
+    [line] = [line for line in lines if str(line).startswith(said)]
+    assert line.ok or line.fix
+
+
+def test_nobody_is_asked_for_a_port_that_is_not_set(bench: Bench) -> None:
+    set_another_port(bench)
+    with Outside() as service:
+        bench.check(REACHABILITY_URL=service.address + "/{port}")
+        assert service.asked == []
+
+
+def test_an_address_that_gluetun_does_not_show_is_named(bench: Bench) -> None:
+    bench.gluetun.public_ip = ""
+    with Outside() as service:
+        line = bench.fault(REACHABILITY_URL=service.address + "/{ip}/{port}")
+        assert "GET /v1/publicip/ip" in line.fix
+        assert service.asked == []
 
 
 def test_upnp_that_is_on_is_hinted_at(bench: Bench) -> None:

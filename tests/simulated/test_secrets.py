@@ -7,6 +7,7 @@ import traceback
 import urllib.parse
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -26,8 +27,9 @@ CANARIES = {
     "QBITTORRENT_API_KEY": "qbt_canaryfinchQ2345678ABCDEFGHJ",
     "GLUETUN_APIKEY": "canary-siskin-19c0",
     "GLUETUN_PASSWORD": "canary-serin-8b2d%",
+    "REACHABILITY_PROXY": "http://canary:linnet-5e1f@127.0.0.1:9",
 }
-PASSWORDS = ["QBITTORRENT_PASS", "GLUETUN_PASSWORD"]
+PASSWORDS = ["QBITTORRENT_PASS", "GLUETUN_PASSWORD", "REACHABILITY_PROXY"]
 KEYS = ["QBITTORRENT_API_KEY", "GLUETUN_APIKEY"]
 FAULTS: list[AnyFault] = [
     *(Fault.RESET, Fault.LOST, Fault.CUT, Fault.WRONG_LENGTH, Fault.GARBAGE, Fault.HTML),
@@ -72,10 +74,11 @@ def by_file(folder: Path, names: list[str]) -> dict[str, str]:
 
 
 def by_yaml(folder: Path, names: list[str]) -> dict[str, str]:
-    entry: dict[str, dict[str, str]] = {"gluetun": {}, "qbittorrent": {}}
+    entry: dict[str, Any] = {"gluetun": {}, "qbittorrent": {}}
     for name in names:
         section, _, key = name.lower().partition("_")
-        entry[section][key] = CANARIES[name]
+        keys, key = (entry[section], key) if section in entry else (entry, name.lower())
+        keys[key] = CANARIES[name]
     path = folder / "config.yml"
     path.write_text(json.dumps({"tunnels": [entry]}))  # JSON is YAML too
     return {"QSTICKY_CONFIG": str(path)}
@@ -87,6 +90,7 @@ Source = Callable[[Path, list[str]], dict[str, str]]
 def secret_rig(folder: Path, environ: Mapping[str, str], names: list[str], log_format: str) -> Rig:
     keys = names == KEYS
     basic = {"GLUETUN_AUTH_TYPE": "basic", "GLUETUN_USERNAME": "u"}
+    basic |= {"REACHABILITY_URL": "https://box.example/{port}"}
     rig = make_rig(
         folder,
         version="5.3.0",
@@ -136,6 +140,8 @@ def test_no_secret_comes_out_whatever_happens(
         folder.mkdir()
     with secret_rig(state, source(secrets, names), names, log_format) as rig:
         assert rig.check().in_sync
+        rig.run_for(20)
+        assert names == KEYS or "through the proxy" in rig.log.getvalue()
         for server in (rig.gluetun, rig.qbittorrent):
             for fault in FAULTS:
                 server.fail(None, fault)
@@ -244,6 +250,7 @@ MISTAKES = {
     "a line break in it": {"QBITTORRENT_PASS": "canary\nfinch", "GLUETUN_APIKEY": "canary\x00"},
     "an address as the host": {"GLUETUN_HOST": "http://user:canary-finch@gluetun"},
     "credentials before the host": {"QBITTORRENT_HOST": "admin:canary-finch@qbittorrent"},
+    "a proxy of another kind": {"REACHABILITY_PROXY": "socks5://canary:finch@gluetun"},
     "a folder as its file": {"QBITTORRENT_PASS": "canary-finch", "GLUETUN_APIKEY_FILE": "/"},
     "YAML of the wrong form": {"QSTICKY_CONFIG": "tunnels: {qbittorrent: {pass: canary-finch}}"},
     "YAML with a list": {"QSTICKY_CONFIG": "tunnels: [{qbittorrent: {pass: [canary-finch]}}]"},

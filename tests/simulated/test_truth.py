@@ -4,6 +4,7 @@ A peer outside knows the truth. `EXAMPLES=1000 pytest tests/simulated/test_truth
 other stories than the same few of each run.
 """
 
+import contextlib
 import math
 import tempfile
 from pathlib import Path
@@ -19,6 +20,7 @@ from hypothesis.stateful import (
 
 from exporter.model import EventKind, Outcome, SyncState
 from exporter.simulator.world import VERSIONS, Version
+from tests.parts.outside import Outside
 from tests.rig import FIRST_PORT, Recorder, Rig, make_rig
 
 GAPS = st.sampled_from([0.87, 3.0, 40.0]) | st.floats(0.87, 6.0)
@@ -60,6 +62,8 @@ class Witness(Recorder):
         claimed_closed = outcome.state is SyncState.NOT_LISTENING and outcome.qbittorrent
         if claimed_closed and truth and changed < began and not self.is_guarded(outcome):
             self.lies.append(f"not listening but open at {self.rig.clock.now}")
+        if outcome.state is SyncState.NOT_REACHABLE:
+            self.lies.append(f"not reachable, but a peer told the truth at {self.rig.clock.now}")
         self.qbittorrent_changed = self.qbittorrent_changed and outcome.is_watch
 
     def is_guarded(self, outcome: Outcome) -> bool:
@@ -81,14 +85,32 @@ class Story(RuleBasedStateMachine):
         late=st.booleans(),
         pushes=st.booleans(),
         wrong_port=st.booleans(),
+        asked=st.booleans(),
     )
-    def begin(
-        self, version: Version, binding: str, late: bool, pushes: bool, wrong_port: bool
+    def begin(  # noqa: PLR0913  # each is drawn by its name
+        self,
+        *,
+        version: Version,
+        binding: str,
+        late: bool,
+        pushes: bool,
+        wrong_port: bool,
+        asked: bool,
     ) -> None:
         self.folder = tempfile.TemporaryDirectory()
         first = 21000 if wrong_port else FIRST_PORT
+        self.leave = contextlib.ExitStack()
+        environ = {}
+        if asked:
+            service = self.leave.enter_context(Outside())
+            service.answer = self.try_from_outside
+            environ["REACHABILITY_URL"] = f"{service.address}/{{port}}"
         self.rig = make_rig(
-            Path(self.folder.name), version=version, interface=binding, listening_port=first
+            Path(self.folder.name),
+            version=version,
+            interface=binding,
+            listening_port=first,
+            environ=environ,
         )
         self.pushes, self.binding = pushes, binding
         self.witness = self.rig.recorder = Witness()
@@ -102,7 +124,12 @@ class Story(RuleBasedStateMachine):
     def teardown(self) -> None:
         if hasattr(self, "rig"):
             self.rig.__exit__()
+            self.leave.close()
             self.folder.cleanup()
+
+    def try_from_outside(self, target: str) -> str:
+        gets_in = self.rig.qbittorrent.peer_gets_in(int(target.removeprefix("/")))
+        return str(gets_in).lower()
 
     # what happens
 

@@ -7,11 +7,14 @@ from dataclasses import replace
 import pytest
 
 from exporter.model import (
+    Answer,
     BindResult,
     ConnectionStatus,
     Failure,
     GluetunReading,
     Operation,
+    OperationResult,
+    Outside,
     QbittorrentReading,
     Reason,
     RebindPolicy,
@@ -536,3 +539,48 @@ def test_the_trackers_hear_of_a_new_port_at_most_every_five_minutes() -> None:
     assert should_announce(wanted, NOW)
     told = replace(wanted, announced_at=NOW)
     assert [should_announce(told, NOW + t) for t in (299, 300)] == [False, True]
+
+
+# Nobody outside gets in
+
+
+TWICE_CLOSED = Outside(changed_at=NOW - 100, closed=2)
+
+
+@pytest.mark.parametrize("reading", [OPEN, OLD])
+def test_a_port_that_is_closed_from_outside_is_rebound_once(reading: QbittorrentReading) -> None:
+    known = replace(synced(), outside=TWICE_CLOSED)
+    decision, known = step(known, qbittorrent=reading)
+    assert decision == Rebind(PORT, RebindCause.NOT_REACHABLE)
+    assert step(known, qbittorrent=reading, at=NOW + 1)[0] == Nothing()
+
+
+def test_a_port_that_is_closed_from_outside_is_not_rebound_in_a_storm_nor_against_the_policy() -> (
+    None
+):
+    stormy = replace(synced(), outside=TWICE_CLOSED, rebinds_at=(NOW - 1,) * MOST_REBINDS)
+    assert step(stormy)[0] == Nothing()
+    assert step(replace(synced(RebindPolicy.NEVER), outside=TWICE_CLOSED))[0] == Nothing()
+
+
+@pytest.mark.parametrize(
+    ("gluetun", "qbittorrent", "port", "closed"),
+    [
+        (RUNNING, OPEN, PORT, 1),
+        (RUNNING, OPEN, PORT + 1, 0),
+        (RUNNING, FAILED, PORT, 0),
+        (RUNNING, NO_QBITTORRENT, PORT, 0),
+        (NO_GLUETUN, OPEN, PORT, 0),
+        (AWAY, OPEN, PORT, 0),
+    ],
+)
+def test_closed_from_outside_counts_only_where_all_looks_right_here(
+    gluetun: GluetunReading | Failure,
+    qbittorrent: QbittorrentReading | Failure,
+    port: int,
+    closed: int,
+) -> None:
+    done = OperationResult(Operation.REACHABILITY, 0.1)
+    answer = Answer(port, NOW - 1, reachable=False, operation=done)
+    observation = Observation(gluetun, qbittorrent, answer=answer)
+    assert after_reading(observation, synced(), NOW).outside.closed == closed

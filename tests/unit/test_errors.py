@@ -66,6 +66,7 @@ def test_the_reasons_are_those_of_the_metrics() -> None:
         "InvalidResponse": "invalid_response",
         "VerifyMismatch": "verify_mismatch",
         "BindFailed": "bind_failed",
+        "NotReachable": "closed",
     }
 
 

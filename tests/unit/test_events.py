@@ -106,6 +106,7 @@ def test_a_state_without_a_failure_is_no_warning(current: Outcome, message: str)
         (SyncState.QBITTORRENT_UNAUTHORIZED, Level.ERROR),
         (SyncState.QBITTORRENT_BANNED, Level.ERROR),
         (SyncState.NOT_LISTENING, Level.ERROR),
+        (SyncState.NOT_REACHABLE, Level.ERROR),
     ],
 )
 def test_a_failure_that_only_a_person_can_end_is_an_error(state: SyncState, level: Level) -> None:
@@ -246,8 +247,12 @@ def test_the_lines_that_people_search_for_keep_their_words() -> None:
         ),
         (events.announced(45720), "Announced all torrents to their trackers with port 45720"),
         (
-            events.vpn_restarting(5400),
+            events.vpn_restarting(5400, has_port=False),
             "Restarting the VPN: it is up, but has had no forwarded port for 90 minutes",
+        ),
+        (
+            events.vpn_restarting(5400, has_port=True),
+            "Restarting the VPN: it is up, but nobody outside has got in for 90 minutes",
         ),
         (
             events.vpn_restarted(3600),

@@ -4,7 +4,14 @@ from pathlib import Path
 
 import pytest
 
-from exporter.config.load import GluetunConfig, QbittorrentConfig, Server, WebConfig, load_config
+from exporter.config.load import (
+    GluetunConfig,
+    QbittorrentConfig,
+    ReachabilityConfig,
+    Server,
+    WebConfig,
+    load_config,
+)
 from exporter.config.secret import Secret
 from exporter.errors import ConfigError
 from exporter.model import RebindPolicy
@@ -50,7 +57,7 @@ def test_the_defaults_are_those_of_the_existing_qsticky() -> None:
     assert tunnel.rebind is RebindPolicy.AUTO
     assert (tunnel.interval_seconds, tunnel.request_timeout_seconds) == (30, 5)
     assert (tunnel.restart_vpn_after_seconds, tunnel.reannounce_after_change) == (0, False)
-    assert tunnel.disable_upnp is False
+    assert (tunnel.disable_upnp, tunnel.reachability) == (False, None)
     assert (config.log_level, config.log_format) == ("INFO", "text")
     assert config.web == WebConfig("0.0.0.0:9809", None, enable_lifecycle=False, allowed_hosts=())
     assert config.warnings == ()
@@ -83,6 +90,9 @@ def test_every_variable_arrives_where_it_belongs(certificate: Certificate, tmp_p
             "RESTART_VPN_AFTER": "600",
             "REANNOUNCE_AFTER_CHANGE": "yes",
             "DISABLE_UPNP": "yes",
+            "REACHABILITY_URL": "http://box/{port}",
+            "REACHABILITY_PROXY": "http://gluetun:8888",
+            "REACHABILITY_INTERVAL": "60",
             "CHECK_INTERVAL": "12.5",
             "REQUEST_TIMEOUT": "0.5",
             "LOG_LEVEL": "debug",
@@ -115,6 +125,9 @@ def test_every_variable_arrives_where_it_belongs(certificate: Certificate, tmp_p
     assert (tunnel.interval_seconds, tunnel.request_timeout_seconds) == (12.5, 0.5)
     assert (tunnel.restart_vpn_after_seconds, tunnel.reannounce_after_change) == (600, True)
     assert tunnel.disable_upnp is True
+    assert tunnel.reachability == ReachabilityConfig(
+        "http://box/{port}", Secret("http://gluetun:8888"), 60
+    )
     assert (config.log_level, config.log_format) == ("DEBUG", "json")
     assert config.health_file == Path("/tmp/elsewhere.json")
     allowed = ("nas.example", "qsticky.example")

@@ -26,13 +26,14 @@ from tests.fakes import IN_SYNC, NOW
 WORDS: dict[type[StrEnum], str] = {
     SyncState: "in_sync out_of_sync not_listening no_port vpn_down gluetun_unreachable "
     "gluetun_unauthorized qbittorrent_unreachable qbittorrent_unauthorized qbittorrent_banned "
-    "starting",
+    "starting not_reachable",
     VpnStatus: "starting running stopping stopped crashed completed unknown",
     ConnectionStatus: "connected firewalled disconnected unknown",
     Operation: "gluetun_port gluetun_status gluetun_public_ip qbittorrent_login "
-    "qbittorrent_preferences qbittorrent_transfer qbittorrent_set_port qbittorrent_log status_file",
+    "qbittorrent_preferences qbittorrent_transfer qbittorrent_set_port qbittorrent_log "
+    "reachability status_file",
     Reason: "connection timeout tls auth forbidden_host banned http_4xx http_5xx invalid_response "
-    "verify_mismatch bind_failed io other",
+    "verify_mismatch bind_failed closed rate_limited io other",
     RebindPolicy: "auto always never",
     EventKind: "state port_change port_update_needed port_update drift rebind notice",
 }

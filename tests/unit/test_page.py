@@ -16,6 +16,7 @@ from exporter.model import (
     Level,
     Operation,
     Outcome,
+    Outside,
     Reason,
     SyncState,
     VpnStatus,
@@ -116,6 +117,11 @@ def heading(html: str) -> str:
             "Your VPN forwards port 45720.",
         ),
         ("starting", "The first check is still under way."),
+        (
+            "not_reachable",
+            "qBittorrent listens on 45720, but nobody outside gets in: your VPN does not forward "
+            "the port.",
+        ),
     ],
 )
 def test_each_state_is_told_in_one_plain_sentence(state: str, sentence: str) -> None:
@@ -207,6 +213,18 @@ def test_a_ban_is_feared_only_where_passwords_are_tried(reason: str, auth: str, 
         (
             {"qbittorrent": replace(LISTENING, connection_status=ConnectionStatus.UNKNOWN)},
             "Peers Unknown qBittorrent did not say.",
+        ),
+        (
+            {"outside": Outside(True, NOW - 60, NOW - 60)},
+            "the port works. Somebody outside last got in 60 s ago.",
+        ),
+        (
+            {"outside": Outside(False, NOW - 60, NOW - 7200)},
+            "the port works. Somebody outside last got in 2 h ago.",
+        ),
+        (
+            {"outside": Outside(False, NOW - 60)},
+            "the port works. Nobody outside has got in on this port.",
         ),
         ({}, "Socket Open Confirmed by qBittorrent's own log."),
         (

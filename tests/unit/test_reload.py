@@ -40,6 +40,7 @@ def test_names_tell_which_tunnel_is_which(file: Path) -> None:
         "gluetun: {apikey: other}",
         "qbittorrent: {pass: other}",
         "rebind: never",
+        "reachability_url: 'http://box/{port}'",
     ],
 )
 def test_any_other_value_is_a_change(keys: str, file: Path) -> None:

@@ -56,6 +56,17 @@ def test_a_port_ends_the_doubling_of_the_pauses() -> None:
     assert after_reading(PORTLESS, portless(restarts=3), NOW).restarts == 3
 
 
+def test_a_port_on_which_nobody_outside_gets_in_counts_as_none() -> None:
+    first = after_reading(GLUETUN, RestartState(), NOW, reachable=False)
+    assert after_reading(GLUETUN, first, NOW + 30, reachable=False).portless_since == NOW
+    assert after_reading(GLUETUN, portless(restarts=3), NOW, reachable=False).restarts == 3
+
+
+def test_a_port_that_is_not_yet_proved_ends_the_counting_and_not_the_doubling() -> None:
+    known = after_reading(GLUETUN, portless(restarts=3), NOW, reachable=None)
+    assert (known.portless_since, known.restarts) == (NEVER, 3)
+
+
 @pytest.mark.parametrize(
     ("restarts", "hours"), [(0, 1), (1, 1), (2, 2), (3, 4), (4, 8), (5, 16), (6, 24), (2000, 24)]
 )

@@ -43,6 +43,7 @@ def test_the_secrets_are_the_passwords_and_the_keys() -> None:
         "QBITTORRENT_API_KEY",
         "GLUETUN_APIKEY",
         "GLUETUN_PASSWORD",
+        "REACHABILITY_PROXY",
         "NOTIFY_URLS",
     ]
 
@@ -74,6 +75,9 @@ def test_what_is_expected_of_values_is_said_in_these_words() -> None:
         "seconds, 1 to 3600",
         "seconds, 0.1 to 60",
         "seconds, 300 to 86400, or 0 for never",
+        "seconds, 60 to 86400",
+        "an http or https URL with {port} in its path",
+        "a URL such as http://gluetun:8888",
         "one of apikey, basic, none",
         "one of auto, always, never",
         "one of DEBUG, INFO, WARNING, ERROR, CRITICAL",

@@ -51,7 +51,8 @@ def test_a_tunnel_can_take_over_the_keys_of_another_one(file: Path) -> None:
 
 _TUNNEL_KEYS = (
     "expected one of name, gluetun, qbittorrent, rebind, restart_vpn_after, "
-    "reannounce_after_change, disable_upnp"
+    "reannounce_after_change, disable_upnp, reachability_url, reachability_proxy, "
+    "reachability_interval, reachability_proxy_file"
 )
 _SERVER_KEYS = (
     "expected one of host, port, path, user, pass, api_key, https, verify_ssl, ca_file, pass_file, "
