@@ -62,6 +62,17 @@ def leave_network() -> None:
     run_ip("link set lo up")
 
 
+def enter_network(thread: int) -> None:
+    """Move this thread into the network of the one with that native id; Python 3.12 can do it."""
+    libc = ctypes.CDLL(None, use_errno=True)
+    network = os.open(f"/proc/{thread}/ns/net", os.O_RDONLY)
+    try:
+        if libc.setns(network, CLONE_NEWNET) != 0:
+            raise NamespaceMissing(f"no way into it: {os.strerror(ctypes.get_errno())}")
+    finally:
+        os.close(network)
+
+
 def run_ip(*commands: str, thread: int | None = None) -> None:
     """Run iproute2's ip in the namespace of this thread, or of the one with that native id."""
     enter = [] if thread is None else ["nsenter", f"--net=/proc/{thread}/ns/net"]
@@ -125,6 +136,12 @@ def make_vpn(peer_thread: int | None = None, *, address_first: bool = False) -> 
     run_ip("link set tun0 up", *addresses)
     if peer_thread is not None:
         run_ip("route add default dev tun0")
+
+
+def drop_incoming(peer_thread: int, *, drop: bool) -> None:
+    """Have the far end send what is for the VPN's address to nobody, or deliver it again."""
+    nobody = f"neigh replace {VPN_ADDRESS} lladdr 02:00:00:00:00:99 dev far0 nud permanent"
+    run_ip(nobody if drop else f"neigh del {VPN_ADDRESS} dev far0", thread=peer_thread)
 
 
 def lose_vpn() -> None:

@@ -102,7 +102,7 @@ class Peer:
             self._sample()
 
     def _sample(self) -> None:
-        at, is_open = self.now, _connects(self.port)
+        at, is_open = self.now, connects(self.port)
         state, bound = _said(self._status_file)
         self.samples.append(Sample(at, is_open, state, bound))
 
@@ -138,7 +138,8 @@ def _since(samples: Sequence[Sample], sample: Sample) -> float:
     return min(it.at for it in same)
 
 
-def _connects(port: int) -> bool:
+def connects(port: int) -> bool:
+    """Whether a peer gets in, from the network of this thread."""
     try:
         socket.create_connection((VPN_ADDRESS, port), CONNECT_SECONDS, (PEER_ADDRESS, 0)).close()
     except OSError:

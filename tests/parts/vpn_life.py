@@ -14,7 +14,8 @@ from urllib.parse import urlencode
 from exporter.simulator.world import Role, SimulatedGluetun, Status
 from tests.parts import namespace
 from tests.parts.daemon import QstickyProcess
-from tests.parts.peer import Peer
+from tests.parts.outside import Outside
+from tests.parts.peer import Peer, connects
 from tests.parts.qbittorrent import RealQbittorrent, Seed
 
 CHECK_INTERVAL = 5.0
@@ -66,14 +67,24 @@ class VpnLife:
     """One story of a tunnel; made and used in a thread that has a network of its own."""
 
     def __init__(
-        self, version: str, binding: Binding, folder: Path, cancelled: threading.Event
+        self,
+        version: str,
+        binding: Binding,
+        folder: Path,
+        cancelled: threading.Event,
+        *,
+        asked: bool = False,
     ) -> None:
+        """`asked`: a service outside is asked, which connects back from the VPN's other end."""
         self.reopens_socket = reopens_socket(version, binding)
         self.gluetun = SimulatedGluetun(
             "3.41", role=Role(auth="apikey", apikey="key"), forwarded_port=PORT
         )
         seed = Seed(interface=binding.interface, listening_port=PORT)
         self.qbittorrent = RealQbittorrent(version, folder / "profile", seed)
+        self.outside = Outside()
+        self.outside.answer = self._connects_back
+        self._asked = asked
         self.qsticky = self._qsticky(folder)
         self._earlier_output = ""
         self.peer = Peer(PORT, self.qsticky.health_file)
@@ -84,7 +95,7 @@ class VpnLife:
     @contextlib.contextmanager
     def running(self, *, vpn: bool = True, calm: bool = True) -> Iterator["VpnLife"]:
         """Start all, by default up to the first time that all is well; end all at the end."""
-        with self.peer, self.gluetun:
+        with self.peer, self.gluetun, self.outside:
             if vpn:
                 self.make_vpn()
             with self.qbittorrent, self._qsticky_running():
@@ -123,7 +134,14 @@ class VpnLife:
             "QBITTORRENT_PASS": self.qbittorrent.password,
             "WEB_LISTEN_ADDRESS": f"127.0.0.1:{WEB_PORT}",
         }
+        if self._asked:
+            environ["REACHABILITY_URL"] = f"{self.outside.address}/{{port}}"
+            environ["REACHABILITY_INTERVAL"] = "60"
         return QstickyProcess(environ, folder, command)
+
+    def _connects_back(self, target: str) -> str:
+        namespace.enter_network(self.peer.thread)  # each request has a thread of its own
+        return str(int(connects(int(target.removeprefix("/")))))
 
     # what happens
 
@@ -138,6 +156,10 @@ class VpnLife:
         self.sleep_until(begin + away_seconds)
         if push:
             self.push()
+
+    def provider_drops(self, drop: bool) -> None:
+        """Have nothing from outside come in, while Gluetun's VPN runs; or again."""
+        namespace.drop_incoming(self.peer.thread, drop=drop)
 
     def restart_gluetun(self, away_seconds: float) -> None:
         """Stop Gluetun, so that connections are refused, and start it again."""

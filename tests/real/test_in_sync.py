@@ -63,6 +63,8 @@ class Scene:
     """How many seconds longer than usual it takes to find out."""
     called_closed: float = 1.0
     """For how many seconds an open port may be called closed."""
+    asked: bool = False
+    """A service outside is asked, now and then; the story says when it has to be known."""
 
 
 # the stories
@@ -199,8 +201,27 @@ def qbittorrent_restarts(life: VpnLife) -> None:
         assert life.rebinds == rebinds
 
 
+def provider_drops_everything(life: VpnLife) -> None:
+    """Gluetun says that the VPN runs and has a port, qBittorrent listens, and nobody gets in."""
+    with life.running(calm=False):
+        life.provider_drops(True)
+        life.wait_until(lambda: life.peer.last.state == "in_sync", 20, "all looks right")
+        life.wait_until(lambda: life.peer.last.state == "not_reachable", 130, "it is found out")
+        assert not life.peer.last.open
+        assert life.rebinds == 1
+        life.provider_drops(False)
+        life.wait_until_calm(70)
+
+
 SCENES = (
     # the longest first
+    Scene(
+        "a provider that drops everything",
+        provider_drops_everything,
+        bindings=(TUN0,),
+        versions=("5.1.0",),
+        asked=True,
+    ),
     Scene(
         "an interface that is missing when all start",
         interface_missing_at_the_start,
@@ -251,6 +272,8 @@ class Case:
 
     def may_last(self, lie: Lie) -> float:
         """Return how many seconds that lie is allowed."""
+        if self.scene.asked:
+            return math.inf
         if lie.what.startswith("port_bound"):
             return MARGIN
         if lie.what.startswith("not_listening"):
@@ -306,7 +329,9 @@ class Stage:
         folder.mkdir()
 
         def work() -> None:
-            life = VpnLife(case.version, case.binding, folder, self._cancelled)
+            life = VpnLife(
+                case.version, case.binding, folder, self._cancelled, asked=case.scene.asked
+            )
             try:
                 case.scene.story(life)
             finally:
