@@ -8,6 +8,7 @@ from pathlib import Path
 from exporter.healthcheck import holds_credentials
 
 LARGEST_FILE_BYTES = 1_000_000
+_BEFORE_QUERY = re.compile(r"[^?#]*[?#]?")
 _KEY_START = re.compile(r"[A-Za-z0-9_.-]{0,40}")
 
 
@@ -35,11 +36,12 @@ def why(error: OSError | ValueError) -> str:
 def quoted(text: str, longest: int = 80) -> str:
     """Return the start of a value for a message, but nothing of what may hold a password.
 
-    Every value that a message quotes goes through here.
+    Every value that a message quotes goes through here, whole: a part would not show what it is.
     """
     if holds_credentials(text):
         return "what looks like credentials (not shown)"
-    return repr(text) if len(text) <= longest else f"{text[:longest]!r}…"
+    shown: str = _BEFORE_QUERY.findall(text)[0][:longest]
+    return repr(text) if shown == text else f"{shown!r}…"
 
 
 def quoted_path(path: str) -> str:

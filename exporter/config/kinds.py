@@ -21,6 +21,7 @@ TRUE_WORDS, FALSE_WORDS = (
     ("false", "f", "0", "no", "n", "off"),
 )
 _BASE_PATH = re.compile(r"[A-Za-z0-9._~-]+(/[A-Za-z0-9._~-]+)*")
+_ZONE = re.compile(r"[A-Za-z0-9_.-]+")
 _HOST_NAME = re.compile(r"[A-Za-z0-9_-]{1,63}(\.[A-Za-z0-9_-]{1,63})*\.?")
 
 
@@ -161,9 +162,11 @@ def _address(text: str, *, may_have_path: bool = False) -> Address:
     host = _in_ascii(parts["host"]) if parts else ""
     if not parts or not _is_host(host):
         raise _wrong(text)
-    if parts["port"]:
-        _port(parts["port"])
-    path = _base_path(parts["path"] or "")
+    try:
+        _port(parts["port"] or "1")
+        path = _base_path(parts["path"] or "")
+    except ValueError:
+        raise _wrong(text) from None
     if path and not may_have_path:
         raise _wrong(text)
     match (parts["scheme"] or "").lower():
@@ -187,11 +190,12 @@ def _is_host(text: str) -> bool:
     if _HOST_NAME.fullmatch(text):
         return True
     bracketed = text.startswith("[") and text.endswith("]")
+    address, percent, zone = (text[1:-1] if bracketed else text).partition("%")
     try:
-        ipaddress.IPv6Address(text[1:-1] if bracketed else text)
+        ipaddress.IPv6Address(address)
     except ValueError:
         return False
-    return True
+    return not percent or bool(_ZONE.fullmatch(zone))
 
 
 def _base_path(text: str) -> str:
@@ -202,7 +206,10 @@ def _base_path(text: str) -> str:
 
 
 def _hosts(text: str) -> tuple[str, ...]:
-    return tuple(_address(host.strip()).host for host in text.split(",") if host.strip())
+    try:
+        return tuple(_address(host.strip()).host for host in text.split(",") if host.strip())
+    except ValueError:
+        raise _wrong(text) from None
 
 
 def _whole(text: str) -> int:

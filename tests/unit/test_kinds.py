@@ -25,6 +25,7 @@ TAKEN: list[tuple[Kind, str, Any]] = [
     (kinds.HOST, "10.0.0.1", Address("10.0.0.1")),
     (kinds.HOST, "::1", Address("::1")),
     (kinds.HOST, "[fd00::1]", Address("[fd00::1]")),
+    (kinds.HOST, "fe80::1%eth0.1", Address("fe80::1%eth0.1")),
     (kinds.HOST, "http://bücher.example:81", Address("xn--bcher-kva.example", "81", "false")),
     (kinds.HOST, "box:8001", Address("box", "8001")),
     (kinds.HOST, "HTTP://box/", Address("box", https="false")),
@@ -73,6 +74,7 @@ TAKEN += [
     (kinds.BOOLEAN, word, False) for word in ("false", "0", "no", "off", "n", "f", "NO", "Off")
 ]
 
+CREDENTIALS = "given what looks like credentials (not shown)"
 REFUSED: list[tuple[Kind, str, str]] = [
     (kinds.TEXT, "a\nb", "given a line break or another control character"),
     (kinds.TEXT, "\udcff", "given what is not UTF-8"),
@@ -83,17 +85,23 @@ REFUSED: list[tuple[Kind, str, str]] = [
     (kinds.HOST, "\udcff", "given '\\udcff'"),
     (kinds.HOST, "http://", "given 'http://'"),
     (kinds.HOST, "box:", "given 'box:'"),
-    (kinds.HOST, "box:65536", "given '65536'"),
+    (kinds.HOST, "box:65536", "given 'box:65536'"),
+    (kinds.HOST, "http://box/qb?password=hunter2", "given 'http://box/qb?'…"),
+    (kinds.HOST, "https://box/#/hunter2", "given 'https://box/#'…"),
+    (kinds.HOST, "https://admin:12345/67890@box", CREDENTIALS),
+    (kinds.HOST, "http://admin:99999/@box", CREDENTIALS),
+    (kinds.HOST, "fe80::1%admin:hunter2@box", CREDENTIALS),
     (kinds.HOST, "a..b", "given 'a..b'"),
     (kinds.HOST, "box/path", "given 'box/path'"),
     (kinds.HOST, "[::1", "given '[::1'"),
     (kinds.HOST, "::1]", "given '::1]'"),
     (kinds.HOST, "[gluetun]", "given '[gluetun]'"),
-    (kinds.HOSTS, "nas.example, a b", "given 'a b'"),
+    (kinds.HOSTS, "nas.example, a b", "given 'nas.example, a b'"),
+    (kinds.HOSTS, "http://admin:hunter2,hunter3@box", CREDENTIALS),
     (kinds.BASE_PATH, "a//b", "given 'a//b'"),
     (kinds.BASE_PATH, "a b", "given 'a b'"),
     (kinds.BASE_PATH, "https://box/q", "given 'https://box/q'"),
-    (kinds.BASE_PATH, "q?x=1", "given 'q?x=1'"),
+    (kinds.BASE_PATH, "/a/?token=hunter2", "given '/a/?'…"),
     (kinds.PORT, "0", "given '0'"),
     (kinds.PORT, "65536", "given '65536'"),
     (kinds.PORT, "-1", "given '-1'"),

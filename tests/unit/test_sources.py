@@ -397,3 +397,17 @@ def test_a_password_in_an_address_is_never_shown(
     name: str, user: str, scheme: str, host: str
 ) -> None:
     assert SECRET not in shown_of({name: f"{scheme}{user}:pw-{SECRET}@{host}"})
+
+
+@pytest.mark.parametrize(
+    "address",
+    [
+        *("http://box/qb?password={}", "http://box/#{}", "box/?{}", "/qb?token={}"),
+        *("https://admin:1{}/x@box", "http://admin:{}/2@box", "http://admin:80,{}@box"),
+        *("fe80::1%admin:{}@box", "[fe80::1%{}@box]", "admin:{}/@box"),
+    ],
+)
+def test_no_part_of_an_address_that_may_be_a_password_is_shown(address: str) -> None:
+    for name in NAMES - {"QBITTORRENT_USER", "GLUETUN_USERNAME", "HEALTH_FILE"}:
+        for secret in (SECRET, "99999"):
+            assert secret not in shown_of({name: address.format(secret)}), name
