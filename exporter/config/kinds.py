@@ -172,8 +172,8 @@ def _address(text: str, *, may_have_path: bool = False) -> Address:
     match (parts["scheme"] or "").lower():
         case "https":
             return Address(host, parts["port"] or "443", "true", path)
-        case "http":  # by habit, and the port is the usual one
-            return Address(host, parts["port"] or "", "false", path)
+        case "http":  # by habit, and the port is the usual one, unless a proxy is meant
+            return Address(host, parts["port"] or (path and "80"), "false", path)
         case _:
             return Address(host, parts["port"] or "", "", path)
 

@@ -32,6 +32,8 @@ TAKEN: list[tuple[Kind, str, Any]] = [
     (kinds.HOST, "https://[fd00::1]:443", Address("[fd00::1]", "443", "true")),
     (kinds.HOST, "https://box", Address("box", "443", "true")),
     (kinds.HOST_AND_PATH, "https://box/my/qb/", Address("box", "443", "true", "/my/qb")),
+    (kinds.HOST_AND_PATH, "http://box/qb", Address("box", "80", "false", "/qb")),
+    (kinds.HOST_AND_PATH, "http://box:8080/qb", Address("box", "8080", "false", "/qb")),
     (kinds.HOST_AND_PATH, "box:81/qb", Address("box", "81", path="/qb")),
     (kinds.HOSTS, "", ()),
     (
