@@ -127,7 +127,13 @@ def _wrong(text: str) -> ValueError:
 
 def _line(text: str) -> str:
     """Return one line of text; it may be a secret, so no error shows it."""
-    categories = {unicodedata.category(character) for character in text if character != "\t"}
+    _key(text.replace("\t", ""))
+    return text
+
+
+def _key(text: str) -> str:
+    """Return what a header of HTTP can hold: one line without a tab."""
+    categories = {unicodedata.category(character) for character in text}
     if "Cc" in categories:
         raise ValueError("given a line break or another control character")
     if "Cs" in categories:
@@ -281,7 +287,7 @@ def _listen_address(text: str) -> str:
 
 TEXT = Kind("text", _line, quoted_in_yaml=True)
 PASSWORD = Kind("text", _line, secret=True, keeps_blanks=True, quoted_in_yaml=True)
-KEY = Kind("text", _line, secret=True, quoted_in_yaml=True)
+KEY = Kind("text", _key, secret=True, quoted_in_yaml=True)
 """Sent as a header of HTTP, which can't have blanks at its ends."""
 URLS = Kind("URLs of Apprise, separated by blanks or commas", _in_one_line, secret=True)
 HOST = Kind("a host name or address", _address, quoted_in_yaml=True)

@@ -80,6 +80,7 @@ CREDENTIALS = "given what looks like credentials (not shown)"
 REFUSED: list[tuple[Kind, str, str]] = [
     (kinds.TEXT, "a\nb", "given a line break or another control character"),
     (kinds.TEXT, "\udcff", "given what is not UTF-8"),
+    (kinds.KEY, "one\tkey", "given a line break or another control character"),
     (kinds.PASSWORD, "a\0", "given a line break or another control character"),
     (kinds.HOST, "tcp://box", "given 'tcp://box'"),
     (kinds.HOST, "two words", "given 'two words'"),
