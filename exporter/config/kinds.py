@@ -20,7 +20,7 @@ TRUE_WORDS, FALSE_WORDS = (
     ("true", "t", "1", "yes", "y", "on"),
     ("false", "f", "0", "no", "n", "off"),
 )
-_BASE_PATH = re.compile(r"[A-Za-z0-9._~-]+(/[A-Za-z0-9._~-]+)*")
+_BASE_PATH = re.compile(r"(/(?!\.{1,2}(/|$))[A-Za-z0-9._~-]+)+")
 _ZONE = re.compile(r"[A-Za-z0-9_.-]+")
 _HOST_NAME = re.compile(r"[A-Za-z0-9_-]{1,63}(\.[A-Za-z0-9_-]{1,63})*\.?")
 
@@ -205,10 +205,12 @@ def _is_host(text: str) -> bool:
 
 
 def _base_path(text: str) -> str:
-    path = text.strip("/")
-    if path and not _BASE_PATH.fullmatch(path):
+    path = f"/{text.strip('/')}"
+    if path == "/":
+        return ""
+    if not _BASE_PATH.fullmatch(path):
         raise _wrong(text)
-    return path and f"/{path}"
+    return path
 
 
 def _hosts(text: str) -> tuple[str, ...]:
