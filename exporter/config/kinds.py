@@ -154,6 +154,8 @@ class Address:
     port: str = ""
     https: str = ""
     path: str = ""
+    usual_port: str = ""
+    """What scheme and path mean where no port is named."""
 
 
 _ADDRESS = re.compile(
@@ -175,13 +177,14 @@ def _address(text: str, *, may_have_path: bool = False) -> Address:
         raise _wrong(text) from None
     if path and not may_have_path:
         raise _wrong(text)
+    port = parts["port"] or ""
     match (parts["scheme"] or "").lower():
         case "https":
-            return Address(host, parts["port"] or "443", "true", path)
-        case "http":  # by habit, and the port is the usual one, unless a proxy is meant
-            return Address(host, parts["port"] or (path and "80"), "false", path)
+            return Address(host, port, "true", path, "443")
+        case "http":  # by habit, and the port is qBittorrent's, unless a proxy is meant
+            return Address(host, port, "false", path, path and "80")
         case _:
-            return Address(host, parts["port"] or "", "", path)
+            return Address(host, port, "", path)
 
 
 def _in_ascii(host: str) -> str:
