@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import re
+import stat
 from pathlib import Path
 
 from exporter.healthcheck import holds_credentials
@@ -30,7 +32,32 @@ def why(error: OSError | ValueError) -> str:
     """Return why a file can't be used."""
     if isinstance(error, UnicodeDecodeError):
         return "it is not UTF-8 text"
-    return error.strerror or "input/output error" if isinstance(error, OSError) else str(error)
+    if not isinstance(error, OSError):
+        return str(error)
+    denied = isinstance(error, PermissionError) and error.filename
+    words = whose(Path(error.filename)) if denied else ""
+    if not words:
+        return error.strerror or "input/output error"
+    owner = Path(error.filename).stat()
+    return (
+        f"{error.strerror}; it {words}, or run qSticky as its owner "
+        f'(`user: "{owner.st_uid}:{owner.st_gid}"` in Compose)'
+    )
+
+
+def whose(path: Path) -> str:
+    """Return in words whose this is, and what helps; empty where it is ours, or not to be seen."""
+    try:
+        owner = path.stat()
+    except (OSError, ValueError):
+        return ""
+    us = f"{os.geteuid()}:{os.getegid()}"
+    if owner.st_uid == os.geteuid():
+        return ""
+    return (
+        f"belongs to user {owner.st_uid} with mode {stat.S_IMODE(owner.st_mode):04o}, and qSticky "
+        f"runs as {us}: `chown {us}` it, on the host where it is mounted from there"
+    )
 
 
 def quoted(text: str, longest: int = 80) -> str:

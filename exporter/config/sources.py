@@ -140,11 +140,15 @@ class Sources:
         try:
             return Found(label, read_value(Path(path)), path, Path(path))
         except (OSError, ValueError) as error:
-            self.mistakes.append(
+            problem = (
                 f"{label}: can't read {quoted_path(path)} ({why(error)}); "
                 "expected a readable file that holds the value"
             )
-            return Found(label, setting.default, path)
+            if setting.kind.substitute is None:
+                self.mistakes.append(problem)
+            else:
+                self.warnings.append(f"{problem}; using {setting.default} instead")
+            return Found(label, setting.default, "default")
 
     def _warn_of_service_link(self, setting: Setting, given: str) -> None:
         self.warnings.append(

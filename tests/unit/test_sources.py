@@ -1,5 +1,6 @@
 """Where a value comes from, which place wins, and what is said of it."""
 
+import errno
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -7,6 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from exporter.config.given import why
 from exporter.config.load import Config, load_config
 from exporter.config.secret import Secret
 from exporter.config.settings import SETTINGS
@@ -192,6 +194,34 @@ def test_a_secret_file_that_cannot_be_one_is_a_mistake_and_not_shown(
 
     assert mistake.startswith("GLUETUN_APIKEY: " + said.format(file=file))
     assert SECRET not in mistake
+
+
+def test_a_file_of_somebody_else_says_who_may_read_it_and_what_to_do(
+    file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Only a daemon without root's rights meets one: tests/real/test_switching_files.py."""
+    file.touch(0o600)
+    owner, group = file.stat().st_uid, file.stat().st_gid
+    monkeypatch.setattr("os.geteuid", lambda: owner + 1)
+    monkeypatch.setattr("os.getegid", lambda: 7)
+    denied = PermissionError(errno.EACCES, "Permission denied", str(file))
+
+    assert why(denied) == (
+        f"Permission denied; it belongs to user {owner} with mode 0600, and qSticky runs as "
+        f"{owner + 1}:7: `chown {owner + 1}:7` it, on the host where it is mounted from there, or "
+        f'run qSticky as its owner (`user: "{owner}:{group}"` in Compose)'
+    )
+    monkeypatch.undo()
+    assert why(denied) == "Permission denied"
+
+
+def test_a_file_that_is_not_needed_is_no_mistake(tmp_path: Path) -> None:
+    environ = {**KEY, "LOG_FORMAT_FILE": "/"}
+
+    assert load_config(environ, NOWHERE).warnings == (
+        "LOG_FORMAT_FILE: can't read '/' (Is a directory); "
+        "expected a readable file that holds the value; using text instead",
+    )
 
 
 def test_a_folder_of_docker_secrets_that_we_cannot_look_into_holds_none() -> None:
