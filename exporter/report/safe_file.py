@@ -128,7 +128,7 @@ def _is_mounted(path: Path) -> bool:
         mounts = Path("/proc/self/mountinfo").read_text(errors="surrogateescape")
     except OSError:
         return False
-    shown = str(path.resolve()).replace(" ", r"\040")
+    shown = os.path.realpath(path).replace(" ", r"\040")
     return any(line.split(" ")[4] == shown for line in mounts.splitlines())
 
 
