@@ -373,6 +373,8 @@ def test_a_port_that_kubernetes_or_docker_sets_is_ignored(link: str, tmp_path: P
         ("LOGLEVEL", "LOG_LEVEL"),
         ("GLUETUN_HOTS", "GLUETUN_HOST"),
         ("QBITTORRENT_USR", "QBITTORRENT_USER"),
+        ("QBITTORRENT_SSL_FILE", "QBITTORRENT_HTTPS_FILE"),
+        ("GLUETUN_VERIFY_TLS_FILE", "GLUETUN_VERIFY_SSL_FILE"),
     ],
 )
 def test_a_variable_with_another_spelling_is_warned_about(wrong: str, right: str) -> None:
@@ -387,6 +389,7 @@ def test_variables_of_others_are_not_warned_about() -> None:
     others = [
         *("QBITTORRENT_SERVICE_HOST", "QBITTORRENT_PORT_8080_TCP_ADDR", "GLUETUN_PORT_8000_TCP"),
         *("GLUETUN_HTTP_CONTROL_SERVER_ENABLE", "HOSTNAME", "PATH", "USER", "PASSWORD", "TZ"),
+        *("QBITTORRENT_OPTS", "QBITTORRENT_HASH"),
     ]
 
     assert load_config({**KEY, **dict.fromkeys(others, "x")}, NOWHERE).warnings == ()
