@@ -24,6 +24,8 @@ LARGEST_FILE_BYTES = 20_000_000
 """A thousand tunnels make 1.3 MB."""
 IMAGE_FOLDER = "/app/health"
 """Where the image, and the one that it replaces, keeps status.json."""
+_OF_IMAGE = ("HEALTH_FILE", f"{IMAGE_FOLDER}/status.json")
+"""What the image sets: it is the default there, and nobody's choice."""
 RUN_SECRETS = "/run/secrets"
 LONGEST_PATH = 4096
 
@@ -58,6 +60,8 @@ def status_path(
 
 def default_path(environ: Mapping[str, str], image_folder: str = IMAGE_FOLDER) -> str:
     """Return where status.json is when nobody chose a place."""
+    if _OF_IMAGE in environ.items():
+        return _OF_IMAGE[1]
     if os.path.isdir(image_folder):
         return os.path.join(image_folder, "status.json")
     if state_folder := environ.get("STATE_DIRECTORY", "").split(":")[0]:
@@ -74,7 +78,8 @@ def at_home(path: str) -> str:
 
 def in_capitals(environ: Mapping[str, str]) -> dict[str, str]:
     """Return the variables by their names in capitals; one that is written so wins."""
-    names = sorted(environ, key=str.isupper)
+    chosen = [name for name in environ if (name, environ[name]) != _OF_IMAGE]
+    names = sorted(chosen, key=str.isupper)
     # Podman takes the mark with which some editors begin a file for a part of the first name
     return {name.lstrip("\ufeff").upper(): environ[name] for name in names}
 

@@ -21,7 +21,8 @@ TRUE_WORDS, FALSE_WORDS = (
     ("true", "t", "1", "yes", "y", "on"),
     ("false", "f", "0", "no", "n", "off"),
 )
-_BASE_PATH = re.compile(r"[A-Za-z0-9._~-]+(/[A-Za-z0-9._~-]+)*")
+_BASE_PATH = re.compile(r"(/(?!\.{1,2}(/|$))[A-Za-z0-9._~-]+)+")
+_ZONE = re.compile(r"[A-Za-z0-9_.-]+")
 _HOST_NAME = re.compile(r"[A-Za-z0-9_-]{1,63}(\.[A-Za-z0-9_-]{1,63})*\.?")
 
 
@@ -127,7 +128,13 @@ def _wrong(text: str) -> ValueError:
 
 def _line(text: str) -> str:
     """Return one line of text; it may be a secret, so no error shows it."""
-    categories = {unicodedata.category(character) for character in text if character != "\t"}
+    _key(text.replace("\t", ""))
+    return text
+
+
+def _key(text: str) -> str:
+    """Return what a header of HTTP can hold: one line without a tab."""
+    categories = {unicodedata.category(character) for character in text}
     if "Cc" in categories:
         raise ValueError("given a line break or another control character")
     if "Cs" in categories:
@@ -148,6 +155,8 @@ class Address:
     port: str = ""
     https: str = ""
     path: str = ""
+    usual_port: str = ""
+    """What scheme and path mean where no port is named."""
 
 
 _ADDRESS = re.compile(
@@ -162,18 +171,21 @@ def _address(text: str, *, may_have_path: bool = False) -> Address:
     host = _in_ascii(parts["host"]) if parts else ""
     if not parts or not _is_host(host):
         raise _wrong(text)
-    if parts["port"]:
-        _port(parts["port"])
-    path = _base_path(parts["path"] or "")
+    try:
+        _port(parts["port"] or "1")
+        path = _base_path(parts["path"] or "")
+    except ValueError:
+        raise _wrong(text) from None
     if path and not may_have_path:
         raise _wrong(text)
+    port = parts["port"] or ""
     match (parts["scheme"] or "").lower():
         case "https":
-            return Address(host, parts["port"] or "443", "true", path)
-        case "http":  # by habit, and the port is the usual one
-            return Address(host, parts["port"] or "", "false", path)
+            return Address(host, port, "true", path, "443")
+        case "http":  # by habit, and the port is qBittorrent's, unless a proxy is meant
+            return Address(host, port, "false", path, path and "80")
         case _:
-            return Address(host, parts["port"] or "", "", path)
+            return Address(host, port, "", path)
 
 
 def _in_ascii(host: str) -> str:
@@ -188,22 +200,28 @@ def _is_host(text: str) -> bool:
     if _HOST_NAME.fullmatch(text):
         return True
     bracketed = text.startswith("[") and text.endswith("]")
+    address, percent, zone = (text[1:-1] if bracketed else text).partition("%")
     try:
-        ipaddress.IPv6Address(text[1:-1] if bracketed else text)
+        ipaddress.IPv6Address(address)
     except ValueError:
         return False
-    return True
+    return not percent or bool(_ZONE.fullmatch(zone))
 
 
 def _base_path(text: str) -> str:
-    path = text.strip("/")
-    if path and not _BASE_PATH.fullmatch(path):
+    path = f"/{text.strip('/')}"
+    if path == "/":
+        return ""
+    if not _BASE_PATH.fullmatch(path):
         raise _wrong(text)
-    return path and f"/{path}"
+    return path
 
 
 def _hosts(text: str) -> tuple[str, ...]:
-    return tuple(_address(host.strip()).host for host in text.split(",") if host.strip())
+    try:
+        return tuple(_address(host.strip()).host for host in text.split(",") if host.strip())
+    except ValueError:
+        raise _wrong(text) from None
 
 
 def _http_url(text: str) -> SplitResult:
@@ -306,7 +324,7 @@ def _listen_address(text: str) -> str:
 
 TEXT = Kind("text", _line, quoted_in_yaml=True)
 PASSWORD = Kind("text", _line, secret=True, keeps_blanks=True, quoted_in_yaml=True)
-KEY = Kind("text", _line, secret=True, quoted_in_yaml=True)
+KEY = Kind("text", _key, secret=True, quoted_in_yaml=True)
 """Sent as a header of HTTP, which can't have blanks at its ends."""
 URLS = Kind("URLs of Apprise, separated by blanks or commas", _in_one_line, secret=True)
 HOST = Kind("a host name or address", _address, quoted_in_yaml=True)

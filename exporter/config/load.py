@@ -7,9 +7,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TypeVar
 
+from exporter.config.kinds import Address
 from exporter.config.secret import Secret
 from exporter.config.settings import BY_NAME
-from exporter.config.sources import Sources, Value
+from exporter.config.sources import Said, Sources, Value
 from exporter.config.tunnels_file import NO_FILE, Entry, read_tunnels
 from exporter.errors import ConfigError
 from exporter.healthcheck import RUN_SECRETS, default_path
@@ -236,16 +237,18 @@ def _reachability(sources: Sources, entry: Entry) -> ReachabilityConfig | None:
 
 
 def _server(sources: Sources, prefix: str, entry: Entry) -> Server:
-    address = sources.value(f"{prefix}_HOST", entry)
-    path = f"{prefix}_PATH"
+    name, path = f"{prefix}_HOST", f"{prefix}_PATH"
+    address: Address = sources.value(name, entry)
+    port = Said(name, address.port or address.usual_port, firmly=bool(address.port))
+    https = Said(name, address.https, firmly=address.https == "true")
     ca_file = sources.value(f"{prefix}_CA_FILE", entry)
     verify = sources.value(f"{prefix}_VERIFY_SSL", entry)
     return Server(
         host=address.host,
-        port=sources.value(f"{prefix}_PORT", entry, address.port),
-        https=sources.value(f"{prefix}_HTTPS", entry, address.https),
+        port=sources.value(f"{prefix}_PORT", entry, port),
+        https=sources.value(f"{prefix}_HTTPS", entry, https),
         verify=ca_file or verify,
-        path=sources.value(path, entry, address.path) if path in BY_NAME else "",
+        path=sources.value(path, entry, Said(name, address.path)) if path in BY_NAME else "",
     )
 
 

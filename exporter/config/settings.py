@@ -259,9 +259,11 @@ def meant_by(variable: str) -> str:
         variable = f"{variable.removeprefix('FILE__')}_FILE"
     if other := _BY_SPELLING.get(_spelling(variable.removeprefix("QSTICKY_"))):
         return other
-    if not variable.startswith(_OUR_PREFIXES):
-        return ""
-    return next(iter(difflib.get_close_matches(variable, _VARIABLES, 1, _CLOSE)), "")
+    for prefix in filter(variable.startswith, _OUR_PREFIXES):
+        keys = [name.removeprefix(prefix) for name in _VARIABLES if name.startswith(prefix)]
+        for key in difflib.get_close_matches(variable.removeprefix(prefix), keys, 1, _CLOSE):
+            return f"{prefix}{key}"
+    return ""
 
 
 def _spelling(variable: str) -> str:
@@ -272,8 +274,11 @@ def _spelling(variable: str) -> str:
 
 
 _OUR_PREFIXES = ("GLUETUN_", "QBITTORRENT_", "QSTICKY_", "REACHABILITY_")
-_CLOSE = 0.9
+_CLOSE = 0.75
 """A letter too many, or two that changed places; GLUETUN_SERVICE_HOST of Kubernetes is far off."""
-_SAME_WORDS = {"PASSWORD": "PASS", "USERNAME": "USER", "AUTH_TYPE": "AUTH", "_URL": "_HOST"}
+_SAME_WORDS = {
+    **{"PASSWORD": "PASS", "USERNAME": "USER", "AUTH_TYPE": "AUTH", "_URL": "_HOST"},
+    **{"_SSL": "_HTTPS", "_TLS": "_HTTPS"},
+}
 _VARIABLES = [f"{name}{suffix}" for suffix in ("", "_FILE") for name in BY_NAME]
 _BY_SPELLING = {_spelling(variable): variable for variable in reversed(_VARIABLES)}

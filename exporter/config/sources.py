@@ -42,6 +42,16 @@ class Found:
     """The file that holds it, which is read again later."""
 
 
+@dataclass(frozen=True, slots=True)
+class Said:
+    """What the address in the setting `by` says of another setting, as text; empty: nothing."""
+
+    by: str
+    text: str
+    firmly: bool = True
+    """Whether it wins over that setting where both stand in the same place."""
+
+
 class Sources:
     """Looks up and parses values; a mistaken one is replaced by its default meanwhile."""
 
@@ -52,14 +62,14 @@ class Sources:
         self.warnings = [*_misnamed(self._variables), *_folders(str(run_secrets))]
         self.values: list[Value] = []
 
-    def value(self, name: str, entry: Entry = NO_FILE, default: str = "") -> Any:
-        """Return the parsed value of a setting, a `Secret` where it is one.
-
-        `default` takes the place of the setting's own.
-        """
+    def value(self, name: str, entry: Entry = NO_FILE, said: Said | None = None) -> Any:
+        """Return the parsed value of a setting, a `Secret` where it is one."""
         setting = BY_NAME[name]
-        setting = replace(setting, default=default or setting.default)
-        found = self._found(setting, entry)
+        if said and said.text:
+            setting = replace(setting, default=said.text)
+            found = self._found_or_said(setting, entry, said)
+        else:
+            found = self._found(setting, entry)
         text, value = self._parsed(setting, found)
         if setting.kind.secret:
             value = Secret(value, found.path, setting.kind.parse)
@@ -88,6 +98,19 @@ class Sources:
     def _found(self, setting: Setting, entry: Entry) -> Found:
         default = Found(entry.label(setting), setting.default, "default")
         return next(self._all_found(setting, entry), default)
+
+    def _found_or_said(self, setting: Setting, entry: Entry, said: Said) -> Found:
+        """Return what wins: what an address says stands where the address does."""
+        found, address = self._found(setting, entry), self._found(BY_NAME[said.by], entry)
+        place, its_place = _place(found, entry), _place(address, entry)
+        if place < its_place or (place == its_place and not said.firmly):
+            return found
+        if place == its_place and self._parsed(setting, found)[1] != setting.kind.parse(said.text):
+            self.warnings.append(
+                f"{found.label} is ignored: the address in {address.label} says otherwise; "
+                "remove one of the two"
+            )
+        return Found(entry.label(setting), said.text, address.label)
 
     def _all_found(self, setting: Setting, entry: Entry) -> Iterator[Found]:
         """Go through the places where the value is, the one that wins first."""
@@ -118,11 +141,15 @@ class Sources:
         try:
             return Found(label, read_value(Path(path)), path, Path(path))
         except (OSError, ValueError) as error:
-            self.mistakes.append(
+            problem = (
                 f"{label}: can't read {quoted_path(path)} ({why(error)}); "
                 "expected a readable file that holds the value"
             )
-            return Found(label, setting.default, path)
+            if setting.kind.substitute is None:
+                self.mistakes.append(problem)
+            else:
+                self.warnings.append(f"{problem}; using {setting.default} instead")
+            return Found(label, setting.default, "default")
 
     def _warn_of_service_link(self, setting: Setting, given: str) -> None:
         self.warnings.append(
@@ -130,6 +157,11 @@ class Sources:
             "name (unless the pod has enableServiceLinks: false), and Docker for a link; it is "
             f"ignored, so set {setting.name} if the port is not {setting.default}"
         )
+
+
+def _place(found: Found, entry: Entry) -> int:
+    """Return how far down the list of places: the entry, variables and files, the default."""
+    return 0 if found.source == entry.file else 2 if found.source == "default" else 1
 
 
 _SERVICE_LINK = re.compile(r"(tcp|udp|sctp)://[^/@]+:[0-9]+")

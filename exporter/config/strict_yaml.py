@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import yaml
+from yaml.composer import ComposerError
 from yaml.constructor import ConstructorError
 
 from exporter.config.given import read_text, shown_key
@@ -24,6 +25,15 @@ def load_yaml(path: Path) -> Any:
 
 class _StrictLoader(yaml.SafeLoader):
     """PyYAML keeps the last of two equal keys without a word, and trusts what looks like a date."""
+
+    def compose_scalar_node(self, anchor: Any) -> Any:
+        """Return a text, unless it is `&hunter2`, which YAML takes for the name of a nothing."""
+        event = self.peek_event()  # type: ignore[no-untyped-call]  # the published types lack it
+        if anchor is not None and not event.style:
+            raise ComposerError(
+                problem="found text that needs quotes", problem_mark=event.start_mark
+            )
+        return super().compose_scalar_node(anchor)
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
         """Return a mapping whose keys are all different."""

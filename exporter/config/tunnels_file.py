@@ -129,12 +129,12 @@ class _Reader:
         label = f"{where}.{'.'.join(map(shown_key, path))}"
         if setting is None:
             self.mistakes.append(f"{label}: unknown key; expected one of {_siblings(path)}")
-        elif value is None or value == "":
+        elif value == "" or (value is None and not setting.kind.secret):
             pass  # counts as not set, like an empty variable
         elif isinstance(value, (dict, list)):
             self.mistakes.append(f"{label}: given {_kind(value)}; expected {setting.kind.expected}")
         elif setting.kind.quoted_in_yaml and not isinstance(value, str):
-            # YAML reads 0123 as 83 and no as false: a password must not be guessed back
+            # YAML reads 0123 as 83, no as false, #fox as nothing: no password is guessed back
             self.mistakes.append(f"{label}: given {_kind(value)}; expected text, in quotes")
         else:
             given[path] = str(value)

@@ -16,6 +16,7 @@ import time
 from pathlib import Path
 from typing import BinaryIO
 
+from exporter.config.given import whose
 from exporter.errors import StatusFileError
 from exporter.healthcheck import LARGEST_FILE_BYTES
 
@@ -127,7 +128,7 @@ def _is_mounted(path: Path) -> bool:
         mounts = Path("/proc/self/mountinfo").read_text(errors="surrogateescape")
     except OSError:
         return False
-    shown = str(path.resolve()).replace(" ", r"\040")
+    shown = os.path.realpath(path).replace(" ", r"\040")
     return any(line.split(" ")[4] == shown for line in mounts.splitlines())
 
 
@@ -146,16 +147,10 @@ def _fix_for_owner(path: Path) -> str | None:
     """Say whom the mounted file or the folder belongs to; None where that is us."""
     try:
         place = path if _is_mounted(path) else _nearest(path.parent)
-        owner = place.stat()
     except OSError:
         return None
-    if owner.st_uid == os.geteuid():
-        return None
-    us = f"{os.geteuid()}:{os.getegid()}"
-    return (
-        f"{place} belongs to user {owner.st_uid}, and qSticky runs as {us}: `chown {us}` it, on "
-        "the host where it is mounted from there; or name another file in HEALTH_FILE"
-    )
+    words = whose(place)
+    return f"{place} {words}; or name another file in HEALTH_FILE" if words else None
 
 
 _FIXES = {

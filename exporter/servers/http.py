@@ -14,7 +14,7 @@ import json
 import re
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from socket import socket
 from typing import Any, cast
 from urllib.parse import urlencode, urlsplit
@@ -33,7 +33,7 @@ from exporter.servers.http_library import requests
 LARGEST_BODY_BYTES = 1_000_000
 _CHUNK_BYTES = 65_536
 _HEADER = re.compile(rb"[^\x00-\x20\x7f]([^\x00-\x1f\x7f]*[^\x00-\x20\x7f])?")
-_PERMANENT, _TEMPORARY = (301, 308), (302, 303, 307)
+_MOVED = (301, 302, 303, 307, 308)
 _MOST_PREPARED = 16
 """A tunnel asks for less than ten things; each new position in a log makes one more."""
 
@@ -137,20 +137,17 @@ class Transport:
         return HttpError(message, response.status, self._redirect_fix(response))
 
     def _redirect_fix(self, response: Response) -> str | None:
-        """Say what to set where the server wants HTTPS; a login elsewhere is no reason to."""
+        """Say what to set where the server wants HTTPS; another host may be anybody's."""
         try:
             to = urlsplit(response.headers.get("Location", ""))
             port = to.port or 443
         except ValueError:
             return None
-        own = self.server.host.strip("[]").lower()
-        leads_on = response.status in _PERMANENT or (
-            response.status in _TEMPORARY and to.hostname == own
-        )
-        if to.scheme != "https" or self.server.https or not leads_on:
+        is_own = to.hostname == self.server.host.strip("[]").lower()
+        if to.scheme != "https" or self.server.https or not is_own or response.status not in _MOVED:
             return None
-        prefix = self.name.upper()
-        return f"it redirects to HTTPS: set {prefix}_HTTPS=true and {prefix}_PORT={port}"
+        address = replace(self.server, port=port, https=True).url
+        return f"it redirects to HTTPS: set {self.name.upper()}_HOST={address}"
 
     def close(self) -> None:
         """Close the connection that is kept open."""

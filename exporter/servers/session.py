@@ -111,21 +111,21 @@ class Session:
                 response = self._http.get(
                     request.path, params=request.params, limit=request.largest_bytes
                 )
-            self._check(response)
+            self._check(did, response)
             result = parse(response)
         if self._unproven:
             self._logins.succeed(self._unproven)
             self._unproven = None
         return result
 
-    def _check(self, response: Response) -> None:
+    def _check(self, did: Operations, response: Response) -> None:
         self._refuse_proxy(response)
         if response.status == 403:
             self.open = False
             raise SessionExpired(f"{self.where} no longer knows our session")
         if response.status == 401:
             self.open = False
-            raise self._forbidden_host()
+            raise self._forbidden_host(did)
         if not 200 <= response.status < 300:
             raise self._http.unexpected_status(response)
         self._take_cookies(response)
@@ -163,7 +163,7 @@ class Session:
                 if error.reason is Reason.CONNECTION:
                     self._logins.server_is_gone()
                 raise
-            return self._reads_as_login_needed(response)
+            return self._reads_as_login_needed(did, response)
 
     def _get_version_without_session(self) -> Response:
         key = self._config.api_key.current().value
@@ -171,7 +171,7 @@ class Session:
         self._drop_cookies()
         return self._http.get(_VERSION)
 
-    def _reads_as_login_needed(self, response: Response) -> bool:
+    def _reads_as_login_needed(self, did: Operations, response: Response) -> bool:
         api_key = self._config.api_key.current()
         if response.status == 200 and response.body[:1] == b"v":
             self.auth = "apikey" if api_key.value else "bypass"
@@ -186,7 +186,7 @@ class Session:
                 "5.2 and later), or unset it and use QBITTORRENT_USER and QBITTORRENT_PASS",
             )
         if response.status == 401:
-            raise self._forbidden_host()
+            raise self._forbidden_host(did)
         if response.status != 403:
             raise self._not_qbittorrent(response)
         self.auth = "password"
@@ -254,7 +254,7 @@ class Session:
             "check that no proxy in between removes cookies",
         )
 
-    def _forbidden_host(self) -> ForbiddenHost:
+    def _forbidden_host(self, did: Operations) -> ForbiddenHost:
         address = self._config.server.address
         host = address.rpartition(":")[0]
         fix = (
@@ -263,14 +263,15 @@ class Session:
         )
         return ForbiddenHost(
             f"{self.where} rejected the Host header {address!r}",
-            fix if self._refuses_name(host) else None,
+            fix if self._refuses_name(did, host) else None,
         )
 
-    def _refuses_name(self, host: str) -> bool:
+    def _refuses_name(self, did: Operations, host: str) -> bool:
         """Whether the host is refused without a port, too, which qBittorrent compares otherwise."""
         self._http.set_header("Host", host)
         try:
-            return self._http.get(_VERSION).status == 401
+            with did.measured(Operation.QBITTORRENT_LOGIN):
+                return self._http.get(_VERSION).status == 401
         except ServerError:
             return False
         finally:

@@ -105,7 +105,7 @@ class WebApp:
             return text(HTTPStatus.INTERNAL_SERVER_ERROR, "qSticky failed here; its log says why")
 
     def _handle(self, request: Request) -> Response:
-        route = self._routes.get(request.path.removesuffix("/") or request.path)
+        route = self._routes.get(_page(request))
         if route is None:
             return text(HTTPStatus.NOT_FOUND, "no such page; the status page is at /")
         handler = route.get("GET" if request.method == "HEAD" else request.method)
@@ -118,7 +118,7 @@ class WebApp:
         """Return the answer to those who may not ask; None for the others."""
         if request.may_have_a_body and request.method in {"GET", "HEAD"}:
             return text(HTTPStatus.BAD_REQUEST, "a GET has no body here")
-        if self.users is not None and request.path not in self._open_to_all:
+        if self.users is not None and _page(request) not in self._open_to_all:
             refused = _without_password(self.users, request)
             if refused is not None:
                 return refused
@@ -204,6 +204,10 @@ class WebApp:
             return text(HTTPStatus.ACCEPTED, "a check was asked for")
         query = urlencode({"asked": "1"} | ({} if tunnel is None else {"tunnel": tunnel}))
         return text(HTTPStatus.SEE_OTHER, "a check was asked for", ("Location", f"../?{query}"))
+
+
+def _page(request: Request) -> str:
+    return request.path.removesuffix("/") or request.path
 
 
 def _without_password(users: Users, request: Request) -> Response | None:

@@ -172,14 +172,15 @@ NOT_WRITABLE = {
     "a folder of another user": (
         f"chown {OTHER} host; chmod 755 host; {MOUNT_FOLDER}",
         "Permission denied",
-        f"HEALTH belongs to user {OTHER}, and qSticky runs as 0:0: `chown 0:0` it, on the host "
-        "where it is mounted from there; or name another file in HEALTH_FILE",
+        f"HEALTH belongs to user {OTHER} with mode 0755, and qSticky runs as 0:0: `chown 0:0` it, "
+        "on the host where it is mounted from there; or name another file in HEALTH_FILE",
     ),
     "a mounted file of another user": (
         f"touch host/status.json; chown {OTHER} host/status.json; {MOUNT_FILE}",
         "Permission denied",
-        f"HEALTH/status.json belongs to user {OTHER}, and qSticky runs as 0:0: `chown 0:0` it, on "
-        "the host where it is mounted from there; or name another file in HEALTH_FILE",
+        f"HEALTH/status.json belongs to user {OTHER} with mode 0644, and qSticky runs as 0:0: "
+        "`chown 0:0` it, on the host where it is mounted from there; or name another file in "
+        "HEALTH_FILE",
     ),
     "a file that is mounted to be read only": (
         f"touch host/status.json; {MOUNT_FILE}; mount -o remount,bind,ro app/health/status.json",
@@ -215,3 +216,20 @@ def test_says_what_helps_where_it_cannot_be_written_and_does_its_job_all_the_sam
         daemon.wait_for(f"Successfully updated port to {PORT}")
         assert daemon.stop() == 0
     assert daemon.output.count("status file") == 1
+
+
+def test_a_secret_of_another_user_is_a_mistake_that_says_what_helps(
+    environ: dict[str, str], tmp_path: Path
+) -> None:
+    """Compose mounts it as it is on the host; root could read it, as in the existing image."""
+    place = Place(tmp_path, f"echo pw > host/pw; chmod 600 host/pw; chown {OTHER}:{OTHER} host/pw")
+    del environ["QBITTORRENT_PASS"]
+    secret = place.host / "pw"
+    with place.daemon(environ | {"QBITTORRENT_PASS_FILE": str(secret)}, "config") as config:
+        assert config.wait() == 2
+    assert (
+        f"QBITTORRENT_PASS_FILE: can't read '{secret}' (Permission denied; it belongs to user "
+        f"{OTHER} with mode 0600, and qSticky runs as 0:0: `chown 0:0` it, on the host where it is "
+        f'mounted from there, or run qSticky as its owner (`user: "{OTHER}:{OTHER}"` in Compose)); '
+        "expected a readable file that holds the value\n"
+    ) in config.output

@@ -107,12 +107,13 @@ def test_a_proxy_that_redirects_to_https(
         behind_nginx({"": server.port}, status) as proxy,
     ):
         known |= way_to(server) | {"QBITTORRENT_PORT": proxy.port}
+        address = f"https://127.0.0.1:{proxy.https_port}"
         assert check(**known) == [
             f"qBittorrent at 127.0.0.1:{proxy.port} answered with status {status}\n"
-            f"    → it redirects to HTTPS: set QBITTORRENT_HTTPS=true and "
-            f"QBITTORRENT_PORT={proxy.https_port}"
+            f"    → it redirects to HTTPS: set QBITTORRENT_HOST={address}"
         ]
-        known |= {"QBITTORRENT_PORT": proxy.https_port, "QBITTORRENT_HTTPS": "true"}
+        del known["QBITTORRENT_PORT"]
+        known["QBITTORRENT_HOST"] = address
         assert check(**known) == []
 
 

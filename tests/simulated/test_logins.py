@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from exporter.errors import ForbiddenHost
-from exporter.model import Reason, SyncState
+from exporter.model import Operation, Reason, SyncState
 from exporter.simulator.world import Fault, Status
 from tests.rig import Rig, asked, make_rig
 
@@ -206,6 +206,9 @@ def test_a_host_header_that_qbittorrent_refuses_is_no_wrong_password(rig: Rig) -
     assert outcome.state is SyncState.QBITTORRENT_UNAUTHORIZED
     assert outcome.failures[0].reason is Reason.FORBIDDEN_HOST
     assert "add 127.0.0.1 to 'Server domains'" in outcome.failures[0].fix
+    questions = [line for line in asked(rig.qbittorrent) if line.endswith("/app/version")]
+    counted = [each for each in outcome.operations if each.operation is Operation.QBITTORRENT_LOGIN]
+    assert len(questions) == len(counted) == 2
     assert rig.qbittorrent.login_attempts == []
 
 

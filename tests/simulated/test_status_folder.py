@@ -21,6 +21,10 @@ def link_to_nothing(path: Path, victim: Path) -> None:
     path.symlink_to(victim.with_name("nothing"))
 
 
+def link_to_itself(path: Path, _: Path) -> None:
+    path.symlink_to(path)
+
+
 def hard_link(path: Path, victim: Path) -> None:
     path.hardlink_to(victim)
 
@@ -29,7 +33,10 @@ def folder(path: Path, _: Path) -> None:
     path.mkdir()
 
 
-@pytest.mark.parametrize("lay", [fifo, symbolic_link, link_to_nothing, hard_link, folder])
+LAID = [fifo, symbolic_link, link_to_nothing, link_to_itself, hard_link, folder]
+
+
+@pytest.mark.parametrize("lay", LAID)
 def test_a_start_goes_on_whatever_lies_in_the_place_of_the_file(
     lay: Callable[[Path, Path], None], tmp_path: Path
 ) -> None:

@@ -81,9 +81,14 @@ def test_it_is_chosen_in_each_way_in_which_the_daemon_takes_it(tmp_path: Path) -
         ({"HEALTH_FILE_FILE": str(named)}, "/from/file.json"),
         ({}, "/from/secrets.json"),
     )
-    for environ, expected in ways:
-        assert status_path(environ, NOWHERE, str(tmp_path)) == expected
-        assert str(load_config(environ, tmp_path).health_file) == expected
+    of_image = {"HEALTH_FILE": "/app/health/status.json"}
+    for chosen, expected in ways:
+        for environ in (chosen, of_image | chosen):
+            assert status_path(environ, NOWHERE, str(tmp_path)) == expected
+            assert str(load_config(environ, tmp_path).health_file) == expected
+    elsewhere = of_image | {"STATE_DIRECTORY": "/var/lib/qsticky"}
+    assert status_path(elsewhere, NOWHERE, NOWHERE) == of_image["HEALTH_FILE"]
+    assert str(load_config(elsewhere, Path(NOWHERE)).health_file) == of_image["HEALTH_FILE"]
 
 
 def test_a_file_of_its_name_that_cannot_be_read_is_unhealthy(

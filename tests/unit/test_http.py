@@ -459,11 +459,12 @@ def test_a_body_that_is_not_json_is_described_and_not_shown(body: bytes, said: s
 @pytest.mark.parametrize(
     ("status", "location", "port"),
     [
-        (301, "https://another.example/api", 443),
+        (301, "https://gluetun/api", 443),
         (308, "https://gluetun:8443", 8443),
         (302, "https://gluetun/login?from=/api", 443),
         (307, "HTTPS://GLUETUN:8443/", 8443),
         (302, "https://login.example/", None),
+        (301, "https://another.example/api", None),
         (301, "http://gluetun:8001/", None),
         (301, "/elsewhere", None),
         (301, "https://gluetun:port/", None),
@@ -477,7 +478,7 @@ def test_a_redirect_to_https_says_what_to_set_and_no_other_does(
     headers = HTTPHeaderDict() if location is None else HTTPHeaderDict(Location=location)
     error = transport(8000, host="gluetun").unexpected_status(Response(status, headers, b""))
     assert error.message == f"Gluetun at gluetun:8000 answered with status {status}"
-    said = f"it redirects to HTTPS: set GLUETUN_HTTPS=true and GLUETUN_PORT={port}"
+    said = f"it redirects to HTTPS: set GLUETUN_HOST=https://gluetun:{port}"
     assert error.fix == (said if port else HttpError.default_fix)
 
 

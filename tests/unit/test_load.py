@@ -189,6 +189,49 @@ def test_a_tunnel_takes_what_it_leaves_out_from_the_variable_and_the_default(fil
     assert two.qbittorrent.password.value == "0123"
 
 
+@pytest.mark.parametrize(
+    ("environ", "entry", "url", "ignored"),
+    [
+        ({"HOST": "https://q", "PORT": "8443", "HTTPS": "false"}, "", "https://q:8443", ["HTTPS"]),
+        ({"HOST": "https://q:8443/a", "PORT": "1"}, "", "https://q:8443/a", ["PORT"]),
+        ({"HOST": "q:81/a", "PATH": "/b", "PORT": "81"}, "", "http://q:81/a", ["PATH"]),
+        ({"HOST": "http://q", "HTTPS": "true"}, "", "https://q:8080", []),
+        ({"PORT": "x"}, "host: q:81", "http://q:81", []),
+        ({"PORT": "1", "HTTPS": "true"}, "host: q", "https://q:1", []),
+        ({"PORT": "1", "HTTPS": "true"}, "host: http://q/a", "http://q:80/a", []),
+        ({"PORT": "1", "HTTPS": "no", "PATH": "/b"}, "host: https://q/a", "https://q:443/a", []),
+        ({"HOST": "https://q:81/a"}, "port: 1, https: no", "http://q:1/a", []),
+        ({"HOST": "https://q:81/a"}, "host: other", "http://other:8080", []),
+        ({}, "host: https://q:81, https: no", "https://q:81", ["tunnels[0].qbittorrent.https"]),
+    ],
+)
+def test_what_an_address_says_counts_as_much_as_the_address(
+    environ: dict[str, str], entry: str, url: str, ignored: list[str], file: Path
+) -> None:
+    given = {f"QBITTORRENT_{name}": text for name, text in environ.items()}
+    if entry:
+        given |= with_yaml(file, f"tunnels: [{{qbittorrent: {{{entry}}}}}]")
+
+    config = load_config(KEY | given, NOWHERE)
+
+    assert config.tunnels[0].qbittorrent.server.url == url
+    where = "tunnels[0].qbittorrent.host" if entry else "QBITTORRENT_HOST"
+    assert config.warnings == tuple(
+        f"{name if entry else f'QBITTORRENT_{name}'} is ignored: the address in {where} says "
+        "otherwise; remove one of the two"
+        for name in ignored
+    )
+
+
+def test_an_address_in_a_file_is_no_less_than_a_variable(tmp_path: Path) -> None:
+    (tmp_path / "gluetun_host").write_text("https://box:8443")
+
+    config = load_config({**KEY, "GLUETUN_HTTPS": "false"}, tmp_path)
+
+    assert config.tunnels[0].gluetun.server.url == "https://box:8443"
+    assert config.warnings[0].startswith("GLUETUN_HTTPS is ignored: the address in GLUETUN_HOST ")
+
+
 # Warnings
 
 

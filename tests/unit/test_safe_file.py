@@ -52,7 +52,14 @@ def hard_link(path: Path, victim: Path) -> None:
     path.hardlink_to(victim)
 
 
-@pytest.fixture(params=[fifo, symbolic_link, hard_link], ids=lambda kind: kind.__name__)
+def link_to_itself(path: Path, _: Path) -> None:
+    path.symlink_to(path)
+
+
+TRAPS = [fifo, symbolic_link, hard_link, link_to_itself]
+
+
+@pytest.fixture(params=TRAPS, ids=lambda kind: kind.__name__)
 def trap(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Callable[[Path], None]]:
     """Puts something in our way; what it leads to stays as it was."""
     victim = tmp_path / "victim"
@@ -129,6 +136,7 @@ def test_what_lies_under_the_name_of_the_file_is_replaced(
     trap: Callable[[Path], None], path: Path
 ) -> None:
     trap(path)
+    safe_file.try_to_write(path)
     safe_file.write(path, b"new")
     assert path.read_bytes() == b"new"
 

@@ -1,5 +1,6 @@
 """Where a value comes from, which place wins, and what is said of it."""
 
+import errno
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -7,6 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from exporter.config.given import why
 from exporter.config.load import Config, load_config
 from exporter.config.secret import Secret
 from exporter.config.settings import SETTINGS
@@ -194,6 +196,34 @@ def test_a_secret_file_that_cannot_be_one_is_a_mistake_and_not_shown(
     assert SECRET not in mistake
 
 
+def test_a_file_of_somebody_else_says_who_may_read_it_and_what_to_do(
+    file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Only a daemon without root's rights meets one: tests/real/test_switching_files.py."""
+    file.touch(0o600)
+    owner, group = file.stat().st_uid, file.stat().st_gid
+    monkeypatch.setattr("os.geteuid", lambda: owner + 1)
+    monkeypatch.setattr("os.getegid", lambda: 7)
+    denied = PermissionError(errno.EACCES, "Permission denied", str(file))
+
+    assert why(denied) == (
+        f"Permission denied; it belongs to user {owner} with mode 0600, and qSticky runs as "
+        f"{owner + 1}:7: `chown {owner + 1}:7` it, on the host where it is mounted from there, or "
+        f'run qSticky as its owner (`user: "{owner}:{group}"` in Compose)'
+    )
+    monkeypatch.undo()
+    assert why(denied) == "Permission denied"
+
+
+def test_a_file_that_is_not_needed_is_no_mistake(tmp_path: Path) -> None:
+    environ = {**KEY, "LOG_FORMAT_FILE": "/"}
+
+    assert load_config(environ, NOWHERE).warnings == (
+        "LOG_FORMAT_FILE: can't read '/' (Is a directory); "
+        "expected a readable file that holds the value; using text instead",
+    )
+
+
 def test_a_folder_of_docker_secrets_that_we_cannot_look_into_holds_none() -> None:
     too_long = Path("/" + "x" * 300)  # an error for root too, unlike a closed folder
 
@@ -343,6 +373,8 @@ def test_a_port_that_kubernetes_or_docker_sets_is_ignored(link: str, tmp_path: P
         ("LOGLEVEL", "LOG_LEVEL"),
         ("GLUETUN_HOTS", "GLUETUN_HOST"),
         ("QBITTORRENT_USR", "QBITTORRENT_USER"),
+        ("QBITTORRENT_SSL_FILE", "QBITTORRENT_HTTPS_FILE"),
+        ("GLUETUN_VERIFY_TLS_FILE", "GLUETUN_VERIFY_SSL_FILE"),
     ],
 )
 def test_a_variable_with_another_spelling_is_warned_about(wrong: str, right: str) -> None:
@@ -357,6 +389,7 @@ def test_variables_of_others_are_not_warned_about() -> None:
     others = [
         *("QBITTORRENT_SERVICE_HOST", "QBITTORRENT_PORT_8080_TCP_ADDR", "GLUETUN_PORT_8000_TCP"),
         *("GLUETUN_HTTP_CONTROL_SERVER_ENABLE", "HOSTNAME", "PATH", "USER", "PASSWORD", "TZ"),
+        *("QBITTORRENT_OPTS", "QBITTORRENT_HASH"),
     ]
 
     assert load_config({**KEY, **dict.fromkeys(others, "x")}, NOWHERE).warnings == ()
@@ -397,3 +430,17 @@ def test_a_password_in_an_address_is_never_shown(
     name: str, user: str, scheme: str, host: str
 ) -> None:
     assert SECRET not in shown_of({name: f"{scheme}{user}:pw-{SECRET}@{host}"})
+
+
+@pytest.mark.parametrize(
+    "address",
+    [
+        *("http://box/qb?password={}", "http://box/#{}", "box/?{}", "/qb?token={}"),
+        *("https://admin:1{}/x@box", "http://admin:{}/2@box", "http://admin:80,{}@box"),
+        *("fe80::1%admin:{}@box", "[fe80::1%{}@box]", "admin:{}/@box"),
+    ],
+)
+def test_no_part_of_an_address_that_may_be_a_password_is_shown(address: str) -> None:
+    for name in NAMES - {"QBITTORRENT_USER", "GLUETUN_USERNAME", "HEALTH_FILE"}:
+        for secret in (SECRET, "99999"):
+            assert secret not in shown_of({name: address.format(secret)}), name

@@ -81,6 +81,10 @@ _MISTAKES = {
     "given true or false; expected text, in quotes",
     "[{qbittorrent: {pass: 2024-01-01}}]": "tunnels[0].qbittorrent.pass: "
     "given a value of type date; expected text, in quotes",
+    "[{qbittorrent: {pass: #hunter2\n}}]": "tunnels[0].qbittorrent.pass: "
+    "given nothing; expected text, in quotes",
+    "[{qbittorrent: {api_key: ~}}]": "tunnels[0].qbittorrent.api_key: "
+    "given nothing; expected text, in quotes",
     "[{gluetun: {apikey: 0123}}]": "tunnels[0].gluetun.apikey: "
     "given a value of type int; expected text, in quotes",
     "[{gluetun: {ca_file: no}}]": "tunnels[0].gluetun.ca_file: "
@@ -170,7 +174,9 @@ _NOT_YAML = {
     b"? [a]\n: b": "line 1, column 3: found unhashable key",
     b"a:\n  " + b"9" * 30: "line 2, column 3: found a huge number",
     b"? 0b" + b"1" * 20_000 + b"\n: 1": "line 1, column 3: found a huge number",
-    b"a: &x 1\nb: &x 2": "line 2, column 4: second occurrence",
+    b"a: &x {}\nb: &x {}": "line 2, column 4: second occurrence",
+    b"a: &hunter2": "line 1, column 4: found text that needs quotes",
+    b"a: &hunter2 hunter3": "line 1, column 4: found text that needs quotes",
     b"a: \x00": "found a control character",
     b"a: \xff": "it is not UTF-8 text",
     b"[" * 600: "nested too deeply",

@@ -445,7 +445,7 @@ def test_with_users_every_page_asks_for_a_password(guarded: Site, path: str) -> 
     assert guarded.synced == []
 
 
-@pytest.mark.parametrize("path", ["/-/healthy", "/-/ready"])
+@pytest.mark.parametrize("path", ["/-/healthy", "/-/ready", "/-/healthy/"])
 def test_the_probes_stay_open_to_all(guarded: Site, path: str) -> None:
     assert guarded.ask(path).status == 200
 

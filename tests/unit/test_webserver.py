@@ -1,6 +1,7 @@
 import socket
 import threading
 import time
+import tracemalloc
 from collections.abc import Iterator
 from contextlib import closing
 from functools import partial
@@ -309,13 +310,34 @@ def test_a_request_that_does_not_say_plainly_how_long_it_is_gets_400_and_is_the_
     assert [status[2:7] for status in answer.split(b"HTTP/1")[1:]] == [b" 200 ", b" 400 "]
 
 
-@pytest.mark.parametrize("size", [1, 3, 1000])
+LONG = b"5" * 300
+
+
+def passed_on(request: bytes, size: int) -> bytes:
+    lengths, starts = Lengths(), range(0, len(request), size)
+    return b"".join(lengths.checked(request[start : start + size]) for start in starts)
+
+
+@pytest.mark.parametrize("size", [1, 3, 250, 1000])
 def test_such_a_request_is_noticed_in_whatever_pieces_it_comes(size: int) -> None:
-    lengths, request = Lengths(), SMUGGLED + b"POST / HTTP/1.1\r\n" + AMBIGUOUS[0] + b"\r\n\r\nrest"
-    pieces = [request[at : at + size] for at in range(0, len(request), size)]
-    passed_on = b"".join(lengths.checked(piece) for piece in pieces)
-    assert passed_on.startswith(SMUGGLED)
-    assert b"\0" in passed_on.removeprefix(SMUGGLED).partition(b"\r\n\r\n")[0]
+    long_ones = [b"Content-Length: " + LONG + b", 5", b"Content-Length" + b" " * 300 + b": 5"]
+    for headers in AMBIGUOUS + long_ones:
+        ask = b"POST / HTTP/1.1\r\n" + headers + b"\r\n\r\nrest"
+        spoilt = passed_on(SMUGGLED + ask, size).removeprefix(SMUGGLED)
+        assert b"\0" in spoilt.partition(b"\r\n\r\n")[0], headers
+    plain = SMUGGLED + b"POST / HTTP/1.1\r\nContent-Length: " + LONG + b"\r\nX: y\r\n\r\nrest"
+    assert passed_on(plain, size) == plain
+
+
+def test_the_headers_of_half_open_requests_are_not_kept_twice() -> None:
+    connections = [Lengths() for _ in range(100)]
+    tracemalloc.start()
+    for lengths in connections:
+        for line in (b"GET / HTTP/1.1\r\n", b"X: " + b"x" * 8000 + b"\r\n", b"Y: " + b"y" * 8000):
+            lengths.checked(line)
+    kept, _ = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert kept < 100_000
 
 
 def test_a_request_without_a_body_leaves_its_connection_open() -> None:
