@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import resource
 import socket
@@ -65,7 +66,9 @@ class WebServer:
         if server is None:
             return
         server.task_dispatcher.shutdown(timeout=_STOP_SECONDS)
-        server.trigger.pull_trigger(self._close_all)
+        # an OSError: it was awake, and has closed the trigger before we could pull it
+        with contextlib.suppress(OSError):
+            server.trigger.pull_trigger(self._close_all)
         self._thread.join(_STOP_SECONDS)
 
     def _close_all(self) -> None:

@@ -50,11 +50,11 @@ def test_an_occupied_port_is_named_and_opened_once_it_is_free(
         assert outcome.failures[0].reason is Reason.BIND_FAILED
         time.sleep(STATUS_LAG)
         # in small steps: an old libtorrent's port, not read for long, may have reconnected
-        assert rig.check_for(60, every=10.0).state is SyncState.NOT_LISTENING
+        assert rig.check_for(60, every=5.0).state is SyncState.NOT_LISTENING
         outcome = rig.later(1)  # the first repair, too early
         assert outcome.state is SyncState.NOT_LISTENING
         assert rebinds(outcome) == 1
-    assert rig.check_for(290, every=10.0).state is SyncState.NOT_LISTENING
+    assert rig.check_for(290, every=5.0).state is SyncState.NOT_LISTENING
     outcome = rig.later(12)
     assert outcome.in_sync
     assert listens(rig.port)
