@@ -13,7 +13,9 @@ from exporter.model import (
     Outcome,
     SyncState,
 )
-from exporter.tunnel.decide import RebindCause
+from exporter.tunnel.state import (
+    RebindCause,
+)
 
 _ERRORS = (
     SyncState.GLUETUN_UNAUTHORIZED,

@@ -32,24 +32,26 @@ from exporter.servers.qbittorrent import Qbittorrent
 from exporter.tunnel import events, history, outside
 from exporter.tunnel.decide import (
     Nothing,
-    Observation,
     Rebind,
-    RebindCause,
     SetPort,
-    TunnelState,
     Wait,
-    after_check,
-    after_reading,
-    after_write,
     decide,
-    has_drifted,
     next_check,
-    opened_after,
-    should_announce,
     state_of,
 )
 from exporter.tunnel.observe import Observer
 from exporter.tunnel.restart import VpnRestart
+from exporter.tunnel.state import (
+    Observation,
+    RebindCause,
+    TunnelState,
+    after_check,
+    after_reading,
+    after_write,
+    has_drifted,
+    opened_after,
+    should_announce,
+)
 from exporter.tunnel.watch import Watch
 from exporter.tunnel.write import PortWriter, bind_failed
 

@@ -30,6 +30,7 @@ TESTS = {
     "clock": ["unit/test_clock"],
     "model": ["unit/test_model", "unit/test_metrics", "simulated/test_port"],
     "tunnel.decide": ["unit/test_decide", "simulated/test_port"],
+    "tunnel.state": ["unit/test_decide", "simulated/test_port"],
     "tunnel.tunnel": [
         "simulated/test_port",
         "simulated/test_questions",

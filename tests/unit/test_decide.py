@@ -22,25 +22,27 @@ from exporter.model import (
     VpnStatus,
 )
 from exporter.tunnel.decide import (
-    MOST_REBINDS,
     Decision,
     Nothing,
-    Observation,
     Rebind,
-    RebindCause,
     SetPort,
-    TunnelState,
     Wait,
+    decide,
+    must_watch,
+    next_check,
+    state_of,
+)
+from exporter.tunnel.state import (
+    MOST_REBINDS,
+    Observation,
+    RebindCause,
+    TunnelState,
     after_check,
     after_reading,
     after_write,
-    decide,
     has_drifted,
-    must_watch,
-    next_check,
     opened_after,
     should_announce,
-    state_of,
 )
 
 NOW = 5000.0
