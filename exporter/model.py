@@ -371,7 +371,7 @@ class Outcome:
     @property
     def _may_vpn_be_up(self) -> bool:
         if self.gluetun is not None:
-            return self.gluetun.vpn_status.is_up_or_unknown and self.forwarded_port != NO_PORT
+            return self.gluetun.has_port
         reasons = [f.reason for f in self.failures if f.operation is Operation.GLUETUN_PORT]
         return reasons == [Reason.TIMEOUT]
 
