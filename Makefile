@@ -35,9 +35,10 @@ run: $(VENV)/run-time.stamp ## the daemon, configured by your environment
 test: $(VENV)/dev.stamp ## the tests that need nothing but Python, in three minutes; ARGS="-k port" picks some
 	$(BIN)/python -m pytest -n $(JOBS) --dist worksteal tests/unit tests/simulated $(ARGS)
 
-# A module stays on one processor: its tests share costly parts.
+# A module stays with one worker: its tests share costly parts. They wait more than they work, so
+# there is one worker more than there are processors.
 test-real: $(VENV)/dev.stamp ## the tests on real servers, Docker and browsers, in ten minutes
-	$(BIN)/python -m pytest -n $(JOBS) --dist loadfile tests/real tests/alerts $(ARGS)
+	$(BIN)/python -m pytest -n $$(($(JOBS) + 1)) --dist loadfile --durations 12 tests/real tests/alerts $(ARGS)
 
 bench: $(VENV)/dev.stamp ## how fast and how small it is; ARGS="--against v2.0.0" compares, --docs writes
 	$(BIN)/python -m bench $(ARGS)
