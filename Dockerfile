@@ -35,7 +35,24 @@ RUN mkdir -p /rootfs/opt /rootfs/app/health && chmod 0777 /rootfs/app/health \
  && ln -s /opt/qsticky/bin/qsticky /rootfs/app/qsticky.py \
  && find /rootfs -exec touch --no-dereference --date="@${SOURCE_DATE_EPOCH}" {} +
 
-FROM base
+# What a daemon never opens: installers, documentation and build parts of Python. The folders that it stood in get a fixed
+# time, so that this layer stays the same from release to release and is not downloaded again with each.
+FROM base AS pruned
+RUN python3 -B -c "import glob, importlib.util, pathlib, shutil, sysconfig; \
+      names = ('pip', 'ensurepip', 'idlelib', 'turtledemo', 'test', 'pydoc_data', 'tkinter'); \
+      specs = [spec for name in names if (spec := importlib.util.find_spec(name))]; \
+      folders = [folder for spec in specs for folder in spec.submodule_search_locations]; \
+      scripts = [f for name in ('pip*', 'idle*', 'pydoc*', 'python*-config') \
+                   for f in glob.glob(sysconfig.get_path('scripts') + '/' + name)]; \
+      stdlib = sysconfig.get_path('stdlib'); \
+      others = [*glob.glob(stdlib + '/config-*'), *glob.glob(sysconfig.get_path('include') + '*')]; \
+      others += [f for folder in folders if folder.endswith('/pip') for f in glob.glob(folder + '-*')]; \
+      [shutil.rmtree(f, ignore_errors=True) for f in [*folders, *others]]; \
+      [pathlib.Path(f).unlink() for f in scripts]" \
+ && { find / -xdev -mmin -60 -exec touch --no-dereference --date=@0 {} + 2> /dev/null || true; }
+
+FROM scratch
+COPY --from=pruned / /
 ARG VERSION=
 ARG REVISION=
 ARG CREATED=
@@ -48,7 +65,7 @@ LABEL org.opencontainers.image.title="qSticky" \
       org.opencontainers.image.version="${VERSION}" \
       org.opencontainers.image.revision="${REVISION}" \
       org.opencontainers.image.created="${CREATED}"
-ENV PATH=/opt/qsticky/bin:$PATH \
+ENV PATH=/opt/qsticky/bin:/usr/local/bin:/usr/local/sbin:/usr/bin:/usr/sbin:/bin:/sbin \
     HEALTH_FILE=/app/health/status.json \
     LANG=C.UTF-8 \
     PYTHONUNBUFFERED=1 \
