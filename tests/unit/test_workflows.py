@@ -75,7 +75,7 @@ def test_the_image_has_one_base_pinned_by_digest_where_dependabot_moves_it() -> 
 
     first, *others = re.findall(r"^FROM (.*)", dockerfile, re.MULTILINE)
     assert re.fullmatch(r"python:3\.\d+-slim@sha256:[0-9a-f]{64} AS base", first)
-    assert others == ["base AS build", "base"]
+    assert others == ["base AS build", "base AS pruned", "scratch"]
     assert {"docker", "/"} in [
         {each["package-ecosystem"], each["directory"]} for each in dependabot["updates"]
     ]
