@@ -263,7 +263,7 @@ def meant_by(variable: str) -> str:
         keys = [name.removeprefix(prefix) for name in _VARIABLES if name.startswith(prefix)]
         for key in difflib.get_close_matches(variable.removeprefix(prefix), keys, 1, _CLOSE):
             return f"{prefix}{key}"
-    return ""
+    return next(iter(difflib.get_close_matches(variable, _VARIABLES, 1, _VERY_CLOSE)), "")
 
 
 def _spelling(variable: str) -> str:
@@ -276,6 +276,8 @@ def _spelling(variable: str) -> str:
 _OUR_PREFIXES = ("GLUETUN_", "QBITTORRENT_", "QSTICKY_", "REACHABILITY_")
 _CLOSE = 0.75
 """A letter too many, or two that changed places; GLUETUN_SERVICE_HOST of Kubernetes is far off."""
+_VERY_CLOSE = 0.92
+"""The same for whole names, where most letters are equal anyway."""
 _SAME_WORDS = {
     **{"PASSWORD": "PASS", "USERNAME": "USER", "AUTH_TYPE": "AUTH", "_URL": "_HOST"},
     **{"_SSL": "_HTTPS", "_TLS": "_HTTPS"},

@@ -218,6 +218,13 @@ def test_every_state_has_the_word_of_the_status_page_and_its_place_the_worst_fir
             assert word.endswith(label) or (title, word) == ("Open now?", "Yes")
 
 
+def test_the_table_has_the_words_of_the_tiles() -> None:
+    tiles = shown("qsticky-overview.json", "Open now?")["fieldConfig"]["defaults"]["mappings"]
+    columns = shown("qsticky-overview.json", "All tunnels")["fieldConfig"]["overrides"]
+    [column] = [each for each in columns if each["matcher"]["options"] == "Open now?"]
+    assert {"id": "mappings", "value": tiles} in column["properties"]
+
+
 # One tunnel and fifty.
 
 

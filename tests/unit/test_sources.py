@@ -371,6 +371,8 @@ def test_a_port_that_kubernetes_or_docker_sets_is_ignored(link: str, tmp_path: P
         ("GLUETUN_USER", "GLUETUN_USERNAME"),
         ("GLUETUN_AUTH", "GLUETUN_AUTH_TYPE"),
         ("LOGLEVEL", "LOG_LEVEL"),
+        ("NOTIFY_URL", "NOTIFY_URLS"),
+        ("CHECK_INTERVALL", "CHECK_INTERVAL"),
         ("GLUETUN_HOTS", "GLUETUN_HOST"),
         ("QBITTORRENT_USR", "QBITTORRENT_USER"),
         ("QBITTORRENT_SSL_FILE", "QBITTORRENT_HTTPS_FILE"),
