@@ -13,9 +13,7 @@ from exporter.model import (
     Outcome,
     SyncState,
 )
-from exporter.tunnel.state import (
-    RebindCause,
-)
+from exporter.tunnel.state import RebindCause
 
 _ERRORS = (
     SyncState.GLUETUN_UNAUTHORIZED,

@@ -30,15 +30,7 @@ from exporter.servers.logins import Logins
 from exporter.servers.operations import Operations
 from exporter.servers.qbittorrent import Qbittorrent
 from exporter.tunnel import events, history, outside
-from exporter.tunnel.decide import (
-    Nothing,
-    Rebind,
-    SetPort,
-    Wait,
-    decide,
-    next_check,
-    state_of,
-)
+from exporter.tunnel.decide import Nothing, Rebind, SetPort, Wait, decide, next_check, state_of
 from exporter.tunnel.observe import Observer
 from exporter.tunnel.restart import VpnRestart
 from exporter.tunnel.state import (

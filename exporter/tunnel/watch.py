@@ -9,12 +9,8 @@ from exporter.clock import Clock
 from exporter.model import Event, Failure, GluetunReading, Outcome, QbittorrentReading
 from exporter.servers.operations import Operations
 from exporter.tunnel import events
-from exporter.tunnel.decide import (
-    must_watch,
-)
-from exporter.tunnel.state import (
-    TunnelState,
-)
+from exporter.tunnel.decide import must_watch
+from exporter.tunnel.state import TunnelState
 
 WATCH_EVERY = 1.0
 """Gluetun is without a port for 1.3 s in a reconnect."""

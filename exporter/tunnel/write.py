@@ -17,13 +17,8 @@ from exporter.model import (
 )
 from exporter.servers.operations import Operations
 from exporter.servers.qbittorrent import Qbittorrent
-from exporter.tunnel.decide import (
-    state_of,
-)
-from exporter.tunnel.state import (
-    MOST_REBINDS,
-    REBINDS_WITHIN,
-)
+from exporter.tunnel.decide import state_of
+from exporter.tunnel.state import MOST_REBINDS, REBINDS_WITHIN
 
 BIND_PROOF_SECONDS = 3.0
 """How long qBittorrent's log may take to show a socket (measured: 2 to 3 ms)."""

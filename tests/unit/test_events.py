@@ -19,9 +19,7 @@ from exporter.model import (
 )
 from exporter.tunnel import events
 from exporter.tunnel.events import changes
-from exporter.tunnel.state import (
-    RebindCause,
-)
+from exporter.tunnel.state import RebindCause
 from tests.fakes import IN_SYNC, NOW
 
 TIMEOUT = Failure(Operation.GLUETUN_PORT, Reason.TIMEOUT, "Gluetun timed out", "look at Gluetun")
