@@ -8,9 +8,8 @@ from __future__ import annotations
 
 import http.client
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from exporter import __version__
 from exporter.clock import Clock
@@ -55,8 +54,7 @@ _TRIES_AN_HOUR = LOGIN_TRIES_AN_HOUR - 1
 """The last try of an hour is left to the daemon."""
 
 
-@dataclass(frozen=True, slots=True)
-class Line:
+class Line(NamedTuple):
     """The result of one step."""
 
     ok: bool
@@ -77,7 +75,7 @@ def run_check(config: Config, clock: Clock) -> Iterator[Line]:
     several = len(config.tunnels) > 1
     for tunnel in config.tunnels:
         for line in _Walk(tunnel, clock, known).lines():
-            yield replace(line, text=f"{tunnel.name}: {line.text}") if several else line
+            yield line._replace(text=f"{tunnel.name}: {line.text}") if several else line
     yield from notification_lines(config)
     yield _web_line(config, daemon_running=known.daemon_running)
 
@@ -250,7 +248,7 @@ class _Known:
 
     def save_logins(self, tunnel: str, logins: SavedLogins | None) -> None:
         """Save a rejected login as the daemon does when it stops; raises StatusFileError."""
-        self._saved[tunnel] = replace(self._saved.get(tunnel, Saved()), logins=logins)
+        self._saved[tunnel] = self._saved.get(tunnel, Saved())._replace(logins=logins)
         file = StatusFile(self._config.health_file, __version__, self._clock, self._saved)
         file.set_tunnels(self._config.tunnels)
         file.write(stopped=True)

@@ -6,8 +6,8 @@ into Unix times with `Clock.unix`. Ports are 0 where there is none or it is not 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from enum import StrEnum
+from typing import NamedTuple
 
 NO_PORT = 0
 LOWEST_PORT, HIGHEST_PORT = 1024, 65535
@@ -148,8 +148,7 @@ class Level(StrEnum):
     ERROR = "error"
 
 
-@dataclass(frozen=True, slots=True)
-class Event:
+class Event(NamedTuple):
     """Something worth a line in the log and on the status page; `fix` says what to do."""
 
     kind: EventKind
@@ -158,8 +157,7 @@ class Event:
     fix: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class Failure:
+class Failure(NamedTuple):
     """A failed operation as a value: safe to print, it never holds a secret."""
 
     operation: Operation
@@ -168,8 +166,7 @@ class Failure:
     fix: str
 
 
-@dataclass(frozen=True, slots=True)
-class OperationResult:
+class OperationResult(NamedTuple):
     """One finished operation; `reason` is None where it succeeded."""
 
     operation: Operation
@@ -177,8 +174,7 @@ class OperationResult:
     reason: Reason | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class GluetunReading:
+class GluetunReading(NamedTuple):
     """What Gluetun answered."""
 
     forwarded_port: int
@@ -192,8 +188,7 @@ class GluetunReading:
         return self.forwarded_port != NO_PORT and self.vpn_status.is_up_or_unknown
 
 
-@dataclass(frozen=True, slots=True)
-class QbittorrentReading:
+class QbittorrentReading(NamedTuple):
     """What qBittorrent answered."""
 
     listening_port: int
@@ -221,8 +216,7 @@ class QbittorrentReading:
         return self.bind_result in closed or self.connection_status is ConnectionStatus.DISCONNECTED
 
 
-@dataclass(frozen=True, slots=True)
-class Answer:
+class Answer(NamedTuple):
     """What came of asking a service out there whether it gets in on a port."""
 
     port: int
@@ -234,8 +228,7 @@ class Answer:
     """Why it is not known."""
 
 
-@dataclass(frozen=True, slots=True)
-class Outside:
+class Outside(NamedTuple):
     """What is known from outside of the forwarded port (`REACHABILITY_URL`)."""
 
     reachable: bool | None = None
@@ -254,8 +247,7 @@ class Outside:
     """Why the last answer is not known."""
 
 
-@dataclass(frozen=True, slots=True)
-class SavedLogins:
+class SavedLogins(NamedTuple):
     """Logins that did not lead to a session, so that a restart does not spend new tries."""
 
     attempts_at: tuple[float, ...]
@@ -271,8 +263,7 @@ class SavedLogins:
     """Where they were tried, such as `gluetun:8080`."""
 
 
-@dataclass(frozen=True, slots=True)
-class SavedVpnRestart:
+class SavedVpnRestart(NamedTuple):
     """Restarts of the VPN (`RESTART_VPN_AFTER`)."""
 
     restarted_at: float
@@ -283,8 +274,7 @@ class SavedVpnRestart:
     """Whether the VPN may still have to be started again."""
 
 
-@dataclass(frozen=True, slots=True)
-class Saved:
+class Saved(NamedTuple):
     """What status.json keeps of a tunnel over a restart; None = never, or not now."""
 
     forwarded_port: int = NO_PORT
@@ -306,8 +296,7 @@ class Saved:
     """Whether status.json called the tunnel unhealthy when we started."""
 
 
-@dataclass(frozen=True, slots=True)
-class Outcome:
+class Outcome(NamedTuple):
     """The result of one check of one tunnel: all that the log, metrics, file and page know."""
 
     tunnel: str

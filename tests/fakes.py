@@ -2,7 +2,6 @@
 
 from collections.abc import Callable
 from concurrent.futures import Executor, Future
-from dataclasses import replace
 from pathlib import Path
 from typing import Any, ParamSpec, TypeVar
 
@@ -48,7 +47,7 @@ def tunnels(*names: str, **variables: str) -> list[TunnelConfig]:
     """Configured tunnels of these names, else alike."""
     given = {"GLUETUN_APIKEY": "key", **variables}
     [made] = load_config(given, Path("/nonexistent")).tunnels
-    return [replace(made, name=name) for name in names]
+    return [made._replace(name=name) for name in names]
 
 
 class FakeClock(Clock):

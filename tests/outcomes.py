@@ -1,6 +1,5 @@
 """Made-up outcomes, one for each state, for the tests and pictures of the status page."""
 
-from dataclasses import replace
 from pathlib import Path
 
 from exporter.config.load import TunnelConfig, load_config
@@ -43,7 +42,7 @@ class PageClock(FakeClock):
 def tunnel_config(name: str = "default", **environ: str) -> TunnelConfig:
     """A tunnel as it is by default."""
     given = {"GLUETUN_APIKEY": "key", **environ}
-    return replace(load_config(given, Path("/nowhere")).tunnels[0], name=name)
+    return load_config(given, Path("/nowhere")).tunnels[0]._replace(name=name)
 
 
 LISTENING = QbittorrentReading(
@@ -56,7 +55,7 @@ LISTENING = QbittorrentReading(
     version="v5.1.0",
     webapi_version="2.11.4",
 )
-FIREWALLED = replace(LISTENING, connection_status=ConnectionStatus.FIREWALLED)
+FIREWALLED = LISTENING._replace(connection_status=ConnectionStatus.FIREWALLED)
 SAVED = Saved(45720, succeeded_at=NOW - 12, port_changed_at=NOW - 3 * HOUR)
 
 IN_SYNC = Outcome(
@@ -74,17 +73,16 @@ def failure(operation: Operation, reason: Reason, message: str, fix: str) -> tup
 
 
 def suspended(until: float, reason: Reason) -> Saved:
-    return replace(SAVED, logins=SavedLogins((NOW - MINUTE,), 1, until, reason, "salt:1a2b"))
+    return SAVED._replace(logins=SavedLogins((NOW - MINUTE,), 1, until, reason, "salt:1a2b"))
 
 
-_GLUETUN_AWAY = replace(IN_SYNC, gluetun=None)
-_QBITTORRENT_AWAY = replace(IN_SYNC, qbittorrent=None)
+_GLUETUN_AWAY = IN_SYNC._replace(gluetun=None)
+_QBITTORRENT_AWAY = IN_SYNC._replace(qbittorrent=None)
 
 _MADE = {
     SyncState.IN_SYNC: IN_SYNC,
-    SyncState.OUT_OF_SYNC: replace(
-        IN_SYNC,
-        qbittorrent=replace(LISTENING, listening_port=51413),
+    SyncState.OUT_OF_SYNC: IN_SYNC._replace(
+        qbittorrent=LISTENING._replace(listening_port=51413),
         failures=failure(
             Operation.QBITTORRENT_SET_PORT,
             Reason.VERIFY_MISMATCH,
@@ -92,10 +90,8 @@ _MADE = {
             "look for a second tool that sets the port, and for “random port” in qBittorrent",
         ),
     ),
-    SyncState.NOT_LISTENING: replace(
-        IN_SYNC,
-        qbittorrent=replace(
-            LISTENING,
+    SyncState.NOT_LISTENING: IN_SYNC._replace(
+        qbittorrent=LISTENING._replace(
             connection_status=ConnectionStatus.DISCONNECTED,
             bind_result=BindResult.FAILED,
         ),
@@ -106,14 +102,13 @@ _MADE = {
             "see which program in qBittorrent's container uses the port; the next try is in 5 min",
         ),
     ),
-    SyncState.NO_PORT: replace(
-        IN_SYNC, gluetun=GluetunReading(0, VpnStatus.RUNNING), qbittorrent=FIREWALLED
+    SyncState.NO_PORT: IN_SYNC._replace(
+        gluetun=GluetunReading(0, VpnStatus.RUNNING), qbittorrent=FIREWALLED
     ),
-    SyncState.VPN_DOWN: replace(
-        IN_SYNC, gluetun=GluetunReading(0, VpnStatus.STOPPED), qbittorrent=FIREWALLED
+    SyncState.VPN_DOWN: IN_SYNC._replace(
+        gluetun=GluetunReading(0, VpnStatus.STOPPED), qbittorrent=FIREWALLED
     ),
-    SyncState.GLUETUN_UNREACHABLE: replace(
-        _GLUETUN_AWAY,
+    SyncState.GLUETUN_UNREACHABLE: _GLUETUN_AWAY._replace(
         failures=failure(
             Operation.GLUETUN_PORT,
             Reason.TIMEOUT,
@@ -121,8 +116,7 @@ _MADE = {
             "check that the container is running and that its control server is on",
         ),
     ),
-    SyncState.GLUETUN_UNAUTHORIZED: replace(
-        _GLUETUN_AWAY,
+    SyncState.GLUETUN_UNAUTHORIZED: _GLUETUN_AWAY._replace(
         failures=failure(
             Operation.GLUETUN_PORT,
             Reason.AUTH,
@@ -130,8 +124,7 @@ _MADE = {
             'add "GET /v1/portforward" to the routes of your role in config.toml, restart Gluetun',
         ),
     ),
-    SyncState.QBITTORRENT_UNREACHABLE: replace(
-        _QBITTORRENT_AWAY,
+    SyncState.QBITTORRENT_UNREACHABLE: _QBITTORRENT_AWAY._replace(
         failures=failure(
             Operation.QBITTORRENT_PREFERENCES,
             Reason.CONNECTION,
@@ -139,8 +132,7 @@ _MADE = {
             "check that the container is running, QBITTORRENT_HOST and QBITTORRENT_PORT",
         ),
     ),
-    SyncState.QBITTORRENT_UNAUTHORIZED: replace(
-        _QBITTORRENT_AWAY,
+    SyncState.QBITTORRENT_UNAUTHORIZED: _QBITTORRENT_AWAY._replace(
         saved=suspended(NOW + 25 * MINUTE, Reason.AUTH),
         failures=failure(
             Operation.QBITTORRENT_LOGIN,
@@ -149,8 +141,7 @@ _MADE = {
             "correct QBITTORRENT_USER and QBITTORRENT_PASS",
         ),
     ),
-    SyncState.QBITTORRENT_BANNED: replace(
-        _QBITTORRENT_AWAY,
+    SyncState.QBITTORRENT_BANNED: _QBITTORRENT_AWAY._replace(
         saved=suspended(NOW + 55 * MINUTE, Reason.BANNED),
         failures=failure(
             Operation.QBITTORRENT_LOGIN,
@@ -160,8 +151,7 @@ _MADE = {
         ),
     ),
     SyncState.STARTING: Outcome("default", SyncState.STARTING, None),
-    SyncState.NOT_REACHABLE: replace(
-        IN_SYNC,
+    SyncState.NOT_REACHABLE: IN_SYNC._replace(
         qbittorrent=FIREWALLED,
         outside=Outside(reachable=False, asked_at=NOW - 3 * MINUTE, reached_at=NOW - 5 * HOUR),
         failures=failure(
@@ -176,7 +166,7 @@ _MADE = {
 OUTCOMES = {
     state: outcome
     if state in (SyncState.IN_SYNC, SyncState.STARTING)
-    else replace(outcome, state=state, saved=replace(outcome.saved, succeeded_at=NOW - 5 * MINUTE))
+    else outcome._replace(state=state, saved=outcome.saved._replace(succeeded_at=NOW - 5 * MINUTE))
     for state, outcome in _MADE.items()
 }
 
@@ -204,8 +194,7 @@ def board_of(outcome: Outcome) -> StatusBoard:
     if outcome.state is SyncState.STARTING:
         return board
     for age, kind, level, message, fix in _HISTORY:
-        past = replace(
-            IN_SYNC,
+        past = IN_SYNC._replace(
             tunnel=outcome.tunnel,
             finished_at=NOW - age,
             events=(Event(kind, level, message, fix),),
@@ -218,7 +207,7 @@ def board_of(outcome: Outcome) -> StatusBoard:
             else "No port forwarded, kept port 45720"
         )
         event = Event(EventKind.STATE, Level.WARNING, said)
-        board.publish(replace(outcome, finished_at=NOW - 4 * MINUTE, events=(event,)))
+        board.publish(outcome._replace(finished_at=NOW - 4 * MINUTE, events=(event,)))
     board.publish(outcome)
     return board
 
@@ -234,10 +223,10 @@ def board_of_many(count: int) -> StatusBoard:
         outcome = others[number // 4 % len(others)] if strange else IN_SYNC
         if outcome.state is SyncState.STARTING:
             continue
-        moved = replace(
-            _with_port(outcome, 30_000 + 7 * number), tunnel=name, finished_at=NOW - number % 30
+        moved = _with_port(outcome, 30_000 + 7 * number)._replace(
+            tunnel=name, finished_at=NOW - number % 30
         )
-        board.publish(replace(moved, finished_at=NOW - (number % 11 + 1) * 1000))
+        board.publish(moved._replace(finished_at=NOW - (number % 11 + 1) * 1000))
         board.publish(moved)
     return board
 
@@ -245,8 +234,8 @@ def board_of_many(count: int) -> StatusBoard:
 def _with_port(outcome: Outcome, port: int) -> Outcome:
     gluetun, qbittorrent = outcome.gluetun, outcome.qbittorrent
     if gluetun and gluetun.forwarded_port:
-        gluetun = replace(gluetun, forwarded_port=port)
+        gluetun = gluetun._replace(forwarded_port=port)
     if qbittorrent:
         other = qbittorrent.listening_port == 51413
-        qbittorrent = replace(qbittorrent, listening_port=port + other)
-    return replace(outcome, gluetun=gluetun, qbittorrent=qbittorrent)
+        qbittorrent = qbittorrent._replace(listening_port=port + other)
+    return outcome._replace(gluetun=gluetun, qbittorrent=qbittorrent)

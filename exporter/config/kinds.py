@@ -7,11 +7,10 @@ import math
 import re
 import unicodedata
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any
+from typing import Any, NamedTuple
 from urllib.parse import SplitResult, urlsplit
 
 from exporter.config.given import quoted, quoted_path, why
@@ -26,8 +25,7 @@ _ZONE = re.compile(r"[A-Za-z0-9_.-]+")
 _HOST_NAME = re.compile(r"[A-Za-z0-9_-]{1,63}(\.[A-Za-z0-9_-]{1,63})*\.?")
 
 
-@dataclass(frozen=True, slots=True)
-class Kind:
+class Kind(NamedTuple):
     """What a setting expects, in words, and how a trimmed text becomes its value."""
 
     expected: str
@@ -74,7 +72,7 @@ def safe_choice(*words: str, aliases: Mapping[str, str] = MappingProxyType({})) 
         chosen: str = strict.convert(aliases.get(text.lower(), text))
         return chosen
 
-    return replace(strict, convert=convert, substitute=lambda _: "")
+    return strict._replace(convert=convert, substitute=lambda _: "")
 
 
 def safe_words(*words: str) -> Kind:
@@ -147,8 +145,7 @@ def _in_one_line(text: str) -> str:
     return " ".join(text.split())
 
 
-@dataclass(frozen=True, slots=True)
-class Address:
+class Address(NamedTuple):
     """A host, and what `http://host:port/path` says beside it, as text; empty: nothing."""
 
     host: str
@@ -328,7 +325,7 @@ KEY = Kind("text", _key, secret=True, quoted_in_yaml=True)
 """Sent as a header of HTTP, which can't have blanks at its ends."""
 URLS = Kind("URLs of Apprise, separated by blanks or commas", _in_one_line, secret=True)
 HOST = Kind("a host name or address", _address, quoted_in_yaml=True)
-HOST_AND_PATH = replace(HOST, convert=partial(_address, may_have_path=True))
+HOST_AND_PATH = HOST._replace(convert=partial(_address, may_have_path=True))
 BASE_PATH = Kind("a path such as /qbittorrent", _base_path)
 HOSTS = Kind("host names or addresses, separated by commas", _hosts)
 PORT_URL = Kind(

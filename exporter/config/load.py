@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TypeVar
+from typing import NamedTuple, TypeVar
 
 from exporter.config.kinds import Address
 from exporter.config.secret import Secret
@@ -19,8 +18,7 @@ from exporter.model import RebindPolicy
 T = TypeVar("T")
 
 
-@dataclass(frozen=True, slots=True)
-class Server:
+class Server(NamedTuple):
     """Where a server is and how to reach it."""
 
     host: str
@@ -48,8 +46,7 @@ class Server:
         return f"{'https' if self.https else 'http'}://{self.place}"
 
 
-@dataclass(frozen=True, slots=True)
-class GluetunConfig:
+class GluetunConfig(NamedTuple):
     """Gluetun's control server; `auth` is none, basic or apikey, as configured."""
 
     server: Server
@@ -72,8 +69,7 @@ class GluetunConfig:
         return "none" if self.missing_credential else self.auth
 
 
-@dataclass(frozen=True, slots=True)
-class QbittorrentConfig:
+class QbittorrentConfig(NamedTuple):
     """qBittorrent's Web UI; an API key goes before user name and password."""
 
     server: Server
@@ -87,8 +83,7 @@ class QbittorrentConfig:
         return "apikey" if self.api_key.value else "password"
 
 
-@dataclass(frozen=True, slots=True)
-class ReachabilityConfig:
+class ReachabilityConfig(NamedTuple):
     """The service that is asked from outside."""
 
     url: str
@@ -97,8 +92,7 @@ class ReachabilityConfig:
     interval_seconds: float
 
 
-@dataclass(frozen=True, slots=True)
-class TunnelConfig:
+class TunnelConfig(NamedTuple):
     """One Gluetun port and the one qBittorrent behind it."""
 
     name: str
@@ -115,8 +109,7 @@ class TunnelConfig:
     """None = nobody outside is asked."""
 
 
-@dataclass(frozen=True, slots=True)
-class WebConfig:
+class WebConfig(NamedTuple):
     """The web server; an empty address means none."""
 
     listen_address: str
@@ -127,16 +120,14 @@ class WebConfig:
     """Names in a Host header that a POST may have besides those of a local network."""
 
 
-@dataclass(frozen=True, slots=True)
-class NotifyConfig:
+class NotifyConfig(NamedTuple):
     """Where notifications go, and what about; without URLs there are none."""
 
     urls: Secret
     topics: tuple[str, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class Config:
+class Config(NamedTuple):
     """All that the daemon needs to know; `warnings` are logged once at the start."""
 
     tunnels: tuple[TunnelConfig, ...]
@@ -182,7 +173,7 @@ def load_config(environ: Mapping[str, str], run_secrets: Path = Path(RUN_SECRETS
         *_shared_servers(tunnels),
     ]
     values = _with_health_file(_once(sources.values), config.health_file)
-    return replace(config, warnings=tuple(_once(warnings)), values=tuple(values))
+    return config._replace(warnings=tuple(_once(warnings)), values=tuple(values))
 
 
 def log_format(environ: Mapping[str, str], run_secrets: Path = Path(RUN_SECRETS)) -> str:
@@ -292,7 +283,7 @@ def _with_health_file(values: Iterable[Value], health_file: Path) -> Iterator[Va
     """Show the path in force: its default depends on the machine."""
     for value in values:
         is_it = value.name == "HEALTH_FILE"
-        yield replace(value, shown=str(health_file)) if is_it else value
+        yield value._replace(shown=str(health_file)) if is_it else value
 
 
 def _once(things: Iterable[T]) -> list[T]:

@@ -4,41 +4,61 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from exporter.config.given import read_value, why
 from exporter.config.kinds import PASSWORD
 
 
-@dataclass(frozen=True, slots=True)
 class Secret:
-    """A value that is never printed; `path` is the file that it came from, if it did."""
+    """A value that is never printed; two are equal where value and file are."""
 
-    value: str = field(default="", repr=False)
-    path: Path | None = None
-    parse: Callable[[str], str] = field(default=PASSWORD.parse, compare=False, repr=False)
-    """Turns what the file holds into the value; raises ValueError."""
-    problem: str = field(default="", compare=False)
-    """Why the file can no longer be used; the value is the last one that it held before."""
-    _last: list[str] = field(default_factory=list, compare=False, repr=False)
-    """The last good value, once one was read again."""
+    __slots__ = ("_last", "_parse", "path", "problem", "value")
+
+    def __init__(
+        self,
+        value: str = "",
+        path: Path | None = None,
+        parse: Callable[[str], str] = PASSWORD.parse,
+    ) -> None:
+        """`path` is the file that it came from, if it did.
+
+        `parse` turns what the file holds into the value; raises ValueError.
+        """
+        self.value = value
+        self.path = path
+        self.problem = ""
+        """Why the file can no longer be used; the value is the last one that it held before."""
+        self._parse = parse
+        self._last = [value]
 
     def __str__(self) -> str:
         return "***" if self.value else ""
+
+    def __repr__(self) -> str:
+        return f"Secret({str(self)!r}, {self.path!r})"
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, Secret):
+            return NotImplemented
+        return (self.value, self.path) == (other.value, other.path)
+
+    def __hash__(self) -> int:
+        return hash((self.value, self.path))
 
     def current(self) -> Secret:
         """Read the file again; what was read before stays where that fails."""
         if self.path is None:
             return self
+        problem = ""
         try:
-            text = self.parse(read_value(self.path))
+            # empty: somebody is just writing it
+            self._last[:] = [self._parse(read_value(self.path)) or self._last[0]]
         except (OSError, ValueError) as error:
-            return replace(self, value=self._last_value, problem=why(error))
-        if not text:  # somebody is just writing it
-            return replace(self, value=self._last_value)
-        self._last[:] = [text]
-        return replace(self, value=text)
+            problem = why(error)
+        now = Secret(self._last[0], self.path, self._parse)
+        now.problem, now._last = problem, self._last
+        return now
 
     @property
     def fix_prefix(self) -> str:
@@ -48,10 +68,6 @@ class Secret:
         if self.path and not self.value:
             return f"the file {self.path} is empty: write the secret into it, or "
         return next((f"the secret {slip}, or " for slip, at in _SLIPS if at(self.value)), "")
-
-    @property
-    def _last_value(self) -> str:
-        return self._last[0] if self._last else self.value
 
 
 _SLIPS = (

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import difflib
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from exporter.config.kinds import (
     BASE_PATH,
@@ -34,8 +33,7 @@ from exporter.config.kinds import (
 from exporter.model import RebindPolicy, Topic
 
 
-@dataclass(frozen=True, slots=True)
-class Setting:
+class Setting(NamedTuple):
     """One environment variable and, where it is `per_tunnel`, one key of a tunnel in YAML."""
 
     name: str
@@ -261,9 +259,22 @@ def meant_by(variable: str) -> str:
         return other
     for prefix in filter(variable.startswith, _OUR_PREFIXES):
         keys = [name.removeprefix(prefix) for name in _VARIABLES if name.startswith(prefix)]
-        for key in difflib.get_close_matches(variable.removeprefix(prefix), keys, 1, _CLOSE):
+        if key := _closest(variable.removeprefix(prefix), keys, _CLOSE):
             return f"{prefix}{key}"
-    return next(iter(difflib.get_close_matches(variable, _VARIABLES, 1, _VERY_CLOSE)), "")
+    alike = [name for name in _VARIABLES if _share_an_end(name, variable)]
+    return _closest(variable, alike, _VERY_CLOSE)
+
+
+def _share_an_end(name: str, other: str) -> bool:
+    return abs(len(name) - len(other)) <= 2 and (name[:3] == other[:3] or name[-3:] == other[-3:])
+
+
+def _closest(word: str, words: list[str], ratio: float) -> str:
+    if not words:
+        return ""
+    import difflib  # most environments have no such word
+
+    return next(iter(difflib.get_close_matches(word, words, 1, ratio)), "")
 
 
 def _spelling(variable: str) -> str:

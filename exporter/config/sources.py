@@ -10,9 +10,8 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from exporter.config.given import quoted, quoted_path, read_value, why
 from exporter.config.kinds import PORT
@@ -22,8 +21,7 @@ from exporter.config.tunnels_file import NO_FILE, Entry
 from exporter.healthcheck import files_in, in_capitals
 
 
-@dataclass(frozen=True, slots=True)
-class Value:
+class Value(NamedTuple):
     """One effective value for `qsticky config`: a secret is already hidden."""
 
     name: str
@@ -31,8 +29,7 @@ class Value:
     source: str
 
 
-@dataclass(frozen=True, slots=True)
-class Found:
+class Found(NamedTuple):
     """A text and where it stands; `label` is what a user looks for."""
 
     label: str
@@ -42,8 +39,7 @@ class Found:
     """The file that holds it, which is read again later."""
 
 
-@dataclass(frozen=True, slots=True)
-class Said:
+class Said(NamedTuple):
     """What the address in the setting `by` says of another setting, as text; empty: nothing."""
 
     by: str
@@ -66,7 +62,7 @@ class Sources:
         """Return the parsed value of a setting, a `Secret` where it is one."""
         setting = BY_NAME[name]
         if said and said.text:
-            setting = replace(setting, default=said.text)
+            setting = setting._replace(default=said.text)
             found = self._found_or_said(setting, entry, said)
         else:
             found = self._found(setting, entry)

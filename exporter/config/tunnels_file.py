@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from exporter.config.given import quoted, quoted_path, shown_key, why
 from exporter.config.settings import SETTINGS, Setting
@@ -17,8 +16,7 @@ SECTIONS = ("gluetun", "qbittorrent")
 KeyPath = tuple[str, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class Entry:
+class Entry(NamedTuple):
     """One tunnel of the file, or the empty one where only environment variables are used."""
 
     name: str

@@ -14,8 +14,8 @@ import signal
 import threading
 from collections.abc import Callable, Iterable
 from concurrent.futures import Executor, Future, ThreadPoolExecutor, wait
-from dataclasses import dataclass
 from types import FrameType
+from typing import NamedTuple
 
 from exporter.clock import Clock
 from exporter.daemon.publisher import Publisher
@@ -41,32 +41,27 @@ qBittorrent closes it after 7 s anyway, and a thousand tunnels would hold 2,000 
 """
 
 
-@dataclass(frozen=True, slots=True)
-class _CheckEnded:
+class _CheckEnded(NamedTuple):
     slot: _Slot
     tunnel: Tunnel
     future: Future[Outcome]
 
 
-@dataclass(frozen=True, slots=True)
-class _CheckRequested:
+class _CheckRequested(NamedTuple):
     tunnel: str | None
     pushed: bool
 
 
-@dataclass(frozen=True, slots=True)
-class _Call:
+class _Call(NamedTuple):
     function: Callable[[], None]
     done: Future[None]
 
 
-@dataclass(frozen=True, slots=True)
-class _Reload:
+class _Reload(NamedTuple):
     pass
 
 
-@dataclass(frozen=True, slots=True)
-class _Stop:
+class _Stop(NamedTuple):
     signal: int
 
 

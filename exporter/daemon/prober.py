@@ -9,7 +9,7 @@ import functools
 import math
 from collections.abc import Iterable
 from concurrent.futures import Executor, Future, ThreadPoolExecutor
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from exporter.clock import Clock
 from exporter.config.load import ReachabilityConfig, TunnelConfig
@@ -26,8 +26,7 @@ LONGEST_PAUSE = 1.0
 _ROUNDING = 0.001
 
 
-@dataclass(frozen=True, slots=True)
-class _Question:
+class _Question(NamedTuple):
     due_at: float
     port: int
     public_ip: str

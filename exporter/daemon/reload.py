@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 from exporter.config.load import Config, TunnelConfig
 from exporter.config.secret import Secret
 
 
-@dataclass(frozen=True, slots=True)
-class Changes:
+class Changes(NamedTuple):
     """The names of the tunnels by what happens to them."""
 
     added: tuple[str, ...]
@@ -62,14 +61,12 @@ def needing_restart(old: Config, new: Config) -> tuple[str, ...]:
 def _identity(tunnel: TunnelConfig) -> TunnelConfig:
     """Return the tunnel without the content of its secret files, which each use reads anyway."""
     gluetun, qbittorrent, outside = tunnel.gluetun, tunnel.qbittorrent, tunnel.reachability
-    return replace(
-        tunnel,
-        reachability=outside and replace(outside, proxy=_source(outside.proxy)),
-        gluetun=replace(
-            gluetun, password=_source(gluetun.password), apikey=_source(gluetun.apikey)
+    return tunnel._replace(
+        reachability=outside and outside._replace(proxy=_source(outside.proxy)),
+        gluetun=gluetun._replace(
+            password=_source(gluetun.password), apikey=_source(gluetun.apikey)
         ),
-        qbittorrent=replace(
-            qbittorrent,
+        qbittorrent=qbittorrent._replace(
             password=_source(qbittorrent.password),
             api_key=_source(qbittorrent.api_key),
         ),

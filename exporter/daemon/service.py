@@ -10,7 +10,6 @@ import resource
 import threading
 from collections.abc import Callable, Iterable
 from concurrent.futures import Executor
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -112,7 +111,7 @@ class Service:
     @functools.cached_property
     def app(self) -> WebApp:
         """Return all that the web server serves."""
-        from exporter.web.app import WebApp
+        from exporter.web.app import WebApp, WebParts
 
         def request_sync(tunnel: str | None, pushed: bool) -> None:
             if pushed:
@@ -120,18 +119,19 @@ class Service:
             self.loop.request_check(tunnel, pushed=pushed)
 
         web = self._config.web
-        return WebApp(
-            self.board,
-            self.metrics.registry,
-            lambda: self.status_file.content(public=True),
-            request_sync,
-            __version__,
-            users=self._users,
+        parts = WebParts(
+            board=self.board,
+            registry=self.metrics.registry,
+            status_json=lambda: self.status_file.content(public=True),
+            request_sync=request_sync,
+            version=__version__,
             docs_url=HOME,
-            allowed_hosts=web.allowed_hosts,
+            users=self._users,
             clock=self._clock,
             reload=self.reload if self._load and web.enable_lifecycle else None,
+            allowed_hosts=web.allowed_hosts,
         )
+        return WebApp(parts)
 
     def start(self) -> None:
         """Start the first checks, then what people and Prometheus look at."""
@@ -268,8 +268,8 @@ def run_once(config: Config, clock: Clock) -> bool:
 
 def _with_interval(config: Config, seconds: float) -> Config:
     """Return the configuration with the interval in force: another one needs a restart."""
-    tunnels = tuple(replace(tunnel, interval_seconds=seconds) for tunnel in config.tunnels)
-    return replace(config, tunnels=tunnels, interval_seconds=seconds)
+    tunnels = tuple(tunnel._replace(interval_seconds=seconds) for tunnel in config.tunnels)
+    return config._replace(tunnels=tunnels, interval_seconds=seconds)
 
 
 class TunnelFactory:

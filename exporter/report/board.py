@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from exporter.config.load import TunnelConfig
 from exporter.model import Event, Failure, Outcome, SyncState
@@ -14,24 +14,21 @@ _INTERVALS_UNTIL_STALE = 3
 _GRACE_SECONDS = 30
 
 
-@dataclass(frozen=True, slots=True)
-class TimedEvent:
+class TimedEvent(NamedTuple):
     """An event and the moment of the check that reported it."""
 
     at: float
     event: Event
 
 
-@dataclass(frozen=True, slots=True)
-class TimedFailure:
+class TimedFailure(NamedTuple):
     """A failure and the moment of the last check that met it."""
 
     at: float
     failure: Failure
 
 
-@dataclass(frozen=True, slots=True)
-class TunnelView:
+class TunnelView(NamedTuple):
     """What is known of one tunnel; `outcome` is None until its first check has finished."""
 
     config: TunnelConfig

@@ -10,9 +10,8 @@ import json
 import os
 import sys
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass
 from subprocess import DEVNULL, PIPE, Popen, TimeoutExpired
-from typing import Any
+from typing import Any, NamedTuple
 
 from exporter import send_notifications
 from exporter.config.settings import BY_NAME
@@ -28,8 +27,7 @@ _TYPES = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class Answer:
+class Answer(NamedTuple):
     """What one service answered; its number is its place in NOTIFY_URLS, 0 = all of them."""
 
     number: int

@@ -7,8 +7,8 @@ the whole process only, and a scrape could fall between two increments of the sa
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
 from enum import StrEnum
+from typing import NamedTuple
 
 from prometheus_client.metrics_core import Metric
 from prometheus_client.platform_collector import PlatformCollector
@@ -31,8 +31,7 @@ Labels = dict[str, str]
 Value = tuple[Labels, float | Timing]
 
 
-@dataclass(frozen=True, slots=True)
-class Row:
+class Row(NamedTuple):
     """One metric: what docs/metrics.md says of it, and how a scrape gets its values."""
 
     name: str

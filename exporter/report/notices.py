@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping
-from dataclasses import dataclass
 from datetime import UTC, datetime
+from typing import NamedTuple
 
 from exporter.clock import Clock, span
 from exporter.config.load import TunnelConfig
@@ -28,8 +28,7 @@ QUIET_SECONDS = 1800.0
 SHOWN = 10
 
 
-@dataclass(frozen=True, slots=True)
-class Message:
+class Message(NamedTuple):
     """What somebody gets to read; its topic is the most serious one in it."""
 
     topic: Topic
@@ -40,8 +39,7 @@ class Message:
 TEST = Message(Topic.PORT_CHANGE, "qSticky: test", "Notifications of qSticky arrive here.")
 
 
-@dataclass(frozen=True, slots=True)
-class _Notice:
+class _Notice(NamedTuple):
     tunnel: str
     topic: Topic
     text: str

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Collection, Iterable
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from exporter.clock import Clock
 from exporter.config.load import TunnelConfig
@@ -21,8 +21,7 @@ _LOOK_EVERY_SECONDS = 2.0
 Ask = Callable[[str, Message | None, Collection[int]], list[Answer]]
 
 
-@dataclass(frozen=True, slots=True)
-class _Letter:
+class _Letter(NamedTuple):
     """A message that some services have not accepted yet."""
 
     message: Message

@@ -10,10 +10,9 @@ import contextlib
 import json
 import threading
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
 from datetime import timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from exporter.clock import Clock
 from exporter.config.load import TunnelConfig
@@ -25,8 +24,7 @@ from exporter.report.saved import iso, saved_facts
 MANY_TUNNELS = 50
 
 
-@dataclass(frozen=True, slots=True)
-class _Entry:
+class _Entry(NamedTuple):
     """One tunnel in the file."""
 
     outcome: Outcome
@@ -101,7 +99,7 @@ class StatusFile:
         with self._changing:
             if (entry := self._entries.get(tunnel)) is None:
                 return
-            outcome = replace(entry.outcome, saved=saved)
+            outcome = entry.outcome._replace(saved=saved)
             self._entries[tunnel] = self._entry(outcome, entry.interval_seconds, entry.since)
         if len(self._entries) < MANY_TUNNELS or not _is_first_login(saved):
             with contextlib.suppress(StatusFileError):
@@ -222,7 +220,7 @@ def _is_healthy(entry: _Entry, now: float) -> bool:
     """Whether a tunnel is healthy; a first check that does not end counts like any other."""
     outcome = entry.outcome
     if outcome.finished_at is None:
-        outcome = replace(outcome, finished_at=entry.since)
+        outcome = outcome._replace(finished_at=entry.since)
     return outcome.is_healthy(now, entry.interval_seconds)
 
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 import logging
 from bisect import bisect_left
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field, replace
 from threading import Lock
+from types import MappingProxyType
+from typing import NamedTuple
 
 from exporter.clock import Clock
 from exporter.config.load import TunnelConfig
@@ -45,8 +46,7 @@ REASONS: Mapping[Operation, tuple[Reason, ...]] = {
 """The reasons that each operation can fail for; any other one counts as `other`."""
 
 
-@dataclass(frozen=True, slots=True)
-class Timing:
+class Timing(NamedTuple):
     """How long things of one kind took."""
 
     bounds: tuple[float, ...]
@@ -65,8 +65,10 @@ class Timing:
         return Timing(self.bounds, tuple(counts), self.seconds + seconds)
 
 
-@dataclass(frozen=True, slots=True)
-class TunnelTally:
+_NO_EVENTS: Mapping[EventKind, int] = MappingProxyType(dict.fromkeys(EventKind, 0))
+
+
+class TunnelTally(NamedTuple):
     """One tunnel: its last outcome, and its counts since the start."""
 
     config: TunnelConfig
@@ -77,7 +79,7 @@ class TunnelTally:
     failed_checks: int = 0
     checks_with_errors: int = 0
     pushes: int = 0
-    events: Mapping[EventKind, int] = field(default_factory=lambda: dict.fromkeys(EventKind, 0))
+    events: Mapping[EventKind, int] = _NO_EVENTS
 
     def plus(self, outcome: Outcome) -> TunnelTally:
         """Return the tally with one more finished check."""
@@ -87,8 +89,7 @@ class TunnelTally:
             for event in outcome.events:
                 events[event.kind] += 1
         reading, checked = outcome.qbittorrent, not outcome.is_watch
-        return replace(
-            self,
+        return self._replace(
             outcome=outcome,
             qbittorrent_auth=reading.auth if reading else self.qbittorrent_auth,
             checks=self.checks + checked,
@@ -98,8 +99,7 @@ class TunnelTally:
         )
 
 
-@dataclass(frozen=True, slots=True)
-class Snapshot:
+class Snapshot(NamedTuple):
     """All that a scrape shows, of one moment."""
 
     version: str
@@ -142,8 +142,7 @@ class Tally:
     def snapshot(self) -> Snapshot:
         """Return all that has happened until now."""
         with self._lock:
-            return replace(
-                self._rest,
+            return self._rest._replace(
                 tunnels=dict(self._tunnels),
                 timings=dict(self._timings),
                 openings=self._openings,
@@ -158,7 +157,7 @@ class Tally:
             for config in tunnels:
                 starting = Outcome(config.name, SyncState.STARTING, None)
                 fresh = TunnelTally(config, starting, config.qbittorrent.auth)
-                self._tunnels[config.name] = replace(before.get(config.name, fresh), config=config)
+                self._tunnels[config.name] = before.get(config.name, fresh)._replace(config=config)
 
     def publish(self, outcome: Outcome) -> None:
         """Count a finished check. Of a tunnel that is gone, only what the process shows counts."""
@@ -174,14 +173,14 @@ class Tally:
         with self._lock:
             for name in [tunnel] if tunnel else list(self._tunnels):
                 if known := self._tunnels.get(name):
-                    self._tunnels[name] = replace(known, pushes=known.pushes + 1)
+                    self._tunnels[name] = known._replace(pushes=known.pushes + 1)
 
     def count_file_write(self, result: OperationResult) -> None:
         """Count a write of status.json."""
         with self._lock:
             self._count_operations([result])
             if result.reason is None:
-                self._rest = replace(self._rest, file_written_at=self._clock.monotonic())
+                self._rest = self._rest._replace(file_written_at=self._clock.monotonic())
 
     def count_log_line(self, levelno: int) -> None:
         """Count a log line by logging's level number; below warning there is no series."""
@@ -194,8 +193,7 @@ class Tally:
         """Count a reload of the configuration."""
         with self._lock:
             rest = self._rest
-            self._rest = replace(
-                rest,
+            self._rest = rest._replace(
                 load_accepted=success,
                 loaded_at=self._clock.monotonic() if success else rest.loaded_at,
                 reloads=rest.reloads + 1,
@@ -205,8 +203,7 @@ class Tally:
     def count_notification(self, success: bool) -> None:
         """Count a try to send a notification to one service."""
         with self._lock:
-            self._rest = replace(
-                self._rest,
+            self._rest = self._rest._replace(
                 notifications=self._rest.notifications + 1,
                 failed_notifications=self._rest.failed_notifications + (not success),
             )

@@ -8,7 +8,7 @@ from __future__ import annotations
 import ipaddress
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from exporter.model import BindResult
 
@@ -24,8 +24,7 @@ _MOST_SOCKETS = 256
 """What is kept of a session that lasts for years; the oldest are ports of long ago."""
 
 
-@dataclass(frozen=True, slots=True)
-class LogEntry:
+class LogEntry(NamedTuple):
     """An entry of `log/main`; type 2 is a success, 8 a failure."""
 
     id: int
@@ -35,8 +34,7 @@ class LogEntry:
     """In milliseconds up to 4.4 and seconds since: only fit for telling two entries apart."""
 
 
-@dataclass(frozen=True, slots=True)
-class Socket:
+class Socket(NamedTuple):
     """One that qBittorrent opened, or could not open."""
 
     port: int
@@ -44,12 +42,12 @@ class Socket:
     address: Address
 
 
-@dataclass(slots=True)
 class BindLog:
     """What the log showed of sockets, folded entry by entry."""
 
-    sockets: dict[Socket, bool] = field(default_factory=dict)
-    """Whether the last try to open each succeeded."""
+    def __init__(self) -> None:
+        self.sockets: dict[Socket, bool] = {}
+        """Whether the last try to open each succeeded."""
 
     def fold(self, entries: Iterable[LogEntry]) -> bool:
         """Take in new entries; a later one about the same socket counts.

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, field
 
 from exporter.servers.http import Response
 
@@ -12,11 +11,11 @@ _COOKIE = re.compile(r"[!-:<>-~]+=[!-:<-~]*")
 """Without `=` in the name: what matches in one way only takes no time."""
 
 
-@dataclass(slots=True)
 class Cookies:
     """What is sent back; bounded."""
 
-    pairs: dict[str, str] = field(default_factory=dict)
+    def __init__(self) -> None:
+        self._pairs: dict[str, str] = {}
 
     def take(self, response: Response) -> None:
         """Keep what a response sets, whatever it says of expiry and scope.
@@ -28,10 +27,10 @@ class Cookies:
             pair = line.partition(";")[0].strip()
             if _COOKIE.fullmatch(pair):
                 name = pair.partition("=")[0]
-                fresh = self.pairs | {name: pair}
+                fresh = self._pairs | {name: pair}
                 if len("; ".join(fresh.values())) <= _LARGEST_COOKIES:
-                    self.pairs = fresh
+                    self._pairs = fresh
 
     def header(self) -> str | None:
         """Return what to send; None where there is none."""
-        return "; ".join(self.pairs.values()) or None
+        return "; ".join(self._pairs.values()) or None

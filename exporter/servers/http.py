@@ -14,9 +14,8 @@ import json
 import re
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
 from socket import socket
-from typing import Any, cast
+from typing import Any, NamedTuple, cast
 from urllib.parse import urlencode, urlsplit
 
 import urllib3
@@ -38,8 +37,7 @@ _MOST_PREPARED = 16
 """A tunnel asks for less than ten things; each new position in a log makes one more."""
 
 
-@dataclass(frozen=True, slots=True)
-class Response:
+class Response(NamedTuple):
     """A whole response, read within the limits."""
 
     status: int
@@ -146,7 +144,7 @@ class Transport:
         is_own = to.hostname == self.server.host.strip("[]").lower()
         if to.scheme != "https" or self.server.https or not is_own or response.status not in _MOVED:
             return None
-        address = replace(self.server, port=port, https=True).url
+        address = self.server._replace(port=port, https=True).url
         return f"it redirects to HTTPS: set {self.name.upper()}_HOST={address}"
 
     def close(self) -> None:

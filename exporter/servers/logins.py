@@ -12,7 +12,7 @@ import math
 import secrets
 import threading
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 from exporter.clock import Clock
 from exporter.model import Reason, SavedLogins
@@ -35,8 +35,7 @@ _OLD_SALT_LENGTH, _OLD_ROUNDS = 8, 50_000
 _DIGEST_BYTES = 2
 
 
-@dataclass(frozen=True, slots=True)
-class Attempt:
+class Attempt(NamedTuple):
     """A login that did not lead to a session, or is not known to yet."""
 
     at: float
@@ -44,8 +43,7 @@ class Attempt:
     """Shows whether two attempts had the same credentials."""
 
 
-@dataclass(frozen=True, slots=True)
-class LoginState:
+class LoginState(NamedTuple):
     """Failed tries of the last hour, and until when the next one waits."""
 
     attempts: tuple[Attempt, ...] = ()
@@ -86,14 +84,13 @@ def next_login_at(state: LoginState, now: float, tries_an_hour: int = LOGIN_TRIE
 def after_attempt(state: LoginState, now: float, digest: str, *, proved: bool) -> LoginState:
     """Take note of a try as soon as it is made: qBittorrent may count it, answer or not."""
     attempts = (*recent_attempts(state, now), Attempt(now, digest))
-    return replace(state, attempts=attempts, proved=proved)
+    return state._replace(attempts=attempts, proved=proved)
 
 
 def after_failure(state: LoginState, now: float, reason: Reason) -> LoginState:
     """Take note of how a try ended."""
     rejected = reason is Reason.AUTH
-    return replace(
-        state,
+    return state._replace(
         rejections=state.rejections + rejected,
         suspended_until=now + _wait(state, reason),
         reason=reason,
@@ -103,7 +100,7 @@ def after_failure(state: LoginState, now: float, reason: Reason) -> LoginState:
 
 def without_wait(state: LoginState) -> LoginState:
     """Let one try come at once: after a start somebody may have corrected what was wrong."""
-    return replace(state, suspended_until=-math.inf)
+    return state._replace(suspended_until=-math.inf)
 
 
 def after_server_restart(state: LoginState) -> LoginState:

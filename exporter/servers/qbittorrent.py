@@ -9,8 +9,7 @@ import functools
 import json
 import math
 import re
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from exporter.config.load import QbittorrentConfig
 from exporter.errors import InvalidResponse, VerifyMismatch
@@ -26,8 +25,7 @@ _LARGEST_NUMBER = 2**63
 _LARGEST_SETTING = 2**31
 
 
-@dataclass(frozen=True, slots=True)
-class Listening:
+class Listening(NamedTuple):
     """The listening port as stored; that says nothing about a socket."""
 
     port: int
@@ -41,8 +39,7 @@ class Listening:
     """Whether it asks for a port of its own by UPnP and NAT-PMP."""
 
 
-@dataclass(frozen=True, slots=True)
-class Version:
+class Version(NamedTuple):
     """Versions as qBittorrent reports them, and libtorrent's as numbers."""
 
     app: str

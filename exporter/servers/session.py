@@ -8,8 +8,7 @@ from __future__ import annotations
 import contextlib
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from typing import TypeVar
+from typing import NamedTuple, TypeVar
 
 from exporter.config.load import QbittorrentConfig
 from exporter.errors import (
@@ -36,8 +35,7 @@ _VERSION = "/api/v2/app/version"
 _SHORTEST_BAN_BYTES = 24
 
 
-@dataclass(frozen=True, slots=True)
-class Request:
+class Request(NamedTuple):
     """A GET, or a POST where there is a form."""
 
     path: str

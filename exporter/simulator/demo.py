@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import tempfile
 import threading
-from dataclasses import replace
 from pathlib import Path
 
 from exporter.clock import Clock
@@ -67,7 +66,7 @@ def _with_a_page(settings: Config) -> Config:
             try_to_listen(settings.web.listen_address)
     except QstickyError as error:
         logger.info("Demo: %s, so its page gets another port", error.message)
-        return replace(settings, web=replace(settings.web, listen_address=ANY_FREE_PORT))
+        return settings._replace(web=settings.web._replace(listen_address=ANY_FREE_PORT))
     return settings
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from exporter.model import (
     NO_PORT,
@@ -35,27 +35,23 @@ In the field, gaps without a port of up to 253 s heal by themselves.
 """
 
 
-@dataclass(frozen=True, slots=True)
-class Nothing:
+class Nothing(NamedTuple):
     """All is well."""
 
 
-@dataclass(frozen=True, slots=True)
-class Wait:
+class Wait(NamedTuple):
     """Nothing can be done now; `state` says why."""
 
     state: SyncState
 
 
-@dataclass(frozen=True, slots=True)
-class SetPort:
+class SetPort(NamedTuple):
     """Make this the listening port."""
 
     port: int
 
 
-@dataclass(frozen=True, slots=True)
-class Rebind:
+class Rebind(NamedTuple):
     """Set another port, then this one again: reopens a dead socket."""
 
     port: int

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 from exporter.model import NO_PORT, WAITING_STATES, Saved, SyncState
 
 
@@ -12,27 +10,25 @@ def after_port(saved: Saved, forwarded_port: int, now: float) -> Saved:
     if forwarded_port in (NO_PORT, saved.forwarded_port):
         return saved
     changed = saved.port_changed_at if saved.forwarded_port == NO_PORT else now
-    return replace(saved, forwarded_port=forwarded_port, port_changed_at=changed)
+    return saved._replace(forwarded_port=forwarded_port, port_changed_at=changed)
 
 
 def after_port_was_set(saved: Saved, now: float) -> Saved:
     """Take note that the port was set: a change, where none is known."""
-    return saved if saved.port_changed_at is not None else replace(saved, port_changed_at=now)
+    return saved if saved.port_changed_at is not None else saved._replace(port_changed_at=now)
 
 
 def after_check(saved: Saved, state: SyncState, now: float) -> Saved:
     """Take note of how a check ended."""
     if state is SyncState.IN_SYNC:
-        return replace(
-            saved,
+        return saved._replace(
             succeeded_at=now,
             out_of_sync_since=None,
             failing_since=None,
             waiting_since=None,
         )
     waits = state in WAITING_STATES
-    return replace(
-        saved,
+    return saved._replace(
         out_of_sync_since=_first(saved.out_of_sync_since, now),
         failing_since=None if waits else _first(saved.failing_since, now),
         waiting_since=_first(saved.waiting_since, now) if waits else None,

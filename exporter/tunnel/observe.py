@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from dataclasses import replace
 
 from exporter.clock import Clock
 from exporter.errors import ServerError
@@ -121,7 +120,7 @@ class Observer:
             if torrents is None:
                 with did.may_fail(Operation.QBITTORRENT_TRANSFER):
                     torrents = self._qbittorrent.has_torrents(did)
-            reading = replace(reading, has_torrents=torrents)
+            reading = reading._replace(has_torrents=torrents)
         return reading
 
     def _stale_until(self, last: Outcome | None, *, log_is_known: bool) -> float:
@@ -145,8 +144,7 @@ class Observer:
         version = self._qbittorrent.version
         if version is None:
             return reading
-        return replace(
-            reading,
+        return reading._replace(
             version=version.app,
             webapi_version=version.webapi,
             reopens_sockets=reading.on_one_interface and version.reopens_sockets,

@@ -7,7 +7,6 @@ an answer says `open` or the port is another one.
 from __future__ import annotations
 
 import math
-from dataclasses import replace
 
 from exporter.errors import NotReachable
 from exporter.model import Answer, Outside
@@ -45,25 +44,25 @@ def after_another_port(known: Outside, now: float) -> Outside:
 def after_change(known: Outside, now: float) -> Outside:
     """Take note that the socket or the VPN is a new one: a verdict stays until `open` ends it."""
     decided = known.rebound or is_closed(known)
-    return replace(known, changed_at=now, closed=known.closed if decided else 0)
+    return known._replace(changed_at=now, closed=known.closed if decided else 0)
 
 
 def after_rebind(known: Outside, now: float) -> Outside:
     """Take note of the re-bind: one more `closed` is enough now."""
-    return replace(known, changed_at=now, closed=_ENOUGH - 1, rebound=True)
+    return known._replace(changed_at=now, closed=_ENOUGH - 1, rebound=True)
 
 
 def after_answer(known: Outside, answer: Answer, *, explained: bool) -> Outside:
     """Take in an answer; `explained` where nobody can get in anyway."""
-    known = replace(known, asked_at=answer.asked_at)
+    known = known._replace(asked_at=answer.asked_at)
     if answer.asked_at <= known.changed_at:
         return known
     problem = answer.failure.reason if answer.failure else None
-    known = replace(known, reachable=answer.reachable, problem=problem)
+    known = known._replace(reachable=answer.reachable, problem=problem)
     if answer.reachable:
-        return replace(known, reached_at=answer.asked_at, closed=0, rebound=False)
+        return known._replace(reached_at=answer.asked_at, closed=0, rebound=False)
     counts = answer.reachable is False and not explained
-    return replace(known, closed=min(known.closed + 1, _ENOUGH)) if counts else known
+    return known._replace(closed=min(known.closed + 1, _ENOUGH)) if counts else known
 
 
 def ask_at(known: Outside, interval_seconds: float) -> float:

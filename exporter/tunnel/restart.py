@@ -8,8 +8,8 @@ from __future__ import annotations
 import contextlib
 import math
 from collections.abc import Callable
-from dataclasses import dataclass, replace
 from enum import Enum, auto
+from typing import NamedTuple
 
 from exporter.clock import Clock
 from exporter.errors import TimedOut, Unauthorized
@@ -44,8 +44,7 @@ class Step(Enum):
     START = auto()
 
 
-@dataclass(frozen=True, slots=True)
-class RestartState:
+class RestartState(NamedTuple):
     """Since when a VPN that is up has had no port, and what was done about it."""
 
     portless_since: float = math.inf
@@ -70,13 +69,13 @@ def after_reading(
     if isinstance(reading, Failure):
         if reading.reason is Reason.TIMEOUT:
             return known
-        return replace(known, portless_since=math.inf)
+        return known._replace(portless_since=math.inf)
     if reading.forwarded_port != NO_PORT and reachable is not False:
         restarts = 0 if reachable else known.restarts
-        return replace(known, portless_since=math.inf, restarts=restarts)
+        return known._replace(portless_since=math.inf, restarts=restarts)
     if not reading.vpn_status.is_up_or_unknown:
-        return replace(known, portless_since=math.inf)
-    return replace(known, portless_since=min(known.portless_since, now))
+        return known._replace(portless_since=math.inf)
+    return known._replace(portless_since=min(known.portless_since, now))
 
 
 def restart_due(known: RestartState, after_seconds: float) -> float:
@@ -167,13 +166,13 @@ class VpnRestart:
     def _stop(self, did: Operations, now: float) -> None:
         self._was_down = False
         restarts = self._state.restarts + 1
-        self._state = replace(self._state, unfinished=True, restarts=restarts, restarted_at=now)
+        self._state = self._state._replace(unfinished=True, restarts=restarts, restarted_at=now)
         self._save(SavedVpnRestart(now, restarts, unfinished=True))
         try:
             with contextlib.suppress(TimedOut):  # a down command may run first
                 self._gluetun.stop_vpn(did)
         except Unauthorized:
-            self._state = replace(self._state, unfinished=False)
+            self._state = self._state._replace(unfinished=False)
             raise
         deadline = self._clock.monotonic() + STOP_PROOF_SECONDS
         while self._status(did) is VpnStatus.RUNNING and self._clock.monotonic() < deadline:
@@ -186,7 +185,7 @@ class VpnRestart:
                 self._gluetun.start_vpn(did)
             if not self._is_started(did):
                 return []
-        self._state = replace(self._state, unfinished=False, portless_since=math.inf)
+        self._state = self._state._replace(unfinished=False, portless_since=math.inf)
         return [events.vpn_restarted(self._pause())]
 
     def _is_started(self, did: Operations) -> bool:
@@ -196,7 +195,7 @@ class VpnRestart:
 
     def _pause(self) -> float:
         """Return the least time until the next restart."""
-        again = replace(self._state, portless_since=-math.inf)
+        again = self._state._replace(portless_since=-math.inf)
         return restart_due(again, self._after or 1.0) - self._clock.monotonic()
 
     def _status(self, did: Operations) -> VpnStatus:

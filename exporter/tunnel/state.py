@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field, replace
 from enum import Enum, auto
-from typing import TypeGuard
+from typing import NamedTuple, TypeGuard
 
 from exporter.model import (
     NO_PORT,
@@ -29,8 +28,7 @@ PUSH_FOLLOWS_WITHIN = 1.0
 REANNOUNCE_AT_MOST_EVERY = 300.0
 
 
-@dataclass(frozen=True, slots=True)
-class Observation:
+class Observation(NamedTuple):
     """What one check read from both sides, or why it could not."""
 
     gluetun: GluetunReading | Failure
@@ -56,8 +54,7 @@ class RebindCause(Enum):
     """All looks right, and nobody outside gets in."""
 
 
-@dataclass(frozen=True, slots=True)
-class TunnelState:
+class TunnelState(NamedTuple):
     """What is known of a tunnel from check to check."""
 
     policy: RebindPolicy = RebindPolicy.AUTO
@@ -92,15 +89,14 @@ class TunnelState:
     announce: bool = False
     """A port was set since the torrents were announced."""
     announced_at: float = -math.inf
-    outside: Outside = field(default_factory=Outside)
+    outside: Outside = Outside()
 
 
 def after_reading(observation: Observation, known: TunnelState, now: float) -> TunnelState:
     """Return what is known with the observation, before deciding."""
     known = _with_facts(observation, known, now)
     if observation.pushed:
-        known = replace(
-            known,
+        known = known._replace(
             pushed_at=now,
             port_at_push=known.forwarded_port,
             push_pending=now - known.written_at >= PUSH_FOLLOWS_WITHIN,
@@ -118,8 +114,7 @@ def after_write(
     note = outside.after_change
     if rebind is RebindCause.NOT_REACHABLE:
         note = outside.after_rebind
-    return replace(
-        known,
+    return known._replace(
         outside=note(known.outside, now),
         opening_since=None if rebind is RebindCause.START else known.opening_since,
         synced_port=NO_PORT,
@@ -137,7 +132,7 @@ def after_check(state: SyncState, known: TunnelState, now: float) -> TunnelState
         return _changed(known, synced_port=known.forwarded_port, opening_since=None)
     if state is SyncState.NOT_LISTENING and known.repair_at == math.inf:
         wait = REPAIR_AFTER[min(known.repairs, len(REPAIR_AFTER) - 1)]
-        return replace(known, repair_at=now + wait)
+        return known._replace(repair_at=now + wait)
     return known
 
 
@@ -166,7 +161,7 @@ def should_announce(known: TunnelState, now: float) -> bool:
 def _changed(known: TunnelState, **values: object) -> TunnelState:
     """Replace what differs; mostly nothing does, and a copy takes long."""
     differ = {name: value for name, value in values.items() if getattr(known, name) != value}
-    return replace(known, **differ) if differ else known  # type: ignore[arg-type]  # as replace
+    return known._replace(**differ) if differ else known  # type: ignore[arg-type]  # as replace
 
 
 def _with_facts(observation: Observation, known: TunnelState, now: float) -> TunnelState:
@@ -175,7 +170,7 @@ def _with_facts(observation: Observation, known: TunnelState, now: float) -> Tun
         (side.operation, side.reason) if isinstance(side, Failure) else _facts_of(side)
         for side in (observation.gluetun, observation.qbittorrent)
     )
-    return known if facts == known.facts else replace(known, facts=facts, facts_since=now)
+    return known if facts == known.facts else known._replace(facts=facts, facts_since=now)
 
 
 def _facts_of(reading: GluetunReading | QbittorrentReading) -> tuple[object, ...]:
@@ -221,7 +216,7 @@ def _with_answer(observation: Observation, known: TunnelState) -> TunnelState:
         return known
     closed = isinstance(reading, Failure) or reading.is_closed
     explained = closed or not _is_vpn_up(observation.gluetun)
-    return replace(known, outside=outside.after_answer(known.outside, answer, explained=explained))
+    return known._replace(outside=outside.after_answer(known.outside, answer, explained=explained))
 
 
 def _is_vpn_up(gluetun: GluetunReading | Failure) -> TypeGuard[GluetunReading]:

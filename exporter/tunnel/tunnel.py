@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import queue
 from collections.abc import Callable
-from dataclasses import replace
 
 from exporter.clock import Clock
 from exporter.config.load import TunnelConfig
@@ -102,9 +101,9 @@ class Tunnel:
             did.put_first(did.fail(Operation.QBITTORRENT_PREFERENCES, unexpected(error)))
             outcome = self._outcome(SyncState.QBITTORRENT_UNREACHABLE, None, None, did)
         if said:
-            outcome = replace(outcome, events=tuple(said))
+            outcome = outcome._replace(events=tuple(said))
         if changes := events.changes(self._previous, outcome):
-            outcome = replace(outcome, events=(*outcome.events, *changes))
+            outcome = outcome._replace(events=(*outcome.events, *changes))
         self._previous = outcome
         return outcome
 
@@ -117,7 +116,7 @@ class Tunnel:
         if other.config.qbittorrent.server == self.config.qbittorrent.server:
             same = other.config.reachability == self.config.reachability
             seen = other._state.outside if same else Outside()
-            self._state = replace(other._state, policy=self.config.rebind, outside=seen)
+            self._state = other._state._replace(policy=self.config.rebind, outside=seen)
             self._saved, self._previous = saved, other._previous
 
     def close(self) -> None:
@@ -212,7 +211,7 @@ class Tunnel:
         self._state = after_write(self._state, self._clock.monotonic(), rebind=cause)
         state, reading = self._writer.write(port, reading, did, by_another_port=True)
         if state not in (SyncState.IN_SYNC, SyncState.NOT_LISTENING):
-            self._state = replace(self._state, wanted=cause)  # it did not come about
+            self._state = self._state._replace(wanted=cause)  # it did not come about
         return state, reading
 
     def _set_port(
@@ -224,7 +223,7 @@ class Tunnel:
         if not self._tried_before(port, reading):
             said.append(events.update_needed(reading.listening_port, port))
         self._state = after_write(self._state, now)
-        self._state = replace(self._state, announce=self.config.reannounce_after_change)
+        self._state = self._state._replace(announce=self.config.reannounce_after_change)
         # up to 4.3, switching the random port off leaves the socket where it is
         detour = reading.listening_port == port
         state, reading = self._writer.write(port, reading, did, by_another_port=detour)
@@ -248,10 +247,10 @@ class Tunnel:
         now = self._clock.monotonic()
         if state is not SyncState.IN_SYNC or not should_announce(self._state, now):
             return
-        self._state = replace(self._state, announced_at=now)
+        self._state = self._state._replace(announced_at=now)
         with did.may_fail(Operation.QBITTORRENT_TRANSFER):
             self._qbittorrent.reannounce(did)
-            self._state = replace(self._state, announce=False)
+            self._state = self._state._replace(announce=False)
             said.append(events.announced(self._state.forwarded_port))
 
     def _without_upnp(
@@ -262,7 +261,7 @@ class Tunnel:
             with did.may_fail(Operation.QBITTORRENT_PREFERENCES):
                 self._qbittorrent.switch_off_upnp(did)
                 said.append(events.upnp_switched_off())
-                return replace(reading, upnp=False)
+                return reading._replace(upnp=False)
         return reading
 
     # from outside
@@ -328,11 +327,11 @@ class Tunnel:
         logins, restart = self._logins.saved(), self._restart.saved()
         known, push_seen = self._saved, self._state.push_seen
         if (known.logins, known.vpn_restart, known.push_seen) != (logins, restart, push_seen):
-            known = replace(known, logins=logins, vpn_restart=restart, push_seen=push_seen)
+            known = known._replace(logins=logins, vpn_restart=restart, push_seen=push_seen)
         return known
 
     def _save_logins(self, logins: SavedLogins) -> None:
-        self._save(self.config.name, replace(self._all_saved(), logins=logins))
+        self._save(self.config.name, self._all_saved()._replace(logins=logins))
 
     def _save_vpn_restart(self, restart: SavedVpnRestart) -> None:
-        self._save(self.config.name, replace(self._all_saved(), vpn_restart=restart))
+        self._save(self.config.name, self._all_saved()._replace(vpn_restart=restart))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from dataclasses import replace
 
 from exporter.clock import Clock
 from exporter.model import Event, Failure, GluetunReading, Outcome, QbittorrentReading
@@ -48,8 +47,7 @@ class Watch:
     def outcome(self, last: Outcome, did: Operations) -> Outcome:
         """Return the last outcome as of now."""
         now = self._clock.monotonic()
-        return replace(
-            last,
+        return last._replace(
             finished_at=now,
             next_check_seconds=min(WATCH_EVERY, self._check_at - now),
             events=(),

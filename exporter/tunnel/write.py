@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 from exporter.clock import Clock
 from exporter.errors import BindFailed, ServerError
 from exporter.model import (
@@ -39,13 +37,13 @@ class PortWriter:
         `by_another_port` moves the socket even where the port is set already. On an error the
         port may have been set or not.
         """
-        reading = replace(reading, bind_result=BindResult.UNKNOWN)
+        reading = reading._replace(bind_result=BindResult.UNKNOWN)
         try:
             if by_another_port:
                 neighbour = port + 1 if port < HIGHEST_PORT else port - 1
                 self._qbittorrent.send_listening_port(did, neighbour)
             self._qbittorrent.set_listening_port(did, port)
-            reading = replace(reading, listening_port=port, random_port=False)
+            reading = reading._replace(listening_port=port, random_port=False)
             reading = self._with_proof(port, reading, did)
             if _is_refuted(reading):
                 did.count_as_failed(Operation.QBITTORRENT_LOG, Reason.BIND_FAILED)
@@ -70,9 +68,9 @@ class PortWriter:
             pause = min(2 * pause, 0.05)
             result = self._qbittorrent.bind_result(did, port)
         if result is not BindResult.UNKNOWN:
-            return replace(reading, bind_result=result)
+            return reading._replace(bind_result=result)
         # nothing in the log, as where it is full of other things: the next best witness
-        return replace(reading, connection_status=self._qbittorrent.connection_status(did))
+        return reading._replace(connection_status=self._qbittorrent.connection_status(did))
 
 
 def _is_refuted(reading: QbittorrentReading) -> bool:

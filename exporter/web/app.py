@@ -8,9 +8,8 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
 from http import HTTPStatus
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 from urllib.parse import urlencode
 
 from prometheus_client import CollectorRegistry
@@ -46,47 +45,50 @@ _log = logging.getLogger("qsticky")
 _MOST_KEPT = 2
 _MOST_WAITING = 2
 """How many of the workers may be busy with pages: the others serve scrapes and probes."""
+_OPEN_TO_ALL = frozenset({"/-/healthy", "/-/ready"})
 
 
-@dataclass(frozen=True)
-class WebApp:
-    """The WSGI application.
-
-    `status_json` gives the document to serve; `request_sync(tunnel, pushed)` asks for a check of
-    one tunnel (None = all) and must return at once; `pushed` is True for Gluetun's hook and False
-    for the page's button, since a check by hand is no VPN reconnect. `users` None = open to all.
-    """
+class WebParts(NamedTuple):
+    """What the web application shows, and whom it asks."""
 
     board: StatusBoard
     registry: CollectorRegistry
     status_json: Callable[[], bytes]
+    """Returns the document to serve."""
     request_sync: Callable[[str | None, bool], None]
+    """`(tunnel, pushed)` asks for a check of one tunnel (None = all) and returns at once.
+
+    `pushed` is True for Gluetun's hook and False for the page's button, since a check by hand is
+    no VPN reconnect.
+    """
     version: str
-    users: Users | None = None
     docs_url: str = ""
-    clock: Clock = field(default_factory=Clock)
+    users: Users | None = None
+    """None = open to all."""
+    clock: Clock = Clock()
     reload: Callable[[], str] | None = None
     """Loads the configuration again and returns why it was rejected; None = nobody may."""
     allowed_hosts: tuple[str, ...] = ()
     """Further names by which a browser may send a POST, such as that of a reverse proxy."""
-    _routes: Mapping[str, Mapping[str, Handler]] = field(init=False, repr=False)
-    _unread: Unread = field(init=False, repr=False, default_factory=Unread)
-    _shared: Shared = field(init=False, repr=False)
-    _open_to_all = frozenset({"/-/healthy", "/-/ready"})
 
-    def __post_init__(self) -> None:
-        routes: Mapping[str, Mapping[str, Handler]] = {
+
+class WebApp:
+    """The WSGI application."""
+
+    def __init__(self, parts: WebParts) -> None:
+        self._parts = parts
+        self._unread = Unread()
+        now = parts.clock.monotonic
+        self._shared = Shared(now, most_kept=_MOST_KEPT, most_waiting=_MOST_WAITING)
+        self._routes: Mapping[str, Mapping[str, Handler]] = {
             "/": {"GET": self._page},
-            "/metrics": {"GET": Scrapes(self.registry, self.clock.monotonic).answer},
+            "/metrics": {"GET": Scrapes(parts.registry, now).answer},
             "/status.json": {"GET": self._status_json},
             "/-/healthy": {"GET": self._healthy},
             "/-/ready": {"GET": self._ready},
             "/-/sync": {"POST": self._sync},
             "/-/reload": {"POST": self._reload},
         }
-        object.__setattr__(self, "_routes", routes)
-        shared = Shared(self.clock.monotonic, most_kept=_MOST_KEPT, most_waiting=_MOST_WAITING)
-        object.__setattr__(self, "_shared", shared)
 
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         """Answer one request."""
@@ -118,15 +120,15 @@ class WebApp:
         """Return the answer to those who may not ask; None for the others."""
         if request.may_have_a_body and request.method in {"GET", "HEAD"}:
             return text(HTTPStatus.BAD_REQUEST, "a GET has no body here")
-        if self.users is not None and _page(request) not in self._open_to_all:
-            refused = _without_password(self.users, request)
+        if self._parts.users is not None and _page(request) not in _OPEN_TO_ALL:
+            refused = _without_password(self._parts.users, request)
             if refused is not None:
                 return refused
         return self._foreign_post(request) if request.method == "POST" else None
 
     def _foreign_post(self, request: Request) -> Response | None:
         host = request.header("Host")
-        if not is_local_host(host, self.allowed_hosts):
+        if not is_local_host(host, self._parts.allowed_hosts):
             return text(
                 HTTPStatus.FORBIDDEN,
                 "refused: the Host header is not a local name; add it to WEB_ALLOWED_HOSTS",
@@ -148,10 +150,10 @@ class WebApp:
 
         def make() -> Response:
             context = PageContext(
-                now=self.clock.monotonic(),
-                unix=self.clock.unix,
-                version=self.version,
-                docs_url=self.docs_url,
+                now=self._parts.clock.monotonic(),
+                unix=self._parts.clock.unix,
+                version=self._parts.version,
+                docs_url=self._parts.docs_url,
                 refreshing=refreshing,
                 asked=asked,
                 tunnel=tunnel,
@@ -164,7 +166,7 @@ class WebApp:
     def _rendered(self, context: PageContext) -> Response:
         from exporter.web.pages import STYLE_SOURCE, status_page
 
-        page = status_page(self.board.views(), context)
+        page = status_page(self._parts.board.views(), context)
         status = HTTPStatus.OK if page.found else HTTPStatus.NOT_FOUND
         refresh = (("Refresh", page.refresh),) if page.refresh else ()
         body = page.html.encode("utf-8", "replace")
@@ -174,7 +176,9 @@ class WebApp:
         packed = accepts_gzip(request)
 
         def make() -> Response:
-            return compressed(Response(HTTPStatus.OK, self.status_json(), JSON), accepted=packed)
+            return compressed(
+                Response(HTTPStatus.OK, self._parts.status_json(), JSON), accepted=packed
+            )
 
         return self._shared.get(("/status.json", packed), make)
 
@@ -182,24 +186,24 @@ class WebApp:
         return text(HTTPStatus.OK, "healthy")
 
     def _ready(self, _request: Request) -> Response:
-        if self.board.is_ready():
+        if self._parts.board.is_ready():
             return text(HTTPStatus.OK, "ready")
         return text(HTTPStatus.SERVICE_UNAVAILABLE, "the first check is still under way")
 
     def _reload(self, _request: Request) -> Response:
-        if self.reload is None:
+        if self._parts.reload is None:
             return text(HTTPStatus.FORBIDDEN, "switched off; set WEB_ENABLE_LIFECYCLE=true")
-        if mistake := self.reload():
+        if mistake := self._parts.reload():
             return text(HTTPStatus.INTERNAL_SERVER_ERROR, f"not reloaded: {mistake}")
         return text(HTTPStatus.OK, "reloaded")
 
     def _sync(self, request: Request) -> Response:
         form = request.form()
         tunnel = request.first("tunnel") or form.get("tunnel")
-        if tunnel is not None and not self.board.has(tunnel):
+        if tunnel is not None and not self._parts.board.has(tunnel):
             return text(HTTPStatus.NOT_FOUND, "no tunnel has that name")
         by_hand = form.get("by") == "page"
-        self.request_sync(tunnel, not by_hand)
+        self._parts.request_sync(tunnel, not by_hand)
         if not by_hand:
             return text(HTTPStatus.ACCEPTED, "a check was asked for")
         query = urlencode({"asked": "1"} | ({} if tunnel is None else {"tunnel": tunnel}))

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import gzip
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, replace
 from http import HTTPStatus
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 from urllib.parse import parse_qs
 
 from exporter.web.unread import Unread
@@ -32,8 +31,7 @@ _SECURITY_HEADERS = (
 )
 
 
-@dataclass(frozen=True, slots=True)
-class Request:
+class Request(NamedTuple):
     """What a client asks for."""
 
     method: str
@@ -68,8 +66,7 @@ class Request:
         return {key: values[0] for key, values in _fields(body.decode("latin-1")).items()}
 
 
-@dataclass(frozen=True, slots=True)
-class Response:
+class Response(NamedTuple):
     """What a client gets; `style` is the source of styles that a page may use."""
 
     status: HTTPStatus
@@ -142,13 +139,13 @@ def _fields(query: str) -> Mapping[str, list[str]]:
 def compressed(response: Response, *, accepted: bool) -> Response:
     """Return the response as it is sent: compressed where that is accepted and worth it."""
     if len(response.body) < _SMALLEST_GZIP_BYTES:
-        return replace(response, may_be_compressed=False)
+        return response._replace(may_be_compressed=False)
     headers = (*response.headers, ("Vary", "Accept-Encoding"))
     if not accepted:
-        return replace(response, headers=headers, may_be_compressed=False)
+        return response._replace(headers=headers, may_be_compressed=False)
     body = gzip.compress(response.body, compresslevel=_GZIP_LEVEL, mtime=0)
     headers = (*headers, ("Content-Encoding", "gzip"))
-    return replace(response, body=body, headers=headers, may_be_compressed=False)
+    return response._replace(body=body, headers=headers, may_be_compressed=False)
 
 
 def accepts_gzip(request: Request) -> bool:

@@ -9,10 +9,9 @@ import base64
 import hashlib
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 from urllib.parse import urlencode
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
@@ -50,8 +49,7 @@ _TONES = list(Tone)
 _STATES = list(SyncState)
 
 
-@dataclass(frozen=True, slots=True)
-class PageContext:
+class PageContext(NamedTuple):
     """What a page needs besides the tunnels; `now` is a moment."""
 
     now: float
@@ -76,8 +74,7 @@ class PageContext:
         return page_address(self.tunnel, self.state, refresh=refreshing)
 
 
-@dataclass(frozen=True, slots=True)
-class Page:
+class Page(NamedTuple):
     """A rendered page, and the value of its `Refresh` header (empty = it stays as it is)."""
 
     html: str

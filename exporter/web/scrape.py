@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from dataclasses import replace
 from http import HTTPStatus
 
 from prometheus_client import CollectorRegistry
@@ -39,7 +38,7 @@ class Scrapes:
         shared = self._picked if names else self._all
         response = shared.get(key, lambda: self._render(*key))
         if response.status is HTTPStatus.OK:
-            return replace(response, content_type=content_type)
+            return response._replace(content_type=content_type)
         return response
 
     def _render(self, openmetrics: bool, packed: bool, names: Iterable[str]) -> Response:

@@ -9,8 +9,7 @@ from __future__ import annotations
 import io
 import threading
 from collections.abc import Callable
-from dataclasses import dataclass, field
-from typing import BinaryIO
+from typing import BinaryIO, NamedTuple
 
 MOST_BYTES = 16_000_000
 _READER_BYTES = 1_000
@@ -31,7 +30,7 @@ class Unread:
         body = _Body(content, self._closed)
         with self._lock:
             if body.key not in self._answers:
-                self._answers[body.key] = _Answer(content)
+                self._answers[body.key] = _Answer(content, set())
                 self.total_bytes += len(content)
             self._answers[body.key].readers.add(body)
             self.total_bytes += _READER_BYTES
@@ -75,7 +74,6 @@ class _Body(io.BytesIO):
         self._closed(self)
 
 
-@dataclass(slots=True)
-class _Answer:
+class _Answer(NamedTuple):
     content: bytes
-    readers: set[_Body] = field(default_factory=set)
+    readers: set[_Body]

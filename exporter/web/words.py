@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
 from enum import Enum
+from typing import NamedTuple
 
 from exporter.clock import span
 from exporter.config.load import TunnelConfig
@@ -40,8 +40,7 @@ TONE_LABELS = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class Words:
+class Words(NamedTuple):
     """The words for a state; `sentence` may hold {forwarded}, {listening}, {keeps}, {forwards}."""
 
     label: str
@@ -191,11 +190,11 @@ def _exactly(words: Words, outcome: Outcome, config: TunnelConfig) -> Words:
             return _closed(words, outcome, config)
         case SyncState.GLUETUN_UNREACHABLE | SyncState.QBITTORRENT_UNREACHABLE, reason:
             silent = reason in (None, Reason.CONNECTION, Reason.TIMEOUT)
-            return words if silent else replace(words, sentence=_USELESS_ANSWER[outcome.state])
+            return words if silent else words._replace(sentence=_USELESS_ANSWER[outcome.state])
         case SyncState.QBITTORRENT_UNAUTHORIZED, Reason.FORBIDDEN_HOST:
-            return replace(words, sentence=_REFUSED_HOST, hint=_TRIES_AGAIN)
+            return words._replace(sentence=_REFUSED_HOST, hint=_TRIES_AGAIN)
         case SyncState.QBITTORRENT_UNAUTHORIZED, _ if config.qbittorrent.auth == "apikey":
-            return replace(words, sentence=_REFUSED_KEY, hint=_TRIES_AGAIN)
+            return words._replace(sentence=_REFUSED_KEY, hint=_TRIES_AGAIN)
     return words
 
 
@@ -203,11 +202,11 @@ def _closed(words: Words, outcome: Outcome, config: TunnelConfig) -> Words:
     """Say why the port counts as closed, and whether qSticky will reopen it."""
     reading = outcome.qbittorrent
     if reading is not None and reading.bind_result is BindResult.LOOPBACK:
-        return replace(words, sentence=_ON_LOOPBACK, hint="")
+        return words._replace(sentence=_ON_LOOPBACK, hint="")
     if config.rebind is RebindPolicy.NEVER:
-        return replace(words, hint=_NEVER_REBINDS)
+        return words._replace(hint=_NEVER_REBINDS)
     if reading is not None and not reading.is_closed and not outcome.failures:
-        return replace(words, sentence=_REOPENS_OFTEN, hint=_WAITS_A_LITTLE)
+        return words._replace(sentence=_REOPENS_OFTEN, hint=_WAITS_A_LITTLE)
     return words
 
 

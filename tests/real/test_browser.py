@@ -5,7 +5,6 @@ The pictures are kept in test-output/screens.
 
 import json
 from collections.abc import Iterator
-from dataclasses import replace
 from importlib.resources import files
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
@@ -16,7 +15,7 @@ from prometheus_client import CollectorRegistry
 
 from exporter.model import SyncState
 from exporter.report.board import StatusBoard
-from exporter.web.app import WebApp
+from exporter.web.app import WebApp, WebParts
 from exporter.web.server import WebServer
 from tests.conftest import missing_part
 from tests.outcomes import (
@@ -64,13 +63,15 @@ class Site:
 
     def show(self, board: StatusBoard) -> None:
         self._app = WebApp(
-            board=board,
-            registry=CollectorRegistry(),
-            status_json=lambda: b'{"healthy": true}\n',
-            request_sync=lambda tunnel, pushed: self.synced.append((tunnel, pushed)),
-            version="2.0.0",
-            docs_url="https://example.org/",
-            clock=PageClock(),
+            WebParts(
+                board=board,
+                registry=CollectorRegistry(),
+                status_json=lambda: b'{"healthy": true}\n',
+                request_sync=lambda tunnel, pushed: self.synced.append((tunnel, pushed)),
+                version="2.0.0",
+                docs_url="https://example.org/",
+                clock=PageClock(),
+            )
         )
 
     def _answer(
@@ -133,7 +134,7 @@ def violations(page: Page, axe: str) -> list[str]:
 
 
 BOARDS = {state.value: board_of(outcome) for state, outcome in OUTCOMES.items()} | {
-    "stuck": board_of(replace(IN_SYNC, finished_at=NOW - 600)),
+    "stuck": board_of(IN_SYNC._replace(finished_at=NOW - 600)),
     "many": board_of_many(40),
     "many-in-sync": board_of_many(3),
 }

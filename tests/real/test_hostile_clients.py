@@ -35,7 +35,7 @@ SERVER = """
 import logging, sys
 from prometheus_client import CollectorRegistry
 from prometheus_client.core import GaugeMetricFamily
-from exporter.web.app import WebApp
+from exporter.web.app import WebApp, WebParts
 from exporter.web.server import WebServer
 from tests.outcomes import board_of_many
 
@@ -54,13 +54,13 @@ class Series:
 logging.basicConfig(level=logging.DEBUG)
 registry = CollectorRegistry()
 registry.register(Series())
-app = WebApp(
+app = WebApp(WebParts(
     board=board_of_many(tunnels),
     registry=registry,
     status_json=lambda: b"{}",
     request_sync=lambda tunnel, pushed: None,
     version="2.0.0",
-)
+))
 server = WebServer(app, "127.0.0.1:0")
 server.start()
 print(server.address, flush=True)

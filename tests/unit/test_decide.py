@@ -2,7 +2,6 @@
 
 import itertools
 import math
-from dataclasses import replace
 
 import pytest
 
@@ -54,10 +53,10 @@ OPEN = QbittorrentReading(
     bind_result=BindResult.BOUND,
     reopens_sockets=True,
 )
-OLD = replace(OPEN, reopens_sockets=False)
+OLD = OPEN._replace(reopens_sockets=False)
 """With a libtorrent that sits on a dead socket after a VPN reconnect, while all looks right."""
-DISCONNECTED = replace(OPEN, connection_status=ConnectionStatus.DISCONNECTED)
-FAILED = replace(OPEN, bind_result=BindResult.FAILED)
+DISCONNECTED = OPEN._replace(connection_status=ConnectionStatus.DISCONNECTED)
+FAILED = OPEN._replace(bind_result=BindResult.FAILED)
 AWAY = GluetunReading(0, VpnStatus.STOPPED)
 
 
@@ -116,7 +115,7 @@ def test_does_nothing_while_both_ports_are_equal() -> None:
 
 
 @pytest.mark.parametrize(
-    "other", [replace(OPEN, listening_port=1), replace(OPEN, random_port=True)]
+    "other", [OPEN._replace(listening_port=1), OPEN._replace(random_port=True)]
 )
 def test_sets_the_forwarded_port_where_qbittorrent_has_another(other: QbittorrentReading) -> None:
     assert step(synced(), qbittorrent=other)[0] == SetPort(PORT)
@@ -184,10 +183,10 @@ def test_never_sets_a_port_that_gluetun_does_not_report_now() -> None:
 
 
 def test_a_drift_is_another_port_than_the_one_that_was_verified() -> None:
-    assert has_drifted(replace(OPEN, listening_port=1), synced())
-    assert has_drifted(replace(OPEN, random_port=True), synced())
+    assert has_drifted(OPEN._replace(listening_port=1), synced())
+    assert has_drifted(OPEN._replace(random_port=True), synced())
     assert not has_drifted(OPEN, synced())
-    assert not has_drifted(replace(OPEN, listening_port=1), TunnelState(forwarded_port=PORT))
+    assert not has_drifted(OPEN._replace(listening_port=1), TunnelState(forwarded_port=PORT))
 
 
 # a reconnect
@@ -217,9 +216,9 @@ def test_a_time_out_says_nothing_about_the_vpn() -> None:
 
 @pytest.mark.parametrize(("address", "answered"), [("", True), ("192.0.2.1", True), (None, False)])
 def test_another_public_address_or_none_is_a_reconnect(address: str | None, answered: bool) -> None:
-    decision, known = step(synced(), replace(RUNNING, public_ip=address), OLD)
+    decision, known = step(synced(), RUNNING._replace(public_ip=address), OLD)
     assert (decision == Rebind(PORT, RebindCause.RECONNECT)) is answered
-    assert step(known, replace(RUNNING, public_ip=address), OLD, at=NOW + 30)[0] == Nothing()
+    assert step(known, RUNNING._replace(public_ip=address), OLD, at=NOW + 30)[0] == Nothing()
 
 
 def test_a_socket_that_is_open_after_a_reconnect_uses_it_up() -> None:
@@ -244,10 +243,10 @@ def test_a_reconnect_waits_for_qbittorrent_to_be_there() -> None:
 
 def test_a_reconnect_that_brings_another_port_needs_no_further_rebind() -> None:
     _, known = step(synced(), AWAY)
-    decision, known = step(known, replace(RUNNING, forwarded_port=50000), OLD, at=NOW + 1)
+    decision, known = step(known, RUNNING._replace(forwarded_port=50000), OLD, at=NOW + 1)
     assert decision == SetPort(50000)
-    moved = replace(OLD, listening_port=50000)
-    reading = replace(RUNNING, forwarded_port=50000)
+    moved = OLD._replace(listening_port=50000)
+    reading = RUNNING._replace(forwarded_port=50000)
     assert step(known, reading, moved, at=NOW + 30)[0] == Nothing()
 
 
@@ -299,10 +298,10 @@ def test_a_push_is_answered_when_the_port_can_be_read() -> None:
 
 
 def test_a_push_with_another_port_is_no_reconnect_of_the_old_one() -> None:
-    other = replace(RUNNING, forwarded_port=50000)
+    other = RUNNING._replace(forwarded_port=50000)
     decision, known = step(synced(), other, OLD, pushed=True)
     assert decision == SetPort(50000)
-    moved = replace(OLD, listening_port=50000)
+    moved = OLD._replace(listening_port=50000)
     assert step(known, other, moved, at=NOW + 2)[0] == Nothing()
 
 
@@ -319,7 +318,7 @@ def test_a_push_with_another_port_is_no_reconnect_of_the_old_one() -> None:
 def test_the_policy_says_which_reconnects_are_answered(
     policy: RebindPolicy, reopens: bool | None, answered: bool
 ) -> None:
-    reading = replace(OPEN, reopens_sockets=reopens)
+    reading = OPEN._replace(reopens_sockets=reopens)
     _, known = step(synced(policy), AWAY, reading)
     assert isinstance(step(known, qbittorrent=reading)[0], Rebind) is answered
 
@@ -339,14 +338,14 @@ def test_after_a_start_a_libtorrent_that_reopens_is_left_alone() -> None:
 
 
 def test_a_port_that_is_set_at_the_start_needs_no_precaution() -> None:
-    _, known = step(TunnelState(), qbittorrent=replace(OLD, listening_port=1))
+    _, known = step(TunnelState(), qbittorrent=OLD._replace(listening_port=1))
     assert step(known, qbittorrent=OLD, at=NOW + 1)[0] == Nothing()
 
 
 # how long a port takes to open
 
-OTHER = replace(RUNNING, forwarded_port=50000)
-DRIFTED = replace(OPEN, listening_port=1)
+OTHER = RUNNING._replace(forwarded_port=50000)
+DRIFTED = OPEN._replace(listening_port=1)
 Reading = tuple[float, GluetunReading | Failure, QbittorrentReading | Failure]
 
 
@@ -425,7 +424,7 @@ def test_a_closed_port_is_reopened_after_one_minute_then_five_then_every_thirty(
 
 
 def test_an_open_socket_starts_the_waits_from_the_beginning() -> None:
-    known = replace(synced(), repairs=2, repair_at=NOW + 1000)
+    known = synced()._replace(repairs=2, repair_at=NOW + 1000)
     _, known = step(known)
     assert (known.repairs, known.repair_at) == (0, math.inf)
 
@@ -437,7 +436,7 @@ def test_the_age_of_a_closed_socket_starts_again_when_the_vpn_is_back() -> None:
 
 
 def test_a_port_on_loopback_alone_is_not_listening_and_a_rebind_would_not_help() -> None:
-    loopback = replace(OLD, bind_result=BindResult.LOOPBACK)
+    loopback = OLD._replace(bind_result=BindResult.LOOPBACK)
     _, known = step(synced(), AWAY, loopback)
     for at in (NOW, NOW + 100, NOW + 5000):
         decision, known = step(known, qbittorrent=loopback, at=at)
@@ -480,11 +479,11 @@ def test_what_may_be_a_stale_reading_is_read_again_after_3_seconds() -> None:
 
 
 def test_a_port_that_could_not_be_bound_is_checked_when_it_is_to_be_reopened() -> None:
-    known = replace(synced(), repair_at=NOW + 10)
+    known = synced()._replace(repair_at=NOW + 10)
     assert pause_after(SyncState.NOT_LISTENING, known, FAILED) == 10
     assert pause_after(SyncState.NOT_LISTENING, known, FAILED, NOW + 9.9) == 1
     assert pause_after(SyncState.NOT_LISTENING, known, FAILED, interval=5) == 5
-    never = replace(known, policy=RebindPolicy.NEVER)
+    never = known._replace(policy=RebindPolicy.NEVER)
     assert pause_after(SyncState.NOT_LISTENING, never, FAILED) == 30
 
 
@@ -511,7 +510,7 @@ def test_after_a_push_the_port_is_read_again_until_it_must_have_come() -> None:
 def test_what_is_awaited_is_checked_every_second_for_five_minutes_then_less_often(
     state: str,
 ) -> None:
-    known = replace(synced(), facts_since=NOW)
+    known = synced()._replace(facts_since=NOW)
     pauses = [pause_after(SyncState(state), known, at=NOW + t) for t in (0, 299, 600, 3000, 90000)]
     assert pauses == [1, 1, 2, 10, 30]
 
@@ -537,9 +536,9 @@ def test_a_refusal_is_asked_again_at_the_interval(state: str) -> None:
 
 def test_the_trackers_hear_of_a_new_port_at_most_every_five_minutes() -> None:
     assert not should_announce(synced(), NOW)
-    wanted = replace(synced(), announce=True)
+    wanted = synced()._replace(announce=True)
     assert should_announce(wanted, NOW)
-    told = replace(wanted, announced_at=NOW)
+    told = wanted._replace(announced_at=NOW)
     assert [should_announce(told, NOW + t) for t in (299, 300)] == [False, True]
 
 
@@ -551,7 +550,7 @@ TWICE_CLOSED = Outside(changed_at=NOW - 100, closed=2)
 
 @pytest.mark.parametrize("reading", [OPEN, OLD])
 def test_a_port_that_is_closed_from_outside_is_rebound_once(reading: QbittorrentReading) -> None:
-    known = replace(synced(), outside=TWICE_CLOSED)
+    known = synced()._replace(outside=TWICE_CLOSED)
     decision, known = step(known, qbittorrent=reading)
     assert decision == Rebind(PORT, RebindCause.NOT_REACHABLE)
     assert step(known, qbittorrent=reading, at=NOW + 1)[0] == Nothing()
@@ -560,9 +559,9 @@ def test_a_port_that_is_closed_from_outside_is_rebound_once(reading: Qbittorrent
 def test_a_port_that_is_closed_from_outside_is_not_rebound_in_a_storm_nor_against_the_policy() -> (
     None
 ):
-    stormy = replace(synced(), outside=TWICE_CLOSED, rebinds_at=(NOW - 1,) * MOST_REBINDS)
+    stormy = synced()._replace(outside=TWICE_CLOSED, rebinds_at=(NOW - 1,) * MOST_REBINDS)
     assert step(stormy)[0] == Nothing()
-    assert step(replace(synced(RebindPolicy.NEVER), outside=TWICE_CLOSED))[0] == Nothing()
+    assert step(synced(RebindPolicy.NEVER)._replace(outside=TWICE_CLOSED))[0] == Nothing()
 
 
 @pytest.mark.parametrize(

@@ -1,7 +1,5 @@
 """What is worth saying about a check: each thing once, in whole sentences."""
 
-from dataclasses import replace
-
 import pytest
 
 from exporter.model import (
@@ -25,14 +23,14 @@ from tests.fakes import IN_SYNC, NOW
 TIMEOUT = Failure(Operation.GLUETUN_PORT, Reason.TIMEOUT, "Gluetun timed out", "look at Gluetun")
 REFUSED = Failure(Operation.GLUETUN_PORT, Reason.CONNECTION, "Gluetun is not there", "start it")
 REJECTED = Failure(Operation.QBITTORRENT_LOGIN, Reason.AUTH, "rejected", "correct the password")
-UNREACHABLE = replace(
-    IN_SYNC, state=SyncState.GLUETUN_UNREACHABLE, gluetun=None, failures=(TIMEOUT,)
+UNREACHABLE = IN_SYNC._replace(
+    state=SyncState.GLUETUN_UNREACHABLE, gluetun=None, failures=(TIMEOUT,)
 )
 
 
 def waiting(state: SyncState, status: VpnStatus, seconds: float = 60) -> Outcome:
     saved = Saved(waiting_since=NOW - seconds)
-    return replace(IN_SYNC, state=state, gluetun=GluetunReading(0, status), saved=saved)
+    return IN_SYNC._replace(state=state, gluetun=GluetunReading(0, status), saved=saved)
 
 
 NO_PORT = waiting(SyncState.NO_PORT, VpnStatus.RUNNING)
@@ -61,7 +59,7 @@ def test_the_first_check_says_what_it_found() -> None:
 
 
 def test_a_first_check_that_fails_says_why_and_what_it_found() -> None:
-    found = changes(None, replace(UNREACHABLE, qbittorrent=None))
+    found = changes(None, UNREACHABLE._replace(qbittorrent=None))
     assert [(event.level, event.message) for event in found] == [
         (Level.WARNING, "Gluetun timed out"),
         (Level.INFO, "Initial status - Gluetun: ✗, qBit: ✗, Port: none"),
@@ -79,17 +77,17 @@ def test_a_wait_that_began_before_a_restart_is_warned_about_after_it() -> None:
 
 @pytest.mark.parametrize("outcome", [IN_SYNC, UNREACHABLE, NO_PORT, VPN_DOWN])
 def test_a_check_like_the_one_before_says_nothing(outcome: Outcome) -> None:
-    assert changes(outcome, replace(outcome, finished_at=NOW + 30)) == ()
+    assert changes(outcome, outcome._replace(finished_at=NOW + 30)) == ()
 
 
 @pytest.mark.parametrize(
     ("current", "message"),
     [
         (NO_PORT, "Gluetun forwards no port at the moment; qBittorrent keeps port 45720"),
-        (replace(NO_PORT, qbittorrent=None), "Gluetun forwards no port at the moment"),
+        (NO_PORT._replace(qbittorrent=None), "Gluetun forwards no port at the moment"),
         (VPN_DOWN, "The VPN is stopped; qBittorrent keeps port 45720"),
-        (replace(VPN_DOWN, qbittorrent=None), "The VPN is stopped"),
-        (replace(IN_SYNC, state=SyncState.OUT_OF_SYNC), "State: out_of_sync"),
+        (VPN_DOWN._replace(qbittorrent=None), "The VPN is stopped"),
+        (IN_SYNC._replace(state=SyncState.OUT_OF_SYNC), "State: out_of_sync"),
     ],
 )
 def test_a_state_without_a_failure_is_no_warning(current: Outcome, message: str) -> None:
@@ -110,15 +108,15 @@ def test_a_state_without_a_failure_is_no_warning(current: Outcome, message: str)
     ],
 )
 def test_a_failure_that_only_a_person_can_end_is_an_error(state: SyncState, level: Level) -> None:
-    failed = replace(IN_SYNC, state=state, failures=(REJECTED,))
+    failed = IN_SYNC._replace(state=state, failures=(REJECTED,))
     assert changes(IN_SYNC, failed) == (
         Event(EventKind.STATE, level, "rejected", "correct the password"),
     )
 
 
 GLUETUN_BACK, QBITTORRENT_BACK = "Gluetun answers again", "qBittorrent answers again"
-QBITTORRENT_AWAY = replace(
-    IN_SYNC, state=SyncState.QBITTORRENT_UNREACHABLE, qbittorrent=None, failures=(REJECTED,)
+QBITTORRENT_AWAY = IN_SYNC._replace(
+    state=SyncState.QBITTORRENT_UNREACHABLE, qbittorrent=None, failures=(REJECTED,)
 )
 
 
@@ -126,10 +124,10 @@ QBITTORRENT_AWAY = replace(
     ("before", "now", "said"),
     [
         (UNREACHABLE, IN_SYNC, ["In sync again on port 45720"]),
-        (UNREACHABLE, replace(IN_SYNC, events=(events.updated(45720),)), [GLUETUN_BACK]),
+        (UNREACHABLE, IN_SYNC._replace(events=(events.updated(45720),)), [GLUETUN_BACK]),
         (UNREACHABLE, QBITTORRENT_AWAY, ["rejected", GLUETUN_BACK]),
-        (replace(UNREACHABLE, qbittorrent=None), UNREACHABLE, [QBITTORRENT_BACK]),
-        (replace(NO_PORT, qbittorrent=None, failures=(REJECTED,)), NO_PORT, [QBITTORRENT_BACK]),
+        (UNREACHABLE._replace(qbittorrent=None), UNREACHABLE, [QBITTORRENT_BACK]),
+        (NO_PORT._replace(qbittorrent=None, failures=(REJECTED,)), NO_PORT, [QBITTORRENT_BACK]),
     ],
 )
 def test_the_end_of_trouble_with_a_server_is_said_once(
@@ -148,22 +146,22 @@ def test_a_server_that_answers_again_without_a_port_is_known_by_that() -> None:
 
 
 def test_another_reason_for_the_same_state_is_said_and_other_words_for_it_are_not() -> None:
-    same = replace(TIMEOUT, message="Gluetun timed out again")
-    assert warnings(changes(UNREACHABLE, replace(UNREACHABLE, failures=(REFUSED,)))) == [
+    same = TIMEOUT._replace(message="Gluetun timed out again")
+    assert warnings(changes(UNREACHABLE, UNREACHABLE._replace(failures=(REFUSED,)))) == [
         "Gluetun is not there"
     ]
-    assert changes(UNREACHABLE, replace(UNREACHABLE, failures=(same,))) == ()
+    assert changes(UNREACHABLE, UNREACHABLE._replace(failures=(same,))) == ()
 
 
 def test_each_failure_of_a_check_is_said_once() -> None:
-    both = replace(UNREACHABLE, failures=(TIMEOUT, REJECTED))
+    both = UNREACHABLE._replace(failures=(TIMEOUT, REJECTED))
     assert warnings(changes(IN_SYNC, both)) == ["Gluetun timed out", "rejected"]
     assert changes(both, both) == ()
 
 
 @pytest.mark.parametrize("before", [IN_SYNC, NO_PORT])
 def test_a_failure_that_does_not_make_the_state_is_a_warning(before: Outcome) -> None:
-    assert changes(before, replace(before, failures=(TIMEOUT,))) == (
+    assert changes(before, before._replace(failures=(TIMEOUT,))) == (
         Event(EventKind.NOTICE, Level.WARNING, "Gluetun timed out", "look at Gluetun"),
     )
 
@@ -194,12 +192,12 @@ def test_waiting_for_more_than_ten_minutes_is_warned_about_once(
     [warning] = changes(before, after)
     assert (warning.level, warning.message) == (Level.WARNING, message)
     assert "restarting Gluetun often helps" in warning.fix
-    assert changes(after, replace(after, finished_at=NOW + 30)) == ()
+    assert changes(after, after._replace(finished_at=NOW + 30)) == ()
 
 
 def test_a_short_wait_after_another_trouble_is_not_warned_about() -> None:
     saved = Saved(out_of_sync_since=NOW - 1205, waiting_since=NOW - 5)
-    assert warnings(changes(UNREACHABLE, replace(NO_PORT, saved=saved))) == []
+    assert warnings(changes(UNREACHABLE, NO_PORT._replace(saved=saved))) == []
 
 
 def test_a_wait_for_the_vpn_and_then_for_its_port_is_one_wait() -> None:

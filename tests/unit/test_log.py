@@ -5,7 +5,6 @@ import json
 import logging
 import re
 from collections.abc import Iterator
-from dataclasses import replace
 
 import pytest
 
@@ -41,7 +40,7 @@ def without_time(lines: list[str]) -> list[str]:
 
 
 def test_a_line_has_time_name_level_and_message_as_before() -> None:
-    [line] = lines_of(replace(IN_SYNC, events=(UPDATED,)))
+    [line] = lines_of(IN_SYNC._replace(events=(UPDATED,)))
     time, _, rest = line.partition(" - ")
     assert re.fullmatch(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d,\d{3}", time)
     assert rest == "qsticky - INFO - Successfully updated port to 45720"
@@ -49,7 +48,7 @@ def test_a_line_has_time_name_level_and_message_as_before() -> None:
 
 @pytest.mark.parametrize("level", ["INFO", "DEBUG"])
 def test_each_event_is_a_line_with_its_level_and_what_to_do(level: str) -> None:
-    lines = lines_of(replace(IN_SYNC, events=(UPDATED, TIMED_OUT, BANNED)), level=level)
+    lines = lines_of(IN_SYNC._replace(events=(UPDATED, TIMED_OUT, BANNED)), level=level)
     assert without_time(lines) == [
         "qsticky - INFO - Successfully updated port to 45720",
         "qsticky - WARNING - Gluetun timed out - look at Gluetun",
@@ -58,7 +57,7 @@ def test_each_event_is_a_line_with_its_level_and_what_to_do(level: str) -> None:
 
 
 def test_the_tunnel_is_named_where_there_are_several() -> None:
-    lines = lines_of(replace(IN_SYNC, tunnel="other", events=(UPDATED,)), several=True)
+    lines = lines_of(IN_SYNC._replace(tunnel="other", events=(UPDATED,)), several=True)
     assert without_time(lines) == ["qsticky - INFO - other: Successfully updated port to 45720"]
 
 
@@ -70,15 +69,15 @@ def test_a_check_in_which_nothing_happens_is_a_line_at_debug_only() -> None:
 
 
 def test_a_watch_for_the_port_alone_is_not_said_at_all() -> None:
-    assert lines_of(replace(IN_SYNC, is_watch=True), level="DEBUG") == []
+    assert lines_of(IN_SYNC._replace(is_watch=True), level="DEBUG") == []
 
 
 def test_what_is_below_the_level_is_not_said() -> None:
-    assert lines_of(replace(IN_SYNC, events=(UPDATED, TIMED_OUT)), level="ERROR") == []
+    assert lines_of(IN_SYNC._replace(events=(UPDATED, TIMED_OUT)), level="ERROR") == []
 
 
 def test_a_json_line_has_the_same_message_and_what_it_is_about() -> None:
-    [line] = lines_of(replace(IN_SYNC, events=(TIMED_OUT,)), form="json")
+    [line] = lines_of(IN_SYNC._replace(events=(TIMED_OUT,)), form="json")
 
     document = json.loads(line)
     assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}\+00:00", document.pop("time"))

@@ -1,7 +1,6 @@
 """How often a login is tried: the rules, and what of them survives a restart."""
 
 import math
-from dataclasses import replace
 
 import pytest
 
@@ -199,7 +198,7 @@ def test_over_restarts_each_of_several_credentials_is_known(clock: FakeClock) ->
 
 def test_a_file_of_an_older_version_has_one_fingerprint_for_all_tries(clock: FakeClock) -> None:
     saved = rejected_once(clock)
-    older = replace(saved, attempts_at=(NOW - 60, NOW - 30, NOW))
+    older = saved._replace(attempts_at=(NOW - 60, NOW - 30, NOW))
     logins = LoginRegistry(clock, [older], try_at_once=True).for_server("gluetun:8080")
     assert [attempt.digest for attempt in logins.state.attempts] == [
         saved.fingerprint.partition(":")[2]
@@ -235,14 +234,14 @@ def test_of_two_tunnels_at_one_server_the_later_knowledge_counts(
     order: int, clock: FakeClock
 ) -> None:
     earlier = rejected_once(clock)
-    later = replace(earlier, attempts_at=(NOW, NOW + 1, NOW + 2, NOW + 3))
+    later = earlier._replace(attempts_at=(NOW, NOW + 1, NOW + 2, NOW + 3))
     clock.now += 60
     registry = LoginRegistry(clock, [earlier, later][::order], try_at_once=True)
     assert not registry.for_server("gluetun:8080").begin(WRONG)
 
 
 def test_a_clock_that_was_set_back_makes_nobody_wait_longer_than_an_hour(clock: FakeClock) -> None:
-    saved = replace(rejected_once(clock), attempts_at=(NOW + 1e6,), suspended_until=NOW + 1e6)
+    saved = rejected_once(clock)._replace(attempts_at=(NOW + 1e6,), suspended_until=NOW + 1e6)
     logins = LoginRegistry(clock, [saved], try_at_once=False).for_server("gluetun:8080")
     assert logins.waits_seconds == 3600.0
 

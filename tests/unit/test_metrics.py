@@ -3,7 +3,6 @@
 import logging
 import re
 from collections.abc import Iterator
-from dataclasses import replace
 
 import pytest
 from prometheus_client.exposition import choose_encoder, generate_latest
@@ -26,7 +25,7 @@ from exporter.report.metrics import ROWS, Metrics
 from exporter.report.tally import LogCounter, Tally
 from tests.fakes import IN_SYNC, NOW, QBITTORRENT, FakeClock, tunnels
 
-BOUND = replace(IN_SYNC, qbittorrent=replace(QBITTORRENT, bind_result=BindResult.BOUND))
+BOUND = IN_SYNC._replace(qbittorrent=QBITTORRENT._replace(bind_result=BindResult.BOUND))
 BLIND = Outcome(
     "default",
     SyncState.GLUETUN_UNREACHABLE,
@@ -185,18 +184,18 @@ def test_what_a_check_could_not_read_is_unknown_and_not_the_old_value(scraped: S
 
 
 def test_torrents_and_suspended_logins_show(scraped: Scraped) -> None:
-    scraped.publish(replace(IN_SYNC, qbittorrent=replace(QBITTORRENT, has_torrents=True)))
+    scraped.publish(IN_SYNC._replace(qbittorrent=QBITTORRENT._replace(has_torrents=True)))
     assert scraped.value("qsticky_qbittorrent_has_torrents", **DEFAULT) == 1
     logins = SavedLogins((NOW,), 1, NOW + 300, Reason.AUTH, "")
-    scraped.publish(replace(BLIND, saved=Saved(logins=logins)))
+    scraped.publish(BLIND._replace(saved=Saved(logins=logins)))
     assert scraped.value("qsticky_qbittorrent_has_torrents", **DEFAULT) is None
     assert scraped.value("qsticky_qbittorrent_login_suspended", **DEFAULT) == 1
 
 
 def test_another_qbittorrent_version_replaces_the_one_before(scraped: Scraped) -> None:
     scraped.publish(IN_SYNC)
-    newer = replace(QBITTORRENT, version="v5.3.0", webapi_version="2.16.2")
-    scraped.publish(replace(IN_SYNC, qbittorrent=newer))
+    newer = QBITTORRENT._replace(version="v5.3.0", webapi_version="2.16.2")
+    scraped.publish(IN_SYNC._replace(qbittorrent=newer))
     assert [line for line in scraped.lines() if "qbittorrent_info" in line] == [
         'qsticky_qbittorrent_info{tunnel="default",version="v5.3.0",webapi_version="2.16.2"} 1.0'
     ]
@@ -215,7 +214,7 @@ def test_an_event_counts_in_its_own_metric_only(
     kind: EventKind, name: str, scraped: Scraped
 ) -> None:
     event = Event(kind, Level.INFO, "made up")
-    scraped.publish(replace(IN_SYNC, events=(event, event)))
+    scraped.publish(IN_SYNC._replace(events=(event, event)))
     counted = {n: v for n, v in scraped.gauges().items() if n.endswith("_total") and v}
     assert counted == {"qsticky_syncs_total": 1, name: 2}
 
@@ -228,7 +227,7 @@ def test_operations_count_by_why_they_failed_and_in_every_bucket_that_they_fit_i
         OperationResult(Operation.GLUETUN_PORT, 5.0, Reason.TIMEOUT),
         OperationResult(Operation.GLUETUN_PORT, 11.0, Reason.TIMEOUT),
     )
-    scraped.publish(replace(BLIND, operations=results))
+    scraped.publish(BLIND._replace(operations=results))
     text = [line for line in scraped.lines() if 'operation="gluetun_port"' in line]
     buckets = [line.rsplit(" ", 1)[1] for line in text if "_bucket" in line]
     assert buckets == ["0.0", *["1.0"] * 7, "2.0", "2.0", "3.0"]
@@ -245,7 +244,7 @@ def test_operations_count_by_why_they_failed_and_in_every_bucket_that_they_fit_i
 
 def test_what_opened_counts_by_how_long_it_took(scraped: Scraped) -> None:
     for seconds in (0.1, 59.0, 601.0, None):
-        scraped.publish(replace(IN_SYNC, opened_after_seconds=seconds))
+        scraped.publish(IN_SYNC._replace(opened_after_seconds=seconds))
     text = [line for line in scraped.lines() if "port_open_duration" in line]
     assert [line.rsplit(" ", 1)[1] for line in text] == [
         *("1.0",) * 8, *("2.0",) * 4, "3.0", "3.0", "660.1"

@@ -1,6 +1,5 @@
 """What an outcome says of a tunnel: whether it is healthy, and what is shown of its two sides."""
 
-from dataclasses import replace
 from enum import StrEnum
 
 import pytest
@@ -45,7 +44,7 @@ def test_the_words_that_queries_files_and_settings_rely_on_stay(kind: type[StrEn
 
 
 def outcome(state: SyncState, **saved: float) -> Outcome:
-    return replace(IN_SYNC, state=state, saved=Saved(**saved))  # type: ignore[arg-type]
+    return IN_SYNC._replace(state=state, saved=Saved(**saved))  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(
@@ -96,7 +95,7 @@ def test_a_port_is_bound_where_the_log_proves_it_and_nothing_newer_speaks_agains
     state: SyncState, bind: BindResult, status: ConnectionStatus, bound: bool
 ) -> None:
     reading = QbittorrentReading(45720, connection_status=status, bind_result=bind)
-    assert replace(IN_SYNC, state=state, qbittorrent=reading).port_bound is bound
+    assert IN_SYNC._replace(state=state, qbittorrent=reading).port_bound is bound
 
 
 @pytest.mark.parametrize(
@@ -115,8 +114,7 @@ def test_no_port_is_bound_while_the_vpn_is_known_to_be_away(
 ) -> None:
     failures = (Failure(Operation.GLUETUN_PORT, reason, "", ""),) if reason else ()
     reading = QbittorrentReading(45720, bind_result=BindResult.BOUND)
-    outcome = replace(
-        IN_SYNC,
+    outcome = IN_SYNC._replace(
         state=SyncState.OUT_OF_SYNC,
         gluetun=gluetun,
         qbittorrent=reading,
@@ -149,17 +147,17 @@ def test_only_a_vpn_that_may_be_up_counts_as_up() -> None:
 
 
 def test_what_is_not_known_is_shown_as_0_or_unknown() -> None:
-    blind = replace(IN_SYNC, gluetun=None, qbittorrent=None)
+    blind = IN_SYNC._replace(gluetun=None, qbittorrent=None)
     assert (IN_SYNC.forwarded_port, IN_SYNC.listening_port) == (45720, 45720)
     assert (blind.forwarded_port, blind.listening_port) == (0, 0)
     assert (blind.vpn_status, blind.connection_status) == ("unknown", "unknown")
-    random = replace(IN_SYNC, qbittorrent=QbittorrentReading(45720, random_port=True))
+    random = IN_SYNC._replace(qbittorrent=QbittorrentReading(45720, random_port=True))
     assert random.listening_port == 0
 
 
 def test_logins_are_suspended_only_while_one_is_needed() -> None:
     logins = SavedLogins((NOW,), 1, NOW + 300, Reason.AUTH, "")
-    suspended = replace(IN_SYNC, qbittorrent=None, saved=Saved(logins=logins))
+    suspended = IN_SYNC._replace(qbittorrent=None, saved=Saved(logins=logins))
     assert suspended.login_suspended_until == NOW + 300
-    assert replace(suspended, qbittorrent=IN_SYNC.qbittorrent).login_suspended_until is None
+    assert suspended._replace(qbittorrent=IN_SYNC.qbittorrent).login_suspended_until is None
     assert IN_SYNC.login_suspended_until is None

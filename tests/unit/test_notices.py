@@ -1,7 +1,5 @@
 """Which notifications are due: a problem once, its end once, and never too many."""
 
-from dataclasses import replace
-
 import pytest
 
 from exporter.model import (
@@ -27,9 +25,9 @@ TIMED_OUT = Failure(
 )
 MADE = {
     OK: IN_SYNC,
-    AWAY: replace(IN_SYNC, gluetun=None, failures=(TIMED_OUT,)),
-    NO_PORT: replace(IN_SYNC, gluetun=GluetunReading(0, VpnStatus.RUNNING)),
-    SyncState.VPN_DOWN: replace(IN_SYNC, gluetun=GluetunReading(0, VpnStatus.CRASHED)),
+    AWAY: IN_SYNC._replace(gluetun=None, failures=(TIMED_OUT,)),
+    NO_PORT: IN_SYNC._replace(gluetun=GluetunReading(0, VpnStatus.RUNNING)),
+    SyncState.VPN_DOWN: IN_SYNC._replace(gluetun=GluetunReading(0, VpnStatus.CRASHED)),
     SyncState.NOT_LISTENING: IN_SYNC,
 }
 
@@ -63,8 +61,8 @@ class Story:
     def check(self, name: str, state: SyncState, *events: Event) -> None:
         now = self.clock.now
         saved = self.saved[name] = after_check(self.saved.get(name, Saved()), state, now)
-        made = replace(MADE[state], tunnel=name, state=state, finished_at=now)
-        self.notices.publish(replace(made, saved=saved, events=events))
+        made = MADE[state]._replace(tunnel=name, state=state, finished_at=now)
+        self.notices.publish(made._replace(saved=saved, events=events))
 
     def look(self) -> None:
         if message := self.notices.due():
@@ -242,7 +240,7 @@ def test_only_what_is_wanted_is_told(topics: str, titles: list[str]) -> None:
 # A restart of qSticky
 
 FAILING = Saved(out_of_sync_since=NOW - 22 * MINUTE, failing_since=NOW - 22 * MINUTE)
-TOLD = replace(FAILING, was_unhealthy=True)
+TOLD = FAILING._replace(was_unhealthy=True)
 
 
 @pytest.mark.parametrize(

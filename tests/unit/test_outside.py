@@ -1,7 +1,5 @@
 """What answers from outside lead to: stories of questions and answers, without servers."""
 
-from dataclasses import replace
-
 import pytest
 
 from exporter.model import Answer, Failure, Operation, OperationResult, Outside, Reason
@@ -75,7 +73,7 @@ def test_a_reconnect_forgets_a_first_closed_and_keeps_a_verdict() -> None:
 def test_an_answer_to_a_question_from_before_a_change_says_nothing() -> None:
     known = after_change(after("closed"), 2000.0)
     for word in ("open", "closed", "unknown"):
-        assert answered(known, word, 1999.0) == replace(known, asked_at=1999.0)
+        assert answered(known, word, 1999.0) == known._replace(asked_at=1999.0)
 
 
 def test_a_closed_that_is_explained_by_something_else_does_not_count() -> None:

@@ -1,5 +1,4 @@
 import re
-from dataclasses import replace
 from html.parser import HTMLParser
 from typing import Any
 
@@ -74,7 +73,7 @@ def text(html: str) -> str:
 def text_of(state: SyncState, **changes: Any) -> str:
     """What the page says in a state, with some facts other than usual."""
     environ = {name: changes.pop(name) for name in list(changes) if name.isupper()}
-    return text(html_of(replace(OUTCOMES[state], **changes), **environ))
+    return text(html_of(OUTCOMES[state]._replace(**changes), **environ))
 
 
 def heading(html: str) -> str:
@@ -142,7 +141,7 @@ def test_a_closed_port_is_said_to_be_reopened_only_where_it_will_be() -> None:
 
 
 def test_a_port_on_loopback_alone_is_said_to_be_out_of_reach() -> None:
-    reading = replace(LISTENING, bind_result=BindResult.LOOPBACK)
+    reading = LISTENING._replace(bind_result=BindResult.LOOPBACK)
     said = text_of(SyncState.NOT_LISTENING, qbittorrent=reading)
     assert "listens on the loopback interface alone, where no peer gets in." in said
     assert "reopens it by itself" not in said
@@ -157,7 +156,7 @@ def test_a_port_that_waits_for_the_storm_to_end_is_not_said_to_be_closed() -> No
 
 def because(state: SyncState, reason: str, **changes: Any) -> str:
     """The page of a state that came about for this reason, beside another failure."""
-    main = replace(OUTCOMES[state].failures[0], reason=Reason(reason))
+    main = OUTCOMES[state].failures[0]._replace(reason=Reason(reason))
     beside = Failure(Operation.GLUETUN_STATUS, Reason.TIMEOUT, "something else", "")
     failures = (main,) if main.operation.startswith("gluetun") else (beside, main)
     return text_of(state, failures=failures, **changes)
@@ -207,11 +206,11 @@ def test_a_ban_is_feared_only_where_passwords_are_tried(reason: str, auth: str, 
             "Peers Waiting for peers No peer has connected from outside since the port",
         ),
         (
-            {"qbittorrent": replace(FIREWALLED, has_torrents=False)},
+            {"qbittorrent": FIREWALLED._replace(has_torrents=False)},
             "Peers No torrents yet Without a torrent nobody connects",
         ),
         (
-            {"qbittorrent": replace(LISTENING, connection_status=ConnectionStatus.UNKNOWN)},
+            {"qbittorrent": LISTENING._replace(connection_status=ConnectionStatus.UNKNOWN)},
             "Peers Unknown qBittorrent did not say.",
         ),
         (
@@ -228,7 +227,7 @@ def test_a_ban_is_feared_only_where_passwords_are_tried(reason: str, auth: str, 
         ),
         ({}, "Socket Open Confirmed by qBittorrent's own log."),
         (
-            {"qbittorrent": replace(LISTENING, bind_result=BindResult.UNKNOWN)},
+            {"qbittorrent": LISTENING._replace(bind_result=BindResult.UNKNOWN)},
             "Socket Not confirmed qBittorrent's log does not show a socket",
         ),
         (
@@ -304,13 +303,13 @@ def test_a_failure_is_shown_with_what_to_do() -> None:
 
 def test_a_failure_that_is_over_stays_as_the_last_error() -> None:
     board = board_of(OUTCOMES[SyncState.GLUETUN_UNREACHABLE])
-    board.publish(replace(IN_SYNC, finished_at=NOW - 1))
+    board.publish(IN_SYNC._replace(finished_at=NOW - 1))
     said = text(tunnel_page(board.views()["default"], CONTEXT, alone=True).html)
     assert "Last error 12 s ago , resolved Gluetun timed out at gluetun:8000" in said
 
 
 def test_a_page_whose_checks_have_stopped_says_so_loudly() -> None:
-    html = html_of(replace(IN_SYNC, finished_at=NOW - 600))
+    html = html_of(IN_SYNC._replace(finished_at=NOW - 600))
     assert "<title>Stuck · qSticky</title>" in html
     assert '<section class="hero bad"' in html
     assert heading(html) == ("qSticky has stopped checking. The information below is out of date.")
@@ -343,7 +342,7 @@ def test_the_overview_puts_the_worst_first_and_counts_them() -> None:
 
 def test_a_tunnel_whose_checks_have_stopped_comes_first() -> None:
     board = board_of_many(3)
-    board.publish(replace(IN_SYNC, tunnel="seedbox-0001", finished_at=NOW - 600))
+    board.publish(IN_SYNC._replace(tunnel="seedbox-0001", finished_at=NOW - 600))
     html = overview_page(list(board.views().values()), CONTEXT).html
     assert heading(html) == "1 tunnel needs attention. The rest is in sync."
     assert tunnels(html)[0] == "seedbox-0001"
@@ -355,7 +354,7 @@ def test_when_all_is_well_the_overview_says_just_that() -> None:
 
 
 def test_the_overview_can_be_narrowed_to_one_state() -> None:
-    html = overview_page(MANY, replace(CONTEXT, state=SyncState.NO_PORT)).html
+    html = overview_page(MANY, CONTEXT._replace(state=SyncState.NO_PORT)).html
     assert tunnels(html) == ["seedbox-0011"]
     assert 'href="./?state=no_port" aria-current="page"' in html
     assert "All 40" in text(html)
@@ -368,9 +367,9 @@ def test_a_thousand_rows_stay_below_700_kb() -> None:
 
 
 def test_pausing_and_resuming_keep_the_place() -> None:
-    context = replace(CONTEXT, tunnel="a&b")
+    context = CONTEXT._replace(tunnel="a&b")
     assert 'href="./?tunnel=a%26b&amp;refresh=off">Pause</a>' in missing_page(context).html
-    paused = missing_page(replace(context, refreshing=False)).html
+    paused = missing_page(context._replace(refreshing=False)).html
     assert 'Auto-refresh is off. <a href="./?tunnel=a%26b">Turn on</a>' in paused
 
 
@@ -383,16 +382,15 @@ def test_names_and_messages_are_escaped_whatever_they_hold() -> None:
     board = StatusBoard()
     board.set_tunnels([tunnel_config(NASTY)])
     board.publish(
-        replace(
-            IN_SYNC,
+        IN_SYNC._replace(
             tunnel=NASTY,
             failures=(failure,),
             events=(event,),
-            qbittorrent=replace(LISTENING, version=NASTY),
+            qbittorrent=LISTENING._replace(version=NASTY),
         )
     )
     view = board.views()[NASTY]
-    context = replace(CONTEXT, version=NASTY, tunnel=NASTY, docs_url='https://x/"><script>')
+    context = CONTEXT._replace(version=NASTY, tunnel=NASTY, docs_url='https://x/"><script>')
     for page in (
         tunnel_page(view, context, alone=False),
         overview_page([view], context),

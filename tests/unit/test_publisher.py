@@ -3,7 +3,6 @@
 import io
 import json
 from collections.abc import Iterable, Iterator
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +15,7 @@ from exporter.report.log import logger, set_up
 from exporter.report.status_file import StatusFile
 from tests.fakes import IN_SYNC, FakeClock, tunnels
 
-NO_PORT = replace(IN_SYNC, state=SyncState.NO_PORT)
+NO_PORT = IN_SYNC._replace(state=SyncState.NO_PORT)
 
 
 class Recorder:
@@ -103,7 +102,7 @@ def test_an_outcome_that_follows_sooner_is_in_the_file_within_a_second(
     published.clock.now += 0.25
     published.publisher.publish(NO_PORT)
     published.clock.now += 0.25
-    published.publisher.publish(replace(IN_SYNC, tunnel="other"))
+    published.publisher.publish(IN_SYNC._replace(tunnel="other"))
     assert (published.state(), published.state("other")) == ("in_sync", "starting")
     assert published.publisher.due_in_seconds == 0.5
 
@@ -116,7 +115,7 @@ def test_an_outcome_that_follows_sooner_is_in_the_file_within_a_second(
 def test_a_watch_for_the_port_alone_is_no_reason_to_write(published: Published) -> None:
     published.start()
     written = len(published.writes)
-    published.publisher.publish(replace(IN_SYNC, is_watch=True))
+    published.publisher.publish(IN_SYNC._replace(is_watch=True))
     assert published.publisher.due_in_seconds == 30.0
     assert len(published.writes) == written
 

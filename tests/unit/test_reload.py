@@ -1,6 +1,5 @@
 """What a reload changes: seen from the old and the new configuration alone."""
 
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -71,4 +70,4 @@ def test_names_what_needs_a_restart(file: Path) -> None:
     after = configured(file, text, WEB_LISTEN_ADDRESS=":9000", NOTIFY_URLS="json://a")
     assert needing_restart(before, before) == ()
     assert needing_restart(before, after) == ("WEB_LISTEN_ADDRESS", "NOTIFY_URLS")
-    assert needing_restart(before, replace(before, health_file=Path("/x"))) == ("HEALTH_FILE",)
+    assert needing_restart(before, before._replace(health_file=Path("/x"))) == ("HEALTH_FILE",)

@@ -1,7 +1,6 @@
 """When the VPN is restarted: the rules, without servers and without a clock."""
 
 import math
-from dataclasses import replace
 
 import pytest
 
@@ -73,7 +72,7 @@ def test_a_port_that_is_not_yet_proved_ends_the_counting_and_not_the_doubling() 
 def test_waits_an_hour_between_restarts_then_twice_as_long_up_to_a_day(
     restarts: int, hours: int
 ) -> None:
-    known = replace(portless(NOW - 1e6, restarts=restarts), restarted_at=NOW)
+    known = portless(NOW - 1e6, restarts=restarts)._replace(restarted_at=NOW)
     assert restart_due(known, 600) == NOW + hours * 3600
 
 

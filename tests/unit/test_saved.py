@@ -2,7 +2,6 @@
 
 import json
 import os
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -68,7 +67,7 @@ def names_in(folder: Path) -> list[str]:
         EVERYTHING,
         Saved(forwarded_port=1024),
         Saved(forwarded_port=65535),
-        Saved(logins=replace(LOGINS, suspended_until=None, reason=Reason.BANNED)),
+        Saved(logins=LOGINS._replace(suspended_until=None, reason=Reason.BANNED)),
         Saved(vpn_restart=SavedVpnRestart(NOW - 5.5, restarts=1, unfinished=False)),
     ],
 )
@@ -122,7 +121,7 @@ def test_logins_of_an_older_version_lack_their_server(path: Path, clock: FakeClo
     facts = saved_facts(EVERYTHING, clock)
     del facts["login"]["server"]
     write(path, facts)
-    assert read_saved(path, clock)["default"].logins == replace(LOGINS, server="")
+    assert read_saved(path, clock)["default"].logins == LOGINS._replace(server="")
 
 
 def test_numbers_and_texts_have_a_limit(path: Path, clock: FakeClock) -> None:
@@ -131,7 +130,7 @@ def test_numbers_and_texts_have_a_limit(path: Path, clock: FakeClock) -> None:
     facts["vpn_restart"] |= {"restarts": 10**100, "unfinished": 1}
     write(path, facts)
     saved = read_saved(path, clock)["default"]
-    assert saved.logins == replace(LOGINS, rejections=0, fingerprint="f" * 300, server="s" * 300)
+    assert saved.logins == LOGINS._replace(rejections=0, fingerprint="f" * 300, server="s" * 300)
     assert saved.vpn_restart == SavedVpnRestart(NOW - 5.5, 1_000_000, unfinished=False)
 
 

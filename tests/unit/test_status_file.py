@@ -1,7 +1,6 @@
 """status.json: what stands in it, and when it says healthy."""
 
 import json
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -21,17 +20,16 @@ from exporter.report.saved import read_saved
 from exporter.report.status_file import StatusFile
 from tests.fakes import IN_SYNC, NOW, QBITTORRENT, FakeClock, tunnels
 
-WELL = replace(IN_SYNC, qbittorrent=replace(QBITTORRENT, bind_result=BindResult.BOUND))
+WELL = IN_SYNC._replace(qbittorrent=QBITTORRENT._replace(bind_result=BindResult.BOUND))
 TIMED_OUT = Failure(Operation.GLUETUN_PORT, Reason.TIMEOUT, "Gluetun timed out", "look")
 LOGINS = SavedLogins((NOW - 50.5,), 1, NOW + 1800, Reason.AUTH, "salt:12ab", "gluetun:8080")
 
 
 def failing(since: float = NOW - 60) -> Outcome:
-    return replace(
-        IN_SYNC,
+    return IN_SYNC._replace(
         state=SyncState.GLUETUN_UNREACHABLE,
         gluetun=None,
-        saved=replace(IN_SYNC.saved, out_of_sync_since=since, failing_since=since),
+        saved=IN_SYNC.saved._replace(out_of_sync_since=since, failing_since=since),
         failures=(TIMED_OUT,),
     )
 
@@ -78,8 +76,8 @@ def two(path: Path) -> Written:
 
 def test_the_whole_file_of_one_tunnel_in_sync(written: Written) -> None:
     written.clock.now += 93_784
-    moved = replace(WELL.saved, port_changed_at=NOW - 3600, succeeded_at=NOW + 93_783)
-    written.publish(replace(WELL, finished_at=NOW + 93_783, saved=moved))
+    moved = WELL.saved._replace(port_changed_at=NOW - 3600, succeeded_at=NOW + 93_783)
+    written.publish(WELL._replace(finished_at=NOW + 93_783, saved=moved))
     written.file.write()
 
     assert json.loads(written.path.read_text()) == {
@@ -154,7 +152,7 @@ def test_before_the_first_check_a_tunnel_is_starting_with_what_was_saved_of_it(p
 
 
 def test_with_several_tunnels_the_one_in_trouble_stands_on_top(two: Written) -> None:
-    two.publish(IN_SYNC, replace(failing(), tunnel="second", finished_at=NOW - 5))
+    two.publish(IN_SYNC, failing()._replace(tunnel="second", finished_at=NOW - 5))
 
     document = two.document()
     assert (document["state"], document["last_error"]) == (
@@ -193,7 +191,7 @@ def test_a_file_that_nobody_goes_on_writing_says_so(path: Path) -> None:
 
 
 def test_what_everybody_may_read_holds_all_but_the_fingerprint(two: Written) -> None:
-    two.publish(replace(IN_SYNC, saved=Saved(logins=LOGINS)), replace(IN_SYNC, tunnel="second"))
+    two.publish(IN_SYNC._replace(saved=Saved(logins=LOGINS)), IN_SYNC._replace(tunnel="second"))
     own, public = two.document(), two.document(public=True)
     assert own["tunnels"]["default"]["login"].pop("fingerprint") == "salt:12ab"
     assert public == own
@@ -206,10 +204,10 @@ def test_what_everybody_may_read_holds_all_but_the_fingerprint(two: Written) -> 
 def test_healthy_true_stands_in_the_file_once_and_only_when_all_are_healthy(two: Written) -> None:
     """People search it for these words."""
     said = b'"healthy": true'
-    lies = replace(TIMED_OUT, message='"healthy": true', fix='"healthy": true')
-    two.publish(IN_SYNC, replace(failing(), tunnel="second", failures=(lies,)))
+    lies = TIMED_OUT._replace(message='"healthy": true', fix='"healthy": true')
+    two.publish(IN_SYNC, failing()._replace(tunnel="second", failures=(lies,)))
     assert two.file.content().count(said) == 1
-    two.publish(replace(failing(NOW - 91), tunnel="second", failures=(lies,)))
+    two.publish(failing(NOW - 91)._replace(tunnel="second", failures=(lies,)))
     assert two.file.content().count(said) == 0
     healthy = {name: facts["healthy"] for name, facts in two.document()["tunnels"].items()}
     assert healthy == {"default": True, "second": False}
@@ -219,7 +217,7 @@ def test_healthy_true_stands_in_the_file_once_and_only_when_all_are_healthy(two:
 def test_a_check_that_does_not_end_is_unhealthy_after_the_grace(
     outcomes: list[Outcome], written: Written
 ) -> None:
-    written.publish(*(replace(outcome, next_check_seconds=0.0) for outcome in outcomes))
+    written.publish(*(outcome._replace(next_check_seconds=0.0) for outcome in outcomes))
     written.clock.now += 90
     assert written.document()["healthy"] is True
     written.clock.now += 1
@@ -229,7 +227,7 @@ def test_a_check_that_does_not_end_is_unhealthy_after_the_grace(
 @pytest.mark.parametrize("step", [-259_200, 259_200], ids=["back", "on"])
 def test_setting_the_system_clock_changes_no_age(step: int, written: Written) -> None:
     written.clock.now += 60
-    written.publish(replace(IN_SYNC, finished_at=NOW + 60))
+    written.publish(IN_SYNC._replace(finished_at=NOW + 60))
     written.clock.set_wall(written.clock.wall() + step)
     written.clock.now += 30
     document = written.document()
@@ -261,7 +259,7 @@ def test_a_tunnel_that_is_gone_leaves_the_file_and_does_not_come_back(two: Writt
 
 
 def test_a_reload_keeps_what_is_known_of_tunnels_that_stay(written: Written) -> None:
-    written.publish(replace(failing(NOW - 91)))
+    written.publish(failing(NOW - 91)._replace())
     written.file.set_tunnels(tunnels("new", "default", CHECK_INTERVAL="60"))
     document = written.document()
     assert document["interval_seconds"] == 60
@@ -285,7 +283,7 @@ def test_a_tunnel_that_is_set_up_again_gets_what_a_restart_would_give_it(path: P
 
 def test_what_is_saved_is_on_the_disk_at_once_and_survives_a_stop(written: Written) -> None:
     written.publish(IN_SYNC)
-    saved = replace(IN_SYNC.saved, logins=LOGINS)
+    saved = IN_SYNC.saved._replace(logins=LOGINS)
     written.file.save("default", saved)
     assert read_saved(written.path, written.clock) == {"default": saved}
     assert written.default()["state"] == "in_sync"

@@ -3,7 +3,6 @@
 import json
 import re
 from collections.abc import Callable, Iterator
-from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -39,13 +38,11 @@ IN_SYNC = Outcome(
     qbittorrent=QbittorrentReading(45720),
     saved=Saved(forwarded_port=45720, port_changed_at=NOW - 3600, succeeded_at=NOW),
 )
-REJECTED = replace(
-    IN_SYNC,
+REJECTED = IN_SYNC._replace(
     state=SyncState.QBITTORRENT_UNAUTHORIZED,
     qbittorrent=None,
     failures=(Failure(Operation.QBITTORRENT_LOGIN, Reason.AUTH, "rejected", "correct it"),),
-    saved=replace(
-        IN_SYNC.saved,
+    saved=IN_SYNC.saved._replace(
         out_of_sync_since=NOW - 600,
         failing_since=NOW - 600,
         logins=SavedLogins((NOW - 60,), 1, NOW + 240, Reason.AUTH, "salt:12ab", "gluetun:8080"),

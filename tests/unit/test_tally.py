@@ -2,7 +2,6 @@
 
 import logging
 import threading
-from dataclasses import replace
 
 import pytest
 
@@ -18,8 +17,7 @@ from exporter.report.tally import REASONS, Tally, TunnelTally
 from tests.fakes import IN_SYNC, NOW, FakeClock, tunnels
 
 PORT, FILE = Operation.GLUETUN_PORT, Operation.STATUS_FILE
-FAILED = replace(
-    IN_SYNC,
+FAILED = IN_SYNC._replace(
     state=SyncState.GLUETUN_UNREACHABLE,
     failures=(Failure(PORT, Reason.TIMEOUT, "it failed", "fix it"),),
 )
@@ -46,8 +44,8 @@ def test_before_the_first_check_a_tunnel_is_starting(tally: Tally) -> None:
 
 
 def test_checks_count_and_those_out_of_sync_and_those_with_errors(tally: Tally) -> None:
-    watched = replace(FAILED, is_watch=True)
-    for outcome in (IN_SYNC, FAILED, watched, watched, replace(FAILED, failures=())):
+    watched = FAILED._replace(is_watch=True)
+    for outcome in (IN_SYNC, FAILED, watched, watched, FAILED._replace(failures=())):
         tally.publish(outcome)
     counted = default(tally)
     assert (counted.checks, counted.failed_checks, counted.checks_with_errors) == (3, 2, 1)
@@ -57,8 +55,8 @@ def test_the_way_to_authenticate_is_kept_while_qbittorrent_does_not_answer(tally
     assert default(tally).qbittorrent_auth == "password"
     reading = IN_SYNC.qbittorrent
     assert reading is not None
-    tally.publish(replace(IN_SYNC, qbittorrent=replace(reading, auth="bypass")))
-    tally.publish(replace(FAILED, qbittorrent=None))
+    tally.publish(IN_SYNC._replace(qbittorrent=reading._replace(auth="bypass")))
+    tally.publish(FAILED._replace(qbittorrent=None))
     assert default(tally).qbittorrent_auth == "bypass"
 
 
@@ -116,7 +114,7 @@ def test_a_reload_keeps_the_counts_of_tunnels_that_stay_and_starts_new_ones_at_z
 
 
 def test_of_a_tunnel_that_is_gone_only_the_operations_count(tally: Tally) -> None:
-    late = replace(IN_SYNC, tunnel="gone", operations=(OperationResult(PORT, 0.1),))
+    late = IN_SYNC._replace(tunnel="gone", operations=(OperationResult(PORT, 0.1),))
     tally.publish(late)
     assert list(tally.snapshot().tunnels) == ["default"]
     assert sum(tally.snapshot().timings[PORT].buckets) == 1
@@ -125,7 +123,7 @@ def test_of_a_tunnel_that_is_gone_only_the_operations_count(tally: Tally) -> Non
 def test_a_snapshot_is_of_one_moment_while_checks_end_in_other_threads(tally: Tally) -> None:
     def publish() -> None:
         for _ in range(5000):
-            tally.publish(replace(IN_SYNC, operations=(OperationResult(PORT, 0.1),)))
+            tally.publish(IN_SYNC._replace(operations=(OperationResult(PORT, 0.1),)))
 
     thread = threading.Thread(target=publish)
     thread.start()

@@ -8,7 +8,7 @@ import threading
 import time
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from http import HTTPStatus
 from pathlib import Path
 from typing import Any
@@ -24,7 +24,7 @@ from prometheus_client.registry import Collector
 
 from exporter.model import SyncState
 from exporter.report.board import StatusBoard
-from exporter.web.app import WebApp
+from exporter.web.app import WebApp, WebParts
 from exporter.web.messages import Request, Response, text
 from exporter.web.scrape import Scrapes
 from exporter.web.shared import Shared
@@ -76,7 +76,7 @@ class Site:
             "version": "2.0.0",
             "clock": PageClock(),
         }
-        self.app = WebApp(**(settings | given))
+        self.app = WebApp(WebParts(**(settings | given)))
 
     def ask(self, path: str, method: str = "GET", body: bytes = b"", **headers: str) -> Answer:
         """Send a request; header names with underscores."""
@@ -179,7 +179,7 @@ def test_it_is_healthy_before_it_is_ready() -> None:
     site = Site(board_with("a"))
     assert site.ask("/-/healthy").status == 200
     assert site.ask("/-/ready").status == 503
-    site.board.publish(replace(IN_SYNC, tunnel="a"))
+    site.board.publish(IN_SYNC._replace(tunnel="a"))
     assert site.ask("/-/ready").status == 200
 
 

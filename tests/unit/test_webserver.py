@@ -13,7 +13,7 @@ from prometheus_client import CollectorRegistry
 
 from exporter.report.board import StatusBoard
 from exporter.web import server as webserver
-from exporter.web.app import WebApp
+from exporter.web.app import WebApp, WebParts
 from exporter.web.lengths import Lengths
 from exporter.web.listener import Listener
 from exporter.web.server import ListenFailed, WebServer, parse_listen_address
@@ -243,11 +243,13 @@ def test_half_open_connections_end_by_the_clock_that_nobody_sets(
 
 def site() -> "WSGIApplication":
     return WebApp(
-        board=StatusBoard(),
-        registry=CollectorRegistry(),
-        status_json=lambda: b"{}",
-        request_sync=lambda tunnel, pushed: None,
-        version="2.0.0",
+        WebParts(
+            board=StatusBoard(),
+            registry=CollectorRegistry(),
+            status_json=lambda: b"{}",
+            request_sync=lambda tunnel, pushed: None,
+            version="2.0.0",
+        )
     )
 
 
