@@ -40,6 +40,8 @@ if TYPE_CHECKING:
     from exporter.web.users import Users
 
 _SWAP_WITHIN_SECONDS = 30.0
+_FIRST_CHECK_SECONDS = 0.5
+"""How long the web server waits for it; that takes a tenth, or a server hangs."""
 _OPEN_FILES = 8192
 """A thousand tunnels that all hang have a thousand connections; many systems begin with 1,024."""
 
@@ -137,6 +139,8 @@ class Service:
         """Start the first checks, then what people and Prometheus look at."""
         self.loop.start()
         if self._config.web.listen_address:
+            # its imports would slow down the check that sets the port
+            self.loop.step(_FIRST_CHECK_SECONDS)
             self._start_web()
         if self.notifier:
             self.notifier.start()
@@ -227,7 +231,6 @@ class Service:
         return Notifier(notices, notify.urls, self._clock, self.tally.count_notification)
 
     def _start_web(self) -> None:
-        # imported while the first checks wait for their answers
         from exporter.web.server import WebServer
 
         server = WebServer(self.app, self._config.web.listen_address)
