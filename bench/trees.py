@@ -24,14 +24,15 @@ class Tree:
     name: str
     root: Path
     folder: Path
+    python: Path
+    """An interpreter with what the image has, and no more: a tool's own hooks cost memory."""
 
     def environ(self, more: Mapping[str, str]) -> dict[str, str]:
         """Return the environment of a process of this checkout."""
         return {
             "PATH": os.environ.get("PATH", os.defpath),
             "PYTHONPATH": str(self.root),
-            # byte code as in the image: made before, and not by the first that starts
-            "PYTHONPYCACHEPREFIX": str(self.folder / "pycache"),
+            "PYTHONDONTWRITEBYTECODE": "1",
             "HEALTH_FILE": str(self.folder / "status.json"),
             "WEB_LISTEN_ADDRESS": "127.0.0.1:0",
             **more,
@@ -41,7 +42,7 @@ class Tree:
         """Return how long Python takes from its start to its end."""
         started = time.perf_counter()
         subprocess.run(
-            [sys.executable, *arguments],
+            [self.python, *arguments],
             env=self.environ({}),
             cwd=self.root,
             stdout=subprocess.DEVNULL,
@@ -53,17 +54,36 @@ class Tree:
 @contextmanager
 def trees(folder: Path, against: str | None) -> Iterator[list[Tree]]:
     """This checkout, and on request another revision of it in a git worktree."""
-    here = Tree("now", ROOT, _made(folder / "now"))
+    python = _run_time_environment(folder / "venv")
+    here = Tree("now", ROOT, _made(folder / "now"), python)
+    _compile(here)
     if against is None:
         yield [here]
         return
-    other = Tree(against, folder / "worktree", _made(folder / "other"))
+    other = Tree(against, folder / "worktree", _made(folder / "other"), python)
     git = ["git", "-C", str(ROOT), "worktree"]
     subprocess.run([*git, "add", "--quiet", "--detach", str(other.root), against], check=True)
     try:
+        _compile(other)
         yield [here, other]
     finally:
         subprocess.run([*git, "remove", "--force", str(other.root)], check=True)
+
+
+def _run_time_environment(folder: Path) -> Path:
+    """Install what the image installs; return the interpreter."""
+    subprocess.run([sys.executable, "-m", "venv", "--without-pip", folder], check=True)
+    python = folder / "bin" / "python"
+    install = [sys.executable, "-m", "pip", "--quiet", "--python", str(python), "install"]
+    locked = ["--require-hashes", "-r", str(ROOT / "requirements.txt")]
+    subprocess.run([*install, *locked], check=True)
+    return python
+
+
+def _compile(tree: Tree) -> None:
+    """Make the byte code, as the image has it: not the first that starts."""
+    command = [tree.python, "-m", "compileall", "-q", str(tree.root / "exporter")]
+    subprocess.run(command, check=True)
 
 
 class Daemon:
@@ -79,7 +99,7 @@ class Daemon:
         self.started_at = time.monotonic()
         with self._output.open("w") as output:
             self.process = subprocess.Popen(
-                [sys.executable, "-m", "exporter", "run"],
+                [self._tree.python, "-m", "exporter", "run"],
                 env=self._tree.environ(self._environ),
                 cwd=self._tree.root,
                 stdout=output,
