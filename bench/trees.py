@@ -82,7 +82,7 @@ def _run_time_environment(folder: Path) -> Path:
 
 def _compile(tree: Tree) -> None:
     """Make the byte code, as the image has it: not the first that starts."""
-    command = [tree.python, "-m", "compileall", "-q", str(tree.root / "exporter")]
+    command = [str(tree.python), "-m", "compileall", "-q", str(tree.root / "exporter")]
     subprocess.run(command, check=True)
 
 
