@@ -1,7 +1,7 @@
 """The loop: checks each tunnel when it is due and publishes the outcome, until told to stop.
 
-Everything that happens reaches the loop as a message in one queue; checks run in worker threads,
-all else in the main thread.
+Everything that happens reaches the loop as a call in one queue; checks run in worker threads, all
+else in the main thread.
 """
 
 from __future__ import annotations
@@ -15,7 +15,6 @@ import threading
 from collections.abc import Callable, Iterable
 from concurrent.futures import Executor, Future, ThreadPoolExecutor, wait
 from types import FrameType
-from typing import NamedTuple
 
 from exporter.clock import Clock
 from exporter.daemon.publisher import Publisher
@@ -39,33 +38,6 @@ KEEP_OPEN_SECONDS = 5.0
 
 qBittorrent closes it after 7 s anyway, and a thousand tunnels would hold 2,000 open files.
 """
-
-
-class _CheckEnded(NamedTuple):
-    slot: _Slot
-    tunnel: Tunnel
-    future: Future[Outcome]
-
-
-class _CheckRequested(NamedTuple):
-    tunnel: str | None
-    pushed: bool
-
-
-class _Call(NamedTuple):
-    function: Callable[[], None]
-    done: Future[None]
-
-
-class _Reload(NamedTuple):
-    pass
-
-
-class _Stop(NamedTuple):
-    signal: int
-
-
-_Message = _CheckEnded | _CheckRequested | _Call | _Reload | _Stop
 
 
 class _Slot:
@@ -100,7 +72,7 @@ class Loop:
         self._publisher = publisher
         self._clock = clock
         self._on_reload = on_reload
-        self._queue: queue.SimpleQueue[_Message] = queue.SimpleQueue()
+        self._queue: queue.SimpleQueue[Callable[[], None]] = queue.SimpleQueue()
         self._scheduler = SteadyScheduler(clock)
         self._file_job = self._scheduler.every(interval_seconds)
         self._file_job.do(publisher.write)
@@ -126,11 +98,11 @@ class Loop:
         self._finish()
 
     def step(self, timeout: float) -> None:
-        """Wait for a message, handle all that are there, start what is due."""
+        """Wait for a call, make all that are there, start what is due."""
         with contextlib.suppress(queue.Empty):
-            self._handle(self._queue.get(timeout=timeout))
+            self._queue.get(timeout=timeout)()
             while True:
-                self._handle(self._queue.get_nowait())
+                self._queue.get_nowait()()
         if not self._stopping:
             self._scheduler.run_pending()
 
@@ -140,12 +112,12 @@ class Loop:
 
     def request_check(self, tunnel: str | None = None, *, pushed: bool = False) -> None:
         """Ask for a check now, of one tunnel or of all; returns at once, from any thread."""
-        self._queue.put(_CheckRequested(tunnel, pushed))
+        self._queue.put(functools.partial(self._check_now, tunnel, pushed=pushed))
 
     def request_call(self, function: Callable[[], None]) -> Future[None]:
         """Have something done by the main thread, between two steps; from any thread."""
         done: Future[None] = Future()
-        self._queue.put(_Call(function, done))
+        self._queue.put(functools.partial(_do, function, done))
         return done
 
     def add_job(self, function: Callable[[], None]) -> SteadyJob:
@@ -164,7 +136,7 @@ class Loop:
 
     def request_stop(self, number: int = signal.SIGTERM) -> None:
         """Ask the loop to end, from any thread."""
-        self._queue.put(_Stop(number))
+        self._queue.put(functools.partial(self._stop, number))
 
     def set_tunnels(self, tunnels: Iterable[Tunnel]) -> None:
         """Check exactly these from now on; for the main thread.
@@ -226,26 +198,25 @@ class Loop:
             slot.tunnel.close()
 
     def _on_signal(self, number: int, frame: FrameType | None) -> None:
-        self._queue.put(_Reload() if number == signal.SIGHUP else _Stop(number))
+        if number == signal.SIGHUP:
+            self._queue.put(self._reload)
+        else:
+            self.request_stop(number)
 
-    def _handle(self, message: _Message) -> None:
-        match message:
-            case _CheckEnded(slot, tunnel, future):
-                self._ended(slot, tunnel, future)
-            case _CheckRequested(name, pushed):
-                wanted = list(self._slots.values()) if name is None else [self._slots.get(name)]
-                # whose port it is that came, is not said
-                pushed = pushed and len(wanted) == 1
-                for slot in filter(None, wanted):
-                    self._enqueue(slot, pushed=pushed)
-            case _Call(function, done):
-                _do(function, done)
-            case _Reload():
-                if self._on_reload:
-                    threading.Thread(target=self._on_reload, name="reload", daemon=True).start()
-            case _Stop(number):
-                logger.info("Stopping on %s", signal.Signals(number).name)
-                self._stopping = True
+    def _check_now(self, name: str | None, *, pushed: bool) -> None:
+        wanted = list(self._slots.values()) if name is None else [self._slots.get(name)]
+        # whose port it is that came, is not said
+        pushed = pushed and len(wanted) == 1
+        for slot in filter(None, wanted):
+            self._enqueue(slot, pushed=pushed)
+
+    def _reload(self) -> None:
+        if self._on_reload:
+            threading.Thread(target=self._on_reload, name="reload", daemon=True).start()
+
+    def _stop(self, number: int) -> None:
+        logger.info("Stopping on %s", signal.Signals(number).name)
+        self._stopping = True
 
     def _enqueue(self, slot: _Slot, *, pushed: bool = False) -> None:
         """Have a check run now, or a pushed one after the check that is running."""
@@ -279,7 +250,7 @@ class Loop:
         running.add_done_callback(functools.partial(self._report_end, slot, tunnel))
 
     def _report_end(self, slot: _Slot, tunnel: Tunnel, future: Future[Outcome]) -> None:
-        self._queue.put(_CheckEnded(slot, tunnel, future))
+        self._queue.put(functools.partial(self._ended, slot, tunnel, future))
 
     def _ended(self, slot: _Slot, tunnel: Tunnel, future: Future[Outcome]) -> None:
         slot.running = None
