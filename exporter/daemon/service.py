@@ -123,7 +123,7 @@ class Service:
         web = self._config.web
         parts = WebParts(
             board=self.board,
-            registry=self.metrics.registry,
+            registry=lambda: self.metrics.registry,
             status_json=lambda: self.status_file.content(public=True),
             request_sync=request_sync,
             version=__version__,

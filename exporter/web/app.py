@@ -6,13 +6,12 @@ Everything is handed in, so nothing here knows what the others look like. `/-/he
 
 from __future__ import annotations
 
+import functools
 import logging
 from collections.abc import Callable, Iterable, Mapping
 from http import HTTPStatus
 from typing import TYPE_CHECKING, NamedTuple
 from urllib.parse import urlencode
-
-from prometheus_client import CollectorRegistry
 
 from exporter.clock import Clock
 from exporter.model import SyncState
@@ -29,14 +28,15 @@ from exporter.web.messages import (
     text,
 )
 from exporter.web.origin import is_local_host, is_own_page
-from exporter.web.scrape import Scrapes
 from exporter.web.shared import Shared
 from exporter.web.unread import Unread
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIEnvironment
+    from prometheus_client import CollectorRegistry
 
     from exporter.web.pages import PageContext
+    from exporter.web.scrape import Scrapes
     from exporter.web.users import Users
 
 _log = logging.getLogger("qsticky")
@@ -52,7 +52,8 @@ class WebParts(NamedTuple):
     """What the web application shows, and whom it asks."""
 
     board: StatusBoard
-    registry: CollectorRegistry
+    registry: Callable[[], CollectorRegistry]
+    """Returns what Prometheus scrapes; called at the first scrape."""
     status_json: Callable[[], bytes]
     """Returns the document to serve."""
     request_sync: Callable[[str | None, bool], None]
@@ -78,11 +79,11 @@ class WebApp:
     def __init__(self, parts: WebParts) -> None:
         self._parts = parts
         self._unread = Unread()
-        now = parts.clock.monotonic
-        self._shared = Shared(now, most_kept=_MOST_KEPT, most_waiting=_MOST_WAITING)
+        self._now = parts.clock.monotonic
+        self._shared = Shared(self._now, most_kept=_MOST_KEPT, most_waiting=_MOST_WAITING)
         self._routes: Mapping[str, Mapping[str, Handler]] = {
             "/": {"GET": self._page},
-            "/metrics": {"GET": Scrapes(parts.registry, now).answer},
+            "/metrics": {"GET": self._metrics},
             "/status.json": {"GET": self._status_json},
             "/-/healthy": {"GET": self._healthy},
             "/-/ready": {"GET": self._ready},
@@ -140,6 +141,16 @@ class WebApp:
             "refused: another site sent this form; a proxy between must keep the Host header",
         )
 
+    @functools.cached_property
+    def _scrapes(self) -> Scrapes:
+        # the client library costs 1.5 MB, and many installations have no Prometheus
+        from exporter.web.scrape import Scrapes
+
+        return Scrapes(self._parts.registry(), self._now)
+
+    def _metrics(self, request: Request) -> Response:
+        return self._scrapes.answer(request)
+
     def _page(self, request: Request) -> Response:
         # templates cost 3 MB, and many installations never show a page
         from exporter.web.pages import PageContext
@@ -150,7 +161,7 @@ class WebApp:
 
         def make() -> Response:
             context = PageContext(
-                now=self._parts.clock.monotonic(),
+                now=self._now(),
                 unix=self._parts.clock.unix,
                 version=self._parts.version,
                 docs_url=self._parts.docs_url,

@@ -65,7 +65,7 @@ class Site:
         self._app = WebApp(
             WebParts(
                 board=board,
-                registry=CollectorRegistry(),
+                registry=CollectorRegistry,
                 status_json=lambda: b'{"healthy": true}\n',
                 request_sync=lambda tunnel, pushed: self.synced.append((tunnel, pushed)),
                 version="2.0.0",

@@ -56,7 +56,7 @@ registry = CollectorRegistry()
 registry.register(Series())
 app = WebApp(WebParts(
     board=board_of_many(tunnels),
-    registry=registry,
+    registry=lambda: registry,
     status_json=lambda: b"{}",
     request_sync=lambda tunnel, pushed: None,
     version="2.0.0",

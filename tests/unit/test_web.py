@@ -70,7 +70,7 @@ class Site:
         Counter("qsticky_b", "Second.", ["x"], registry=registry).labels("y" * 2000).inc()
         settings: dict[str, Any] = {
             "board": self.board,
-            "registry": registry,
+            "registry": lambda: registry,
             "status_json": lambda: b'{"healthy": true}',
             "request_sync": lambda tunnel, pushed: self.synced.append((tunnel, pushed)),
             "version": "2.0.0",

@@ -245,7 +245,7 @@ def site() -> "WSGIApplication":
     return WebApp(
         WebParts(
             board=StatusBoard(),
-            registry=CollectorRegistry(),
+            registry=CollectorRegistry,
             status_json=lambda: b"{}",
             request_sync=lambda tunnel, pushed: None,
             version="2.0.0",
