@@ -193,7 +193,10 @@ class _Walk:
 
     def _outside(self, gluetun: Gluetun) -> Iterator[Line]:
         config = self._config.reachability
-        if config is None or not self._is_set:
+        if config is None:
+            return
+        if not self._is_set:
+            yield Line(True, "Nobody outside was asked: qBittorrent has no forwarded port yet")
             return
         public_ip = gluetun.public_ip(self._did) or ""
         if "{ip}" in config.url and not public_ip:

@@ -215,6 +215,10 @@ def config(check: str | None = None) -> int:
     for value in values:
         print(f"{value.name:<{width}}  {value.shown:<{shown_width}}  {value.source}")
     _warn(settings)
+    if settings.notify.urls.value:
+        from exporter.check import notification_lines
+
+        _printed(line for line in notification_lines(settings) if not line.ok)
     return 0
 
 

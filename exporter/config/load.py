@@ -248,9 +248,11 @@ def _missing_credentials(
 ) -> Iterator[str]:
     for entry, tunnel in zip(entries, tunnels, strict=True):
         if variable := tunnel.gluetun.missing_credential:
+            has_user = tunnel.gluetun.username or tunnel.gluetun.password.value
+            other = "basic to use the user name" if has_user else "none if that is meant"
             yield (
                 f"{entry.label(BY_NAME[variable])} is not set, so Gluetun is asked without "
-                "credentials; set it, or GLUETUN_AUTH_TYPE=none if that is meant"
+                f"credentials; set it, or GLUETUN_AUTH_TYPE={other}"
             )
 
 

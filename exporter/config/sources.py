@@ -83,6 +83,8 @@ class Sources:
             # a file that was named by mistake may hold a secret of somebody else
             held = f"{error} in {shown}" if kind.secret else f"can't use what {shown} holds"
             problem = f"{found.label}: {held if found.path else error}; expected {kind.expected}"
+            if not found.path and kind.trim(found.text).startswith(("'", '"')):
+                problem += ", without quotes around it"
         if kind.substitute is None:
             self.mistakes.append(problem)
             return setting.default, kind.parse(setting.default)

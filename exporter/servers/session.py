@@ -184,6 +184,8 @@ class Session:
                 "5.2 and later), or unset it and use QBITTORRENT_USER and QBITTORRENT_PASS",
             )
         if response.status == 401:
+            if response.body == _GLUETUN_DENIES:
+                raise InvalidResponse(f"{self.where} is Gluetun's control server", _THE_WAY)
             raise self._forbidden_host(did)
         if response.status != 403:
             raise self._not_qbittorrent(response)
@@ -301,6 +303,8 @@ class Session:
         )
 
 
+_GLUETUN_DENIES = b"Unauthorized\n"
+"""Gluetun's answer up to 3.41 to every route that it has not; qBittorrent ends no line."""
 _THE_WAY = (
     "check that QBITTORRENT_HOST, QBITTORRENT_PORT and, behind a reverse proxy, QBITTORRENT_PATH "
     "lead to the right server"

@@ -162,6 +162,7 @@ FAULTS: dict[str, tuple[Scene, str, Scene]] = {
         "to 'Server domains' under Options, Web UI",
         heal,
     ),
+    "Gluetun's port": (answer(Status(401, "Unauthorized\n")), "QBITTORRENT_PORT", heal),
     "another program": (answer(Status(200, "<html>")), "lead to the right server", heal),
     "a ban": (ban, "the ban ends by itself", wait_an_hour),
     "a port in use": (restart_beside(PORT), "another program may use", restart_beside()),
@@ -408,8 +409,9 @@ def test_a_service_outside_is_asked_once(bench: Bench, answer: str, said: str) -
 def test_nobody_is_asked_for_a_port_that_is_not_set(bench: Bench) -> None:
     set_another_port(bench)
     with Outside() as service:
-        bench.check(REACHABILITY_URL=service.address + "/{port}")
+        lines = bench.check(REACHABILITY_URL=service.address + "/{port}")
         assert service.asked == []
+    assert any(line.text.startswith("Nobody outside was asked") for line in lines)
 
 
 def test_an_address_that_gluetun_does_not_show_is_named(bench: Bench) -> None:

@@ -126,6 +126,19 @@ def test_config_shows_each_value_with_its_source_and_no_secret(
     assert len(names) == len(set(names)) == len(SETTINGS)
 
 
+def test_config_names_a_url_that_no_notification_can_go_to(
+    capsys: Capture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    set_all(monkeypatch, NOTIFY_URLS="json://a/hunter2 hunter2")
+
+    assert main(["config"]) == 0
+
+    text = capsys.readouterr().out
+    assert "URL 2 of NOTIFY_URLS is none that Apprise understands" in text
+    assert "URL 1" not in text
+    assert "hunter2" not in text
+
+
 def test_config_checks_a_file_that_is_right(tmp_path: Path, capsys: Capture) -> None:
     file = tmp_path / "qsticky.yaml"
     file.write_text(

@@ -251,6 +251,13 @@ def test_an_empty_file_of_what_is_no_secret_counts_as_not_set(tmp_path: Path) ->
     assert source_of(load_config(KEY, tmp_path), "GLUETUN_PORT") == ("8000", "default")
 
 
+def test_quotes_that_came_along_are_named() -> None:
+    """Docker and systemd keep those of an env file, or take them off, each in its own way."""
+    assert only_mistake({**KEY, "GLUETUN_PORT": '"8000"'}, NOWHERE) == (
+        "GLUETUN_PORT: given '\"8000\"'; expected a port, 1 to 65535, without quotes around it"
+    )
+
+
 def test_what_a_file_holds_is_never_quoted(tmp_path: Path) -> None:
     """A setting may name the file of somebody's secret by mistake."""
     (tmp_path / "gluetun_port").write_text(SECRET)
