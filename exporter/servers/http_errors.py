@@ -39,7 +39,7 @@ def _unknown_name(where: str, _: float, __: Chain) -> ServerError:
 
 _ANOTHER_NAME = (
     "set …_HOST to a name in the certificate's subjectAltName; if it has a common name alone, it "
-    "names no subjectAltName and has to be made anew with one"
+    "names no subjectAltName and has to be issued again with one"
 )
 _CERTIFICATE_FIXES = {
     9: "check the clocks of both machines, and from when on the certificate is valid",
