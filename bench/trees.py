@@ -15,6 +15,8 @@ from typing import Self
 
 ROOT = Path(__file__).parents[1]
 PATIENCE_SECONDS = 60.0
+QSTICKY = ("-c", "import sys; from exporter.__main__ import main; sys.exit(main())")
+"""What the installed command `qsticky` runs; `python -m` would import more."""
 
 
 @dataclass(frozen=True)
@@ -87,7 +89,7 @@ def _compile(tree: Tree) -> None:
 
 
 class Daemon:
-    """`python -m exporter run`; a context manager."""
+    """`qsticky run`; a context manager."""
 
     def __init__(self, tree: Tree, environ: Mapping[str, str]) -> None:
         self._tree = tree
@@ -99,7 +101,7 @@ class Daemon:
         self.started_at = time.monotonic()
         with self._output.open("w") as output:
             self.process = subprocess.Popen(
-                [self._tree.python, "-m", "exporter", "run"],
+                [self._tree.python, *QSTICKY, "run"],
                 env=self._tree.environ(self._environ),
                 cwd=self._tree.root,
                 stdout=output,
