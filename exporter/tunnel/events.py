@@ -29,8 +29,9 @@ def changes(previous: Outcome | None, current: Outcome) -> tuple[Event, ...]:
     events = [*_state_change(previous, current), *_new_failures(previous, current)]
     if previous is None:
         events.append(_initial_status(current))
-    elif not any(event.level is Level.INFO for event in events):  # which says it too
-        events += _recoveries(previous, current)
+    else:
+        good_news = any(event.level is Level.INFO for event in events)
+        events += _recoveries(previous, current, good_news=good_news)
     if _overdue(current) and (previous is None or not _overdue(previous)):
         events.append(_long_wait(current))
     return tuple(events)
@@ -54,15 +55,16 @@ def _state_change(previous: Outcome | None, current: Outcome) -> list[Event]:
     return [Event(EventKind.STATE, level, failure.message, failure.fix)]
 
 
-def _recoveries(before: Outcome, now: Outcome) -> list[Event]:
+def _recoveries(before: Outcome, now: Outcome, *, good_news: bool) -> list[Event]:
+    """Say which servers answer again, unless the state's news imply it."""
     servers = {
-        "Gluetun": (before.gluetun, now.gluetun),
-        "qBittorrent": (before.qbittorrent, now.qbittorrent),
+        "Gluetun": (before.gluetun, now.gluetun, good_news),
+        "qBittorrent": (before.qbittorrent, now.qbittorrent, good_news and now.in_sync),
     }
     return [
         _notice(f"{server} answers again")
-        for server, (last, reading) in servers.items()
-        if last is None and reading is not None
+        for server, (last, reading, implied) in servers.items()
+        if last is None and reading is not None and not implied
     ]
 
 

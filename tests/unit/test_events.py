@@ -128,6 +128,14 @@ QBITTORRENT_AWAY = IN_SYNC._replace(
         (UNREACHABLE, QBITTORRENT_AWAY, ["rejected", GLUETUN_BACK]),
         (UNREACHABLE._replace(qbittorrent=None), UNREACHABLE, [QBITTORRENT_BACK]),
         (NO_PORT._replace(qbittorrent=None, failures=(REJECTED,)), NO_PORT, [QBITTORRENT_BACK]),
+        (
+            QBITTORRENT_AWAY,
+            NO_PORT,
+            [
+                "Gluetun forwards no port at the moment; qBittorrent keeps port 45720",
+                QBITTORRENT_BACK,
+            ],
+        ),
     ],
 )
 def test_the_end_of_trouble_with_a_server_is_said_once(
