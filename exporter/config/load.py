@@ -148,7 +148,8 @@ def load_config(environ: Mapping[str, str], run_secrets: Path = Path(RUN_SECRETS
     (never a secret) and what is expected; with the warnings about what was given, too.
     """
     sources = Sources(environ, run_secrets)
-    entries = _entries(sources)
+    file: Path | None = sources.value("QSTICKY_CONFIG")
+    entries = _entries(sources, file) if file else [NO_FILE]
     interval, timeout = sources.value("CHECK_INTERVAL"), sources.value("REQUEST_TIMEOUT")
     tunnels = tuple(_tunnel(sources, entry, interval, timeout) for entry in entries)
     config = Config(
@@ -166,7 +167,7 @@ def load_config(environ: Mapping[str, str], run_secrets: Path = Path(RUN_SECRETS
         notify=NotifyConfig(sources.value("NOTIFY_URLS"), sources.value("NOTIFY_ON")),
     )
     if sources.mistakes:
-        raise ConfigError(_once(sources.mistakes), _once(sources.warnings))
+        raise ConfigError(_once(_with_file(sources.mistakes, file)), _once(sources.warnings))
     warnings = [
         *sources.warnings,
         *_missing_credentials(entries, tunnels),
@@ -182,13 +183,15 @@ def log_format(environ: Mapping[str, str], run_secrets: Path = Path(RUN_SECRETS)
     return chosen
 
 
-def _entries(sources: Sources) -> list[Entry]:
-    path = sources.value("QSTICKY_CONFIG")
-    if path is None:
-        return [NO_FILE]
-    entries, mistakes = read_tunnels(path)
+def _entries(sources: Sources, file: Path) -> list[Entry]:
+    entries, mistakes = read_tunnels(file)
     sources.mistakes += mistakes
     return entries
+
+
+def _with_file(mistakes: Iterable[str], file: Path | None) -> list[str]:
+    """Name the file of what stands at a path in it."""
+    return [f"{file}: {each}" if each.startswith("tunnels") else each for each in mistakes]
 
 
 def _tunnel(sources: Sources, entry: Entry, interval: float, timeout: float) -> TunnelConfig:

@@ -294,12 +294,13 @@ def test_all_mistakes_are_in_one_message(file: Path) -> None:
     assert raised.value.exit_code == 2
     assert raised.value.message == (
         "the configuration has 5 mistakes:\n"
-        "tunnels[0].gluetun.prot: unknown key; expected one of host, port, auth_type, apikey, "
-        "username, password, https, verify_ssl, ca_file, port_index, apikey_file, password_file\n"
+        f"{file}: tunnels[0].gluetun.prot: unknown key; expected one of host, port, auth_type, "
+        "apikey, username, password, https, verify_ssl, ca_file, port_index, apikey_file, "
+        "password_file\n"
         "QBITTORRENT_PORT: given 'x'; expected a port, 1 to 65535\n"
         "QBITTORRENT_PASS_FILE: can't read '/' (Is a directory); "
         "expected a readable file that holds the value\n"
-        "tunnels[0].rebind: given 'False'; expected one of auto, always, never\n"
+        f"{file}: tunnels[0].rebind: given 'False'; expected one of auto, always, never\n"
         "WEB_LISTEN_ADDRESS: given 'x'; expected host:port, :port, or empty for none"
     )
     assert raised.value.fix == (

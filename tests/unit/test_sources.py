@@ -84,7 +84,7 @@ def test_a_value_of_the_yaml_file_is_named_by_its_path(tmp_path: Path) -> None:
     assert source_of(config, "QBITTORRENT_HOST") == ("elsewhere", "environment")
     yaml.write_text("tunnels: [{gluetun: {port: 8000.5}}]")
     assert only_mistake(environ) == (
-        "tunnels[0].gluetun.port: given '8000.5'; expected a port, 1 to 65535"
+        f"{yaml}: tunnels[0].gluetun.port: given '8000.5'; expected a port, 1 to 65535"
     )
 
 
@@ -100,8 +100,8 @@ def test_a_tunnel_can_name_the_file_of_its_secret(file: Path, tmp_path: Path) ->
     assert source_of(config, "tunnels[0].qbittorrent.pass_file") == ("***", str(file))
     file.unlink()
     assert only_mistake(environ) == (
-        f"tunnels[0].qbittorrent.pass_file: can't read '{file}' (No such file or directory); "
-        "expected a readable file that holds the value"
+        f"{yaml}: tunnels[0].qbittorrent.pass_file: can't read '{file}' "
+        "(No such file or directory); expected a readable file that holds the value"
     )
 
 
