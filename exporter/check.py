@@ -196,7 +196,7 @@ class _Walk:
         if config is None:
             return
         if not self._is_set:
-            yield Line(True, "Nobody outside was asked: qBittorrent has no forwarded port yet")
+            yield Line(True, "Nobody outside was asked: no port is known to be set")
             return
         public_ip = gluetun.public_ip(self._did) or ""
         if "{ip}" in config.url and not public_ip:

@@ -218,7 +218,9 @@ def config(check: str | None = None) -> int:
     if settings.notify.urls.value:
         from exporter.check import notification_lines
 
-        _printed(line for line in notification_lines(settings) if not line.ok)
+        for line in notification_lines(settings):
+            if not line.ok:
+                print(f"warning: {line.text} - {line.fix}")
     return 0
 
 

@@ -251,8 +251,8 @@ def _missing_credentials(
 ) -> Iterator[str]:
     for entry, tunnel in zip(entries, tunnels, strict=True):
         if variable := tunnel.gluetun.missing_credential:
-            has_user = tunnel.gluetun.username or tunnel.gluetun.password.value
-            other = "basic to use the user name" if has_user else "none if that is meant"
+            has_name = tunnel.gluetun.auth == "apikey" and tunnel.gluetun.username
+            other = "basic to use the user name" if has_name else "none if that is meant"
             yield (
                 f"{entry.label(BY_NAME[variable])} is not set, so Gluetun is asked without "
                 f"credentials; set it, or GLUETUN_AUTH_TYPE={other}"

@@ -31,6 +31,7 @@ class Secret:
         """Why the file can no longer be used; the value is the last one that it held before."""
         self._parse = parse
         self._last = [value]
+        """The last good value: one place for all copies."""
 
     def __str__(self) -> str:
         return "***" if self.value else ""
@@ -56,9 +57,9 @@ class Secret:
             self._last[:] = [self._parse(read_value(self.path)) or self._last[0]]
         except (OSError, ValueError) as error:
             problem = why(error)
-        now = Secret(self._last[0], self.path, self._parse)
-        now.problem, now._last = problem, self._last
-        return now
+        fresh = Secret(self._last[0], self.path, self._parse)
+        fresh.problem, fresh._last = problem, self._last
+        return fresh
 
     @property
     def fix_prefix(self) -> str:

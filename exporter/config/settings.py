@@ -266,7 +266,7 @@ def meant_by(variable: str) -> str:
 
 
 def _share_an_end(name: str, other: str) -> bool:
-    return abs(len(name) - len(other)) <= 2 and (name[:3] == other[:3] or name[-3:] == other[-3:])
+    return abs(len(name) - len(other)) <= 2 and (name[0] == other[0] or name[-1] == other[-1])
 
 
 def _closest(word: str, words: list[str], ratio: float) -> str:

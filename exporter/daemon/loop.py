@@ -98,7 +98,7 @@ class Loop:
         self._finish()
 
     def step(self, timeout: float) -> None:
-        """Wait for a call, make all that are there, start what is due."""
+        """Wait for a call, make all that wait, start what is due."""
         with contextlib.suppress(queue.Empty):
             self._queue.get(timeout=timeout)()
             while True:
@@ -120,7 +120,7 @@ class Loop:
         self._queue.put(functools.partial(_do, function, done))
         return done
 
-    def add_job(self, function: Callable[[], None]) -> SteadyJob:
+    def add_job(self, function: Callable[[], object]) -> SteadyJob:
         """Have something done by the main thread whenever its job is due; it chooses when."""
         job = self._scheduler.every(self._interval)
         job.do(function)

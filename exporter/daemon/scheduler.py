@@ -10,8 +10,11 @@ import math
 from typing import cast
 
 import schedule
+from schedule import CancelJob
 
 from exporter.clock import Clock
+
+__all__ = ["CancelJob", "SteadyJob", "SteadyScheduler"]
 
 
 class SteadyJob(schedule.Job):
@@ -23,7 +26,7 @@ class SteadyJob(schedule.Job):
 
     @property
     def should_run(self) -> bool:
-        """Whether the job is due."""
+        """Whether the job was due when the scheduler looked last."""
         return self.due_at <= self.scheduler.moment
 
     def run(self) -> object:

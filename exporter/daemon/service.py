@@ -19,9 +19,10 @@ from exporter.config.load import Config, TunnelConfig
 from exporter.daemon.loop import Loop
 from exporter.daemon.publisher import Publisher, Reader
 from exporter.daemon.reload import Changes, compare, needing_restart
+from exporter.daemon.scheduler import CancelJob, SteadyJob
 from exporter.errors import QstickyError, StatusFileError
 from exporter.healthcheck import MALFORMED
-from exporter.model import Saved
+from exporter.model import Outcome, Saved
 from exporter.report import safe_file
 from exporter.report.board import StatusBoard
 from exporter.report.log import LogReader, logger
@@ -41,7 +42,7 @@ if TYPE_CHECKING:
 
 _SWAP_WITHIN_SECONDS = 30.0
 _FIRST_CHECK_SECONDS = 0.5
-"""How long the web server waits for it; that takes a tenth, or a server hangs."""
+"""How long the web server waits for the first check, which takes a tenth of that as a rule."""
 _OPEN_FILES = 8192
 """A thousand tunnels that all hang have a thousand connections; many systems begin with 1,024."""
 
@@ -64,6 +65,7 @@ class Service:
         """
         _allow_open_files()
         self._config = config
+        self._web = config.web  # a reload can't change it
         self._load = load
         self._reloading = threading.Lock()
         self._web_server: WebServer | None = None
@@ -120,7 +122,7 @@ class Service:
                 self.tally.count_push(tunnel)
             self.loop.request_check(tunnel, pushed=pushed)
 
-        web = self._config.web
+        web = self._web
         parts = WebParts(
             board=self.board,
             registry=lambda: self.metrics.registry,
@@ -136,17 +138,13 @@ class Service:
         return WebApp(parts)
 
     def start(self) -> None:
-        """Start the first checks, then what people and Prometheus look at."""
-        self.loop.start()
-        if self._config.web.listen_address:
-            # its imports would slow down the check that sets the port
-            self.loop.step(_FIRST_CHECK_SECONDS)
-            self._start_web()
+        """Start the first checks; what people and Prometheus look at follows in `run`."""
         if self.notifier:
             self.notifier.start()
-        # all this stays: the collector need not look through it again, 10 ms each time
-        gc.collect()
-        gc.freeze()
+        start_others = self.loop.add_job(self._start_others)
+        start_others.run_in(_FIRST_CHECK_SECONDS)
+        self._publisher.add_reader(_FirstOutcome(start_others))
+        self.loop.start()
 
     def run(self) -> bool:
         """Run until a signal comes; returns whether a worker still hangs in a request."""
@@ -182,7 +180,9 @@ class Service:
             return ""
 
     def close(self) -> None:
-        """Close the tunnels' connections; for whoever does not run it to its end."""
+        """Close all connections; for whoever does not run it to its end."""
+        if self._web_server:
+            self._web_server.stop()
         for tunnel in self._tunnels.values():
             tunnel.close()
 
@@ -230,10 +230,19 @@ class Service:
         notices = Notices(notify.topics, self._clock, self.status_file.saved_before)
         return Notifier(notices, notify.urls, self._clock, self.tally.count_notification)
 
+    def _start_others(self) -> CancelJob:
+        """Start what would slow down the check that sets the port, by its imports."""
+        if self._web.listen_address:
+            self._start_web()
+        # all this stays: the collector need not look through it again, 10 ms each time
+        gc.collect()
+        gc.freeze()
+        return CancelJob()
+
     def _start_web(self) -> None:
         from exporter.web.server import WebServer
 
-        server = WebServer(self.app, self._config.web.listen_address)
+        server = WebServer(self.app, self._web.listen_address)
         try:
             server.start()
         except QstickyError as error:
@@ -242,6 +251,23 @@ class Service:
             return
         self._web_server = server
         logger.info("Status page and metrics at http://%s/", server.address)
+
+
+class _FirstOutcome:
+    """A reader that has a job run as soon as there is an outcome."""
+
+    def __init__(self, job: SteadyJob) -> None:
+        self._job = job
+        self._is_there = False
+
+    def set_tunnels(self, tunnels: Iterable[TunnelConfig]) -> None:
+        """Learn nothing: the first outcome of any tunnel counts."""
+
+    def publish(self, outcome: Outcome) -> None:
+        """Have the job run, the first time."""
+        if not self._is_there:
+            self._is_there = True
+            self._job.run_in(0)
 
 
 def run_once(config: Config, clock: Clock) -> bool:

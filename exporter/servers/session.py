@@ -185,7 +185,10 @@ class Session:
             )
         if response.status == 401:
             if response.body == _GLUETUN_DENIES:
-                raise InvalidResponse(f"{self.where} is Gluetun's control server", _THE_WAY)
+                raise InvalidResponse(
+                    f"{self.where} answers like Gluetun's control server, or a proxy with a login",
+                    _THE_WAY,
+                )
             raise self._forbidden_host(did)
         if response.status != 403:
             raise self._not_qbittorrent(response)
@@ -304,7 +307,7 @@ class Session:
 
 
 _GLUETUN_DENIES = b"Unauthorized\n"
-"""Gluetun's answer up to 3.41 to every route that it has not; qBittorrent ends no line."""
+"""What Gluetun up to 3.41 says of routes that it lacks, in Go's words; qBittorrent ends no line."""
 _THE_WAY = (
     "check that QBITTORRENT_HOST, QBITTORRENT_PORT and, behind a reverse proxy, QBITTORRENT_PATH "
     "lead to the right server"

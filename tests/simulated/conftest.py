@@ -1,6 +1,7 @@
 """What the simulated tests share: the rig, and how much hypothesis tries."""
 
 import os
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -31,3 +32,13 @@ settings.load_profile("simulated")
 def rig(tmp_path: Path) -> Iterator[Rig]:
     with Rig(tmp_path) as rig:
         yield rig
+
+
+@pytest.fixture
+def signals() -> Iterator[None]:
+    """Gives the signals back that a loop has taken."""
+    taken = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
+    before = [signal.getsignal(number) for number in taken]
+    yield
+    for number, handler in zip(taken, before, strict=True):
+        signal.signal(number, handler)

@@ -4,7 +4,6 @@ import datetime
 import json
 import signal
 import threading
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -28,16 +27,6 @@ def checked_at(rig: Rig) -> list[int]:
 @pytest.fixture
 def held() -> HeldExecutor:
     return HeldExecutor()
-
-
-@pytest.fixture
-def signals() -> Iterator[None]:
-    """Gives the signals back that a loop has taken."""
-    taken = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
-    before = [signal.getsignal(number) for number in taken]
-    yield
-    for number, handler in zip(taken, before, strict=True):
-        signal.signal(number, handler)
 
 
 # on time

@@ -1,6 +1,7 @@
 """A start: what must not keep the port from being set, and what ends it at once."""
 
 import socket
+from collections.abc import Iterator
 from pathlib import Path
 from urllib.request import urlopen
 
@@ -9,7 +10,7 @@ import pytest
 from exporter.daemon.service import Service
 from exporter.errors import QstickyError
 from tests.parts.daemon import QstickyProcess
-from tests.rig import Rig
+from tests.rig import HeldExecutor, Rig
 
 
 def test_a_web_address_in_use_does_not_keep_the_port_from_being_set(tmp_path: Path) -> None:
@@ -22,6 +23,45 @@ def test_a_web_address_in_use_does_not_keep_the_port_from_being_set(tmp_path: Pa
             assert "WEB_LISTEN_ADDRESS" in message
             assert rig.service.address == ""
             assert rig.check().in_sync
+
+
+@pytest.fixture
+def held() -> HeldExecutor:
+    return HeldExecutor()
+
+
+@pytest.fixture
+def starting(tmp_path: Path, held: HeldExecutor, signals: None) -> Iterator[Rig]:
+    """A daemon that has just started, with its first check under way."""
+    with Rig(tmp_path, environ={"WEB_LISTEN_ADDRESS": "127.0.0.1:0"}, executor=held) as rig:
+        rig.service.start()
+        assert rig.service.address == ""
+        yield rig
+
+
+def test_the_web_server_follows_the_first_check(starting: Rig, held: HeldExecutor) -> None:
+    held.finish()
+    starting.turn()
+    assert urlopen(f"http://{starting.service.address}/-/ready", timeout=10).status == 200
+
+
+def test_a_first_check_that_hangs_holds_the_web_server_up_for_half_a_second(
+    starting: Rig,
+) -> None:
+    starting.run_for(0.4)
+    assert starting.service.address == ""
+    starting.run_for(0.2)
+    assert urlopen(f"http://{starting.service.address}/-/healthy", timeout=10).status == 200
+
+
+def test_a_reload_before_the_web_server_runs_moves_it_nowhere(
+    starting: Rig, held: HeldExecutor
+) -> None:
+    starting.environ["WEB_LISTEN_ADDRESS"] = "127.0.0.2:0"
+    assert starting.reload() == ""
+    held.finish()
+    starting.turn()
+    assert starting.service.address.startswith("127.0.0.1:")
 
 
 def test_the_demo_takes_another_port_for_its_page_where_the_usual_one_is_taken(

@@ -246,12 +246,22 @@ def test_missing_credentials_are_warned_about(auth: str, variable: str) -> None:
     assert load_config({"GLUETUN_AUTH_TYPE": "none"}, NOWHERE).warnings == ()
 
 
-def test_a_user_name_without_its_kind_of_authentication_is_warned_about() -> None:
-    environ = {"GLUETUN_USERNAME": "fox", "GLUETUN_PASSWORD": "hunter2"}
-    assert load_config(environ, NOWHERE).warnings == (
-        "GLUETUN_APIKEY is not set, so Gluetun is asked without credentials; set it, or "
-        "GLUETUN_AUTH_TYPE=basic to use the user name",
-    )
+@pytest.mark.parametrize(
+    ("given", "meant"),
+    [
+        ({"GLUETUN_USERNAME": "fox"}, "GLUETUN_AUTH_TYPE=basic to use the user name"),
+        ({"GLUETUN_PASSWORD": "hunter2"}, "GLUETUN_AUTH_TYPE=none if that is meant"),
+        (
+            {"GLUETUN_PASSWORD": "hunter2", "GLUETUN_AUTH_TYPE": "basic"},
+            "GLUETUN_AUTH_TYPE=none if that is meant",
+        ),
+    ],
+)
+def test_a_user_name_without_its_kind_of_authentication_is_warned_about(
+    given: dict[str, str], meant: str
+) -> None:
+    [warning] = load_config(given, NOWHERE).warnings
+    assert warning.endswith(f"set it, or {meant}")
 
 
 def test_each_tunnel_without_credentials_is_named(file: Path) -> None:

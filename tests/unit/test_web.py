@@ -189,11 +189,11 @@ def test_status_json_is_served_as_it_is(site: Site) -> None:
     assert answer.body == b'{"healthy": true}'
 
 
-def test_who_shows_no_page_and_has_no_users_pays_for_neither() -> None:
+def test_who_shows_no_page_has_no_users_and_is_not_scraped_pays_for_none() -> None:
     code = "import sys, exporter.web.app, exporter.web.server; print(*sys.modules)"
     loaded = subprocess.check_output([sys.executable, "-c", code], text=True).split()
     assert "waitress" in loaded
-    assert not {"jinja2", "bcrypt", "yaml", "requests"} & set(loaded)
+    assert not {"jinja2", "bcrypt", "yaml", "requests", "prometheus_client"} & set(loaded)
 
 
 # Metrics
