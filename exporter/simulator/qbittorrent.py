@@ -45,10 +45,11 @@ class SimulatedQbittorrent(SimulatedServer):
         session_timeout: int = 3600,
         clock: Callable[[], float] = time.monotonic,
         host: str = "127.0.0.1",
-        port: int | None = None,
+        port: int = 0,
     ) -> None:
-        super().__init__(host, port or 0, _tls_context(tls))
+        super().__init__(host, port, _tls_context(tls))
         self.version: Version = version
+        self.username = username
         self.writes: list[int] = []
         self.vpn_interface = VpnInterface(addresses, clock)
         traits = TRAITS[version]
@@ -97,6 +98,18 @@ class SimulatedQbittorrent(SimulatedServer):
             set_preferences=self.set_preferences,
             shut_down=self._shut_down,
         )
+        self.occupied = self._listening.occupied
+        """Ports that another program holds; to be added to."""
+        self.occupied_ipv4 = self._listening.occupied_ipv4
+        """The same on IPv4 only."""
+        self.occupied_udp = self._listening.occupied_udp
+        """The same for UDP only."""
+        self.login_attempts = self._access.login_attempts
+        """When a login was tried, by the clock: each POST to auth/login without a session."""
+        self.torrents = self._web.torrents
+        """What torrents/info tells; to be added to."""
+        self.reannounced = self._web.reannounced
+        """The torrents that trackers were told of on request, each time."""
 
     # What a test or the demo does to the server
 
@@ -194,30 +207,10 @@ class SimulatedQbittorrent(SimulatedServer):
             return self._listening.status
 
     @property
-    def occupied(self) -> set[int]:
-        """Ports that another program holds; to be added to."""
-        return self._listening.occupied
-
-    @property
-    def occupied_ipv4(self) -> set[int]:
-        """Ports that another program holds on IPv4 only."""
-        return self._listening.occupied_ipv4
-
-    @property
-    def occupied_udp(self) -> set[int]:
-        """Ports that another program holds for UDP only."""
-        return self._listening.occupied_udp
-
-    @property
     def api_key(self) -> str:
         """The API key in force; empty for none."""
         with self._lock:
             return str(self._preferences.get("web_ui_api_key", ""))
-
-    @property
-    def username(self) -> str:
-        """The user name that is let in."""
-        return str(self._preferences["web_ui_username"])
 
     @property
     def password(self) -> str:
@@ -225,33 +218,9 @@ class SimulatedQbittorrent(SimulatedServer):
         return self._access.password
 
     @property
-    def login_attempts(self) -> list[float]:
-        """When a login was tried, by the clock: each POST to auth/login without a session."""
-        return self._access.login_attempts
-
-    @property
     def failed_logins(self) -> int:
         """How many logins had wrong credentials."""
         return self._access.failed_logins
-
-    @property
-    def torrents(self) -> list[dict[str, object]]:
-        """What torrents/info tells."""
-        return self._web.torrents
-
-    @torrents.setter
-    def torrents(self, torrents: list[dict[str, object]]) -> None:
-        self._web.torrents = torrents
-
-    @property
-    def reannounced(self) -> list[str]:
-        """The torrents that trackers were told of on request, each time."""
-        return self._web.reannounced
-
-    @property
-    def transfer(self) -> dict[str, object]:
-        """What transfer/info tells instead of its own values."""
-        return self._web.transfer
 
     # The server
 

@@ -53,7 +53,6 @@ class WebUi:
     ) -> None:
         self.torrents: list[dict[str, object]] = []
         self.reannounced: list[str] = []
-        self.transfer: dict[str, object] = {}
         self._traits = traits
         self._dialect = Dialect(traits)
         self._port = port
@@ -234,7 +233,7 @@ class WebUi:
         info |= {"connection_status": self._listening.status, "dht_nodes": 0}
         if self._traits.qt6:
             info |= {"last_external_address_v4": "", "last_external_address_v6": ""}
-        return info | self.transfer
+        return info
 
     def _require(self, parameters: Parameters, name: str) -> None:
         if name not in parameters:
