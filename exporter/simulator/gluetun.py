@@ -193,7 +193,7 @@ class SimulatedGluetun(SimulatedServer):
         """Return status line and headers as Go's net/http writes them."""
         return go_answers.head(answer)
 
-    def malformed(self, method: str | None) -> Answer:
+    def malformed(self) -> Answer:
         """Return Go's answer to what is no HTTP."""
         return Answer(400, b"400 Bad Request", {"connection": "close"}, close=True)
 

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from exporter.simulator.access import Access
 from exporter.simulator.connection_status import ConnectionStatus
+from exporter.simulator.dialect import Dialect
 from exporter.simulator.http import Answer, Request
 from exporter.simulator.interface import NAME, VPN_ADDRESSES, VpnInterface
 from exporter.simulator.journal import INFO, NORMAL, Journal
@@ -55,6 +56,7 @@ class SimulatedQbittorrent(SimulatedServer):
         traits = TRAITS[version]
         self._clock = clock
         self._qt6 = traits.qt6
+        self._dialect = Dialect(traits)
         self._preferences = Preferences(
             traits,
             {
@@ -231,11 +233,11 @@ class SimulatedQbittorrent(SimulatedServer):
 
     def head(self, answer: Answer) -> bytes:
         """Return status line and headers in qBittorrent's own spelling and order."""
-        return self._web.head(answer)
+        return self._dialect.head(answer)
 
-    def malformed(self, method: str | None) -> Answer:
+    def malformed(self) -> Answer:
         """Answer a request that qBittorrent's parser rejects."""
-        return self._web.malformed(method)
+        return self._dialect.malformed(None)
 
     def _begin(self) -> None:
         self._access.begin()

@@ -47,8 +47,8 @@ class SimulatedServer(ABC):
         """The status line and the headers, as this kind of server writes them."""
 
     @abstractmethod
-    def malformed(self, method: str | None) -> Answer:
-        """The answer to what is not a request, or not one of a method it knows."""
+    def malformed(self) -> Answer:
+        """The answer to what is not a request."""
 
     @property
     def absent(self) -> bool:
@@ -203,7 +203,7 @@ class SimulatedServer(ABC):
     def _exchange(self, connection: socket.socket, request: Request | None) -> bool:
         """Answer; False when the connection is to end."""
         if request is None:
-            self._send(connection, self.malformed(None))
+            self._send(connection, self.malformed())
             return False
         with self._lock:
             if self.absent:

@@ -70,24 +70,16 @@ class WebUi:
         except HttpError as error:
             return self._dialect.error(error)
 
-    def head(self, answer: Answer) -> bytes:
-        """Return status line and headers in qBittorrent's own spelling and order."""
-        return self._dialect.head(answer)
-
-    def malformed(self, method: str | None) -> Answer:
-        """Answer a request that qBittorrent's parser rejects."""
-        return self._dialect.malformed(method)
-
     # Who may come in
 
     def _answered(self, request: Request) -> Answer:
         if request.method not in ("GET", "HEAD", "POST"):
-            return self.malformed(request.method)
+            return self._dialect.malformed(request.method)
         parameters = parameters_of(request)
         # 4.2.5 wants a length with each POST
         unsized = request.method == "POST" and "content-length" not in request.headers
         if parameters is None or (unsized and self._traits.old):
-            return self.malformed(None)
+            return self._dialect.malformed(None)
         self._check_host(request)
         key = self._access.presented_key(request)
         if key is not None:

@@ -46,7 +46,7 @@ class EchoServer(SimulatedServer):
         lines = [f"HTTP/1.1 {answer.status} Whatever", *(f"{k}: {v}" for k, v in headers.items())]
         return "\r\n".join([*lines, "\r\n"]).encode()
 
-    def malformed(self, method: str | None) -> Answer:
+    def malformed(self) -> Answer:
         return Answer(400)
 
 

@@ -57,7 +57,7 @@ class CookieServer(SimulatedServer):
         lines += ["WWW-Authenticate: Basic"] * self.proxy_refuses
         return "\r\n".join([*lines, "\r\n"]).encode("latin-1")
 
-    def malformed(self, method: str | None) -> Answer:
+    def malformed(self) -> Answer:
         return Answer(400)
 
     def cookies_for(self, path: str) -> list[str | None]:
@@ -184,7 +184,7 @@ class AnsweringServer(SimulatedServer):
         lines += [f"{name}: {value}" for name, value in answer.headers.items()]
         return "\r\n".join([*lines, "\r\n"]).encode()
 
-    def malformed(self, method: str | None) -> Answer:
+    def malformed(self) -> Answer:
         return Answer(400)
 
 
