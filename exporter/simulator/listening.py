@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from exporter.simulator.connection_status import ConnectionStatus, StatusHistory
 from exporter.simulator.interface import NAME, Change, VpnInterface
 from exporter.simulator.journal import CRITICAL, INFO, Entry, Journal
+from exporter.simulator.versions import Traits
 
 ALL_INTERFACES = ""
 LOOPBACK = "lo"
@@ -14,23 +15,12 @@ LOOPBACK = "lo"
 # from the end of the answer to setPreferences to the log entry
 BIND_SECONDS = 0.002
 
-# how often Qt 5 looks at the network
+# how often Qt 5 looks at the network, and says so in the log
 QT5_LOOKS_EVERY_SECONDS = 10.0
 
 _EPHEMERAL = range(32_768, 61_000)
 _MAX_PORT = 65_535
 _FIRST_UNPRIVILEGED_PORT = 1024
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Habits:
-    """How a version's libtorrent and Qt deal with the network."""
-
-    reopens_sockets: bool
-    """libtorrent 2.0.8 leaves a socket as dead as its interface."""
-    late_status: bool
-    watches_network: bool
-    """Qt 5 looks at the network from time to time, and says so in the log."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +36,7 @@ class Listening:
 
     def __init__(  # noqa: PLR0913 - what differs between machines and versions, given by name
         self,
-        habits: Habits,
+        traits: Traits,
         journal: Journal,
         vpn: VpnInterface,
         *,
@@ -60,7 +50,7 @@ class Listening:
         self.occupied_udp: set[int] = set()
         self._interface = ALL_INTERFACES
         self._port = 0
-        self._habits = habits
+        self._traits = traits
         self._journal = journal
         self._vpn = vpn
         self._clock = clock
@@ -74,7 +64,7 @@ class Listening:
         self._vpn_addresses: tuple[str, ...] = ()
         self._next_network_look = clock()
         self._seen_addresses: tuple[str, ...] = ()
-        self._status = StatusHistory(clock, late=habits.late_status)
+        self._status = StatusHistory(clock, late=traits.qt6)
 
     def begin(self) -> None:
         """Start without log and sockets, on the network as it is now."""
@@ -161,7 +151,7 @@ class Listening:
         self._interface_number += 1
 
     def _interface_went(self, at: float) -> None:
-        if not self._habits.reopens_sockets:
+        if not self._traits.reopens_sockets:
             return  # nothing is closed, nothing is said
         self._close_vpn_sockets()
         self._remember(at)
@@ -170,7 +160,7 @@ class Listening:
         misses_it = self._interface == ALL_INTERFACES and self._vpn.comes_up_late
         if self._interface not in (NAME, ALL_INTERFACES) or misses_it or not self._bindable:
             return
-        if self._habits.reopens_sockets:
+        if self._traits.reopens_sockets:
             self._open(self._vpn_addresses, at)
         elif self._vpn_addresses[0] not in self._sockets:
             # libtorrent 2.0.8 looks at the first address, and takes a dead socket for a good one
@@ -187,7 +177,7 @@ class Listening:
         }
 
     def _look_at_network(self, *, until: float) -> None:
-        while self._habits.watches_network and self._next_network_look <= until:
+        while not self._traits.qt6 and self._next_network_look <= until:
             at = self._next_network_look
             self._next_network_look += QT5_LOOKS_EVERY_SECONDS
             if self._seen_addresses != self._vpn_addresses:

@@ -74,7 +74,7 @@ class SimulatedQbittorrent(SimulatedServer):
         )
         self._journal = Journal(traits.words, clock)
         self._listening = Listening(
-            traits.habits,
+            traits,
             self._journal,
             self.vpn_interface,
             clock=clock,
