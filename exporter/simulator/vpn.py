@@ -24,16 +24,12 @@ class Vpn:
         """What the provider forwards while the VPN runs."""
         self.ports = ports
         """What Gluetun reports."""
-        self._status = "running"
-
-    @property
-    def status(self) -> str:
+        self.status = "running"
         """starting, running, stopping, stopped, crashed or completed."""
-        return self._status
 
-    @status.setter
-    def status(self, status: str) -> None:
-        self._status = status
+    def become(self, status: str) -> None:
+        """Change the status, and the interface with it."""
+        self.status = status
         if status == "running":
             self.bring_interface()
         elif status != "stopping":
@@ -52,15 +48,15 @@ class Vpn:
     def change_port(self, port: int) -> None:
         """Give another port after a moment without one; the VPN stays up."""
         self.given_ports, self.ports = [port], []
-        if self._status == "running":
+        if self.status == "running":
             self.agenda.later(PORT_CHANGE_SECONDS, self._report_port)
 
     def stop(self) -> None:
         """Go down step by step."""
         self.agenda.clear()
         self.ports = []
-        self.agenda.later(STOPPING_SECONDS, lambda: self._become("stopping"))
-        self.agenda.later(STOPPED_SECONDS, lambda: self._become("stopped"))
+        self.agenda.later(STOPPING_SECONDS, lambda: self.become("stopping"))
+        self.agenda.later(STOPPED_SECONDS, lambda: self.become("stopped"))
 
     def start(
         self, *, after: float = 0.0, public_ip: str | None = None, addresses: Sequence[str] = ()
@@ -70,11 +66,11 @@ class Vpn:
         def run() -> None:
             self.public_ip = public_ip or self.public_ip
             self.bring_interface(addresses)
-            self._become("running")
+            self.become("running")
 
         begin = max(after, STOPPED_SECONDS) if self.agenda else after
         running = begin + RUNNING_SECONDS
-        self.agenda.later(begin, lambda: self._become("starting"))
+        self.agenda.later(begin, lambda: self.become("starting"))
         self.agenda.later(running, run)
         self.agenda.later(running + PORT_SECONDS, self._report_port)
 
@@ -82,12 +78,9 @@ class Vpn:
         """Be without port and interface for that time, as after a start of Gluetun's process."""
         self.agenda.clear()
         self.ports = []
-        self._become("starting")
-        self.agenda.later(seconds, lambda: self._become("running"))
+        self.become("starting")
+        self.agenda.later(seconds, lambda: self.become("running"))
         self.agenda.later(seconds, self._report_port)
-
-    def _become(self, status: str) -> None:
-        self.status = status
 
     def _report_port(self) -> None:
         self.ports = self.given_ports
