@@ -110,10 +110,11 @@ class WebUi:
         host = request.headers.get("host", "")
         port = host.rpartition(":")[2] if ":" in host.rpartition("]")[2] else ""
         if port not in ("", str(self._port)):
-            self._warn(
+            self._journal.write(
+                WARNING,
                 f"WebUI: Invalid Host header, port mismatch. Request source IP: "
                 f"'{request.address}'. Server port: '{self._port}'. "
-                f"Received Host header: '{host}'"
+                f"Received Host header: '{host}'",
             )
             raise HttpError(401)
 
@@ -123,16 +124,14 @@ class WebUi:
             value = request.headers.get(name, "")
             if value and urlsplit(value).netloc != host:
                 title = name.title()
-                self._warn(
+                self._journal.write(
+                    WARNING,
                     f"WebUI: {title} header & Target origin mismatch! Source IP: "
-                    f"'{request.address}'. {title} header: '{value}'. Target origin: '{host}'"
+                    f"'{request.address}'. {title} header: '{value}'. Target origin: '{host}'",
                 )
                 raise HttpError(401)
         if self._traits.modern and request.headers.get("sec-fetch-site") == "cross-site":
             raise HttpError(401)
-
-    def _warn(self, message: str) -> None:
-        self._journal.write(WARNING, message)
 
     # What is asked for
 
