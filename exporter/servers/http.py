@@ -21,7 +21,6 @@ from urllib.parse import urlencode, urlsplit
 import urllib3
 from urllib3 import HTTPHeaderDict
 from urllib3.connection import HTTPConnection, HTTPSConnection
-from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
 from urllib3.response import BaseHTTPResponse
 
 from exporter.config.load import Server
@@ -247,15 +246,7 @@ class _HTTPSConnection(HTTPSConnection):
     response_class = _DeadlineResponse
 
 
-class _HTTPPool(HTTPConnectionPool):
-    ConnectionCls = _HTTPConnection
-
-
-class _HTTPSPool(HTTPSConnectionPool):
-    ConnectionCls = _HTTPSConnection
-
-
-_POOLS: dict[str, Any] = {"http": _HTTPPool, "https": _HTTPSPool}
+_CONNECTIONS = {"http": _HTTPConnection, "https": _HTTPSConnection}
 
 
 class _DeadlineAdapter(requests.adapters.HTTPAdapter):
@@ -266,21 +257,11 @@ class _DeadlineAdapter(requests.adapters.HTTPAdapter):
         self._proxies = {"http": proxy, "https": proxy} if proxy else {}
         self._pool: Any = None
 
-    def init_poolmanager(self, *args: Any, **kwargs: Any) -> None:
-        """Make pools whose responses keep to the deadline."""
-        super().init_poolmanager(*args, **kwargs)
-        self.poolmanager.pool_classes_by_scheme = _POOLS
-
-    def proxy_manager_for(self, *args: Any, **kwargs: Any) -> Any:
-        """Return the same for the way through a proxy."""
-        manager = super().proxy_manager_for(*args, **kwargs)
-        manager.pool_classes_by_scheme = _POOLS
-        return manager
-
     def get_connection_with_tls_context(self, *args: Any, **kwargs: Any) -> Any:
         """Return the one pool: its server and how that is verified stay the same."""
         if self._pool is None:
             self._pool = super().get_connection_with_tls_context(*args, **kwargs)
+            self._pool.ConnectionCls = _CONNECTIONS[self._pool.scheme]
         return self._pool
 
     def request_url(self, request: requests.PreparedRequest, proxies: Any) -> str:
