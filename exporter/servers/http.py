@@ -43,10 +43,6 @@ class Response(NamedTuple):
     headers: HTTPHeaderDict
     body: bytes
 
-    def set_cookies(self) -> list[str]:
-        """Return the values of all `Set-Cookie` headers."""
-        return self.headers.getlist("Set-Cookie")
-
     def json(self, where: str) -> Any:
         """Parse the body; InvalidResponse, naming who answered, where it is not JSON."""
         try:

@@ -232,7 +232,7 @@ class Session:
 
     def _suspended(self) -> LoginSuspended:
         reason = self._logins.state.reason
-        what, fix = why_suspended(reason)
+        what, fix = _SUSPENSIONS.get(reason, _NO_ANSWER)
         if reason is Reason.AUTH:
             fix = self._login_fix
         error = LoginSuspended(
@@ -315,11 +315,6 @@ def _is_ban(response: Response) -> bool:
     return len(response.body) >= _SHORTEST_BAN_BYTES and b"IP" in response.body
 
 
-def why_suspended(reason: Reason) -> tuple[str, str]:
-    """Return what a qBittorrent did with our logins, and what to do about it."""
-    return _SUSPENSIONS.get(reason, _NO_ANSWER)
-
-
 _SUSPENSIONS = {
     Reason.AUTH: ("rejected the user name or password", LoginSuspended.default_fix),
     Reason.BANNED: ("has banned our address", Banned.default_fix),
@@ -328,4 +323,5 @@ _SUSPENSIONS = {
         "check that no proxy in between removes cookies",
     ),
 }
+"""What a qBittorrent did with our logins, and what to do about it."""
 _NO_ANSWER = ("did not give a valid answer to several logins", HttpError.default_fix)
