@@ -33,7 +33,6 @@ class SimulatedGluetun(SimulatedServer):
         *,
         role: Role | Sequence[Role] | None = None,
         forwarded_port: int = 45720,
-        public_ip: str = "203.0.113.7",
         clock: Callable[[], float] = time.monotonic,
         host: str = "127.0.0.1",
         port: int = 0,
@@ -42,7 +41,7 @@ class SimulatedGluetun(SimulatedServer):
         self.generation = generation
         self._routes = routes_of(generation)
         self._roles = roles_of(generation, [role] if isinstance(role, Role) else role)
-        self._vpn = Vpn([forwarded_port] if forwarded_port else [], public_ip, clock)
+        self._vpn = Vpn([forwarded_port] if forwarded_port else [], "203.0.113.7", clock)
         self._clock = clock
         self._absent_until = self._another_key_until = -math.inf
         self._command_ended = threading.Event()

@@ -131,10 +131,9 @@ class Listening:
             self._report("TCP", "0.0.0.0", 0, "invalid port", now)  # noqa: S104
         self._remember(now)
 
-    def peer_connects(self, port: int | None = None) -> bool:
+    def peer_connects(self) -> bool:
         """A peer from outside connects; False when nobody hears it."""
-        ports = self.bound_ports if port is None else {port}
-        heard = any(self.open_to_the_outside(each) for each in ports)
+        heard = any(self.open_to_the_outside(port) for port in self.bound_ports)
         self._heard_peer = self._heard_peer or heard
         self._remember(self._clock())
         return heard

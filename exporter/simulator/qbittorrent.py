@@ -29,7 +29,6 @@ class SimulatedQbittorrent(SimulatedServer):
         self,
         version: Version = "5.1.0",
         *,
-        username: str = "admin",
         password: str = "simulated-password",  # noqa: S107 - guards nothing
         api_key: str | None = None,
         bypass: bool = False,
@@ -50,7 +49,6 @@ class SimulatedQbittorrent(SimulatedServer):
     ) -> None:
         super().__init__(host, port, _tls_context(tls))
         self.version: Version = version
-        self.username = username
         self.writes: list[int] = []
         self.vpn_interface = VpnInterface(addresses, clock)
         traits = TRAITS[version]
@@ -68,7 +66,7 @@ class SimulatedQbittorrent(SimulatedServer):
                 "web_ui_max_auth_fail_count": ban_after,
                 "web_ui_port": self.port,
                 "web_ui_session_timeout": session_timeout,
-                "web_ui_username": username,
+                "web_ui_username": "admin",
                 **({"web_ui_api_key": api_key or ""} if traits.modern else {}),
             },
         )

@@ -33,17 +33,15 @@ class World:
 
     def __init__(
         self,
-        generation: Generation = "3.41",
         version: Version = "5.1.0",
         *,
         clock: Callable[[], float] = time.monotonic,
-        seed: int = 1,
     ) -> None:
         role = Role(auth="apikey", apikey="simulated-key")
-        self.gluetun = SimulatedGluetun(generation, role=role, clock=clock)
+        self.gluetun = SimulatedGluetun(role=role, clock=clock)
         self.qbittorrent = SimulatedQbittorrent(version, clock=clock, addresses=("10.2.0.2",))
         self.gluetun.carry(self.qbittorrent.vpn_interface)
-        self._random = random.Random(seed)  # noqa: S311 - the same story each time
+        self._random = random.Random(1)  # noqa: S311 - the same story each time
         self._story = self._events()
 
     def __enter__(self) -> Self:
