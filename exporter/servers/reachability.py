@@ -57,16 +57,12 @@ def _answer(config: ReachabilityConfig, port: int, public_ip: str) -> bool:
     finally:
         transport.close()
     if response.status == 429:
-        raise _limited(transport.where)
+        error = HttpError(f"{transport.where} limits how often it may be asked", 429)
+        error.reason = Reason.RATE_LIMITED
+        raise error
     if response.status != 200:
         raise transport.unexpected_status(response)
     return understand(response, transport.where, public_ip)
-
-
-def _limited(where: str) -> HttpError:
-    error = HttpError(f"{where} limits how often it may be asked", 429)
-    error.reason = Reason.RATE_LIMITED
-    return error
 
 
 def understand(response: Response, where: str, public_ip: str) -> bool:
