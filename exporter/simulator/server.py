@@ -29,9 +29,8 @@ class SimulatedServer(ABC):
         self._lock = threading.RLock()
         self._rules = Rules()
         self._listener: socket.socket | None = None
-        # keeps the port ours while connections to it are refused
-        self._holder: socket.socket | None = None
-        self._last_resort: weakref.finalize[[], SimulatedServer] | None = None
+        self._free_port: Callable[[], object] = lambda: None
+        """Closes what keeps the port ours while connections to it are refused."""
         self._released = threading.Event()
         self._connections: set[socket.socket] = set()
         self._threads: set[threading.Thread] = set()
@@ -137,16 +136,9 @@ class SimulatedServer(ABC):
             self._hold_port()
 
     def _hold_port(self) -> int:
-        self._holder = self._bound()
-        self._last_resort = weakref.finalize(self, self._holder.close)
-        return int(self._holder.getsockname()[1])
-
-    def _free_port(self) -> None:
-        if self._holder is not None:
-            self._holder.close()
-            self._holder = None
-        if self._last_resort is not None:
-            self._last_resort.detach()
+        holder = self._bound()
+        self._free_port = weakref.finalize(self, holder.close)
+        return int(holder.getsockname()[1])
 
     def _drop_connections(self) -> None:
         self._released.set()
