@@ -1,8 +1,9 @@
 """The VPN behind a simulated Gluetun: its status, its port and its interface over time."""
 
+import heapq
+import itertools
 from collections.abc import Callable, Sequence
 
-from exporter.simulator.agenda import Agenda
 from exporter.simulator.interface import VpnInterface
 
 # what each step of a reconnect takes on v3.41.1 under WireGuard
@@ -11,6 +12,41 @@ STOPPED_SECONDS = 0.11
 RUNNING_SECONDS = 0.10
 PORT_SECONDS = 0.33
 PORT_CHANGE_SECONDS = 0.06
+
+
+class Agenda:
+    """Actions and their moments; due ones are carried out when somebody looks."""
+
+    def __init__(self, clock: Callable[[], float]) -> None:
+        self._clock = clock
+        self._numbers = itertools.count()
+        self._entries: list[tuple[float, int, Callable[[], None]]] = []
+        self._moment: float | None = None
+
+    @property
+    def now(self) -> float:
+        """The moment of the action that is being carried out, or that of the clock."""
+        return self._clock() if self._moment is None else self._moment
+
+    def __bool__(self) -> bool:
+        return bool(self._entries)
+
+    def later(self, seconds: float, action: Callable[[], None]) -> None:
+        """Plan an action."""
+        heapq.heappush(self._entries, (self.now + seconds, next(self._numbers), action))
+
+    def clear(self) -> None:
+        """Drop what is planned."""
+        self._entries.clear()
+
+    def run_due(self) -> None:
+        """Carry out what is due, in order, each as if it were its own moment."""
+        until = self.now
+        before = self._moment
+        while self._entries and self._entries[0][0] <= until:
+            self._moment, _, action = heapq.heappop(self._entries)
+            action()
+        self._moment = before
 
 
 class Vpn:
