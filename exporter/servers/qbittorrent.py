@@ -91,26 +91,24 @@ class Qbittorrent:
 
     def listening(self, did: Operations) -> Listening:
         """Read the listening port; the rest of the preferences (passwords too) stays here."""
-        return self.session.ask(
-            did, Operation.QBITTORRENT_PREFERENCES, _PREFERENCES, self._listening
-        )
+        return self.session.ask(did, _PREFERENCES, self._listening)
 
     def connection_status(self, did: Operations) -> ConnectionStatus:
         """Read `connection_status`; up to 1.5 s old from qBittorrent 4.6 on."""
-        request = Request("/api/v2/transfer/info")
-        return self.session.ask(
-            did, Operation.QBITTORRENT_TRANSFER, request, self._connection_status
-        )
+        request = Request(Operation.QBITTORRENT_TRANSFER, "/api/v2/transfer/info")
+        return self.session.ask(did, request, self._connection_status)
 
     def has_torrents(self, did: Operations) -> bool:
         """Ask whether there is any torrent at all."""
-        request = Request("/api/v2/torrents/info", {"limit": "1"})
-        return self.session.ask(did, Operation.QBITTORRENT_TRANSFER, request, self._has_torrents)
+        operation = Operation.QBITTORRENT_TRANSFER
+        request = Request(operation, "/api/v2/torrents/info", {"limit": "1"})
+        return self.session.ask(did, request, self._has_torrents)
 
     def reannounce(self, did: Operations) -> None:
         """Have all torrents announced to their trackers, with the listening port in force."""
-        request = Request("/api/v2/torrents/reannounce", form={"hashes": "all"})
-        self.session.ask(did, Operation.QBITTORRENT_TRANSFER, request, _nothing)
+        operation = Operation.QBITTORRENT_TRANSFER
+        request = Request(operation, "/api/v2/torrents/reannounce", form={"hashes": "all"})
+        self.session.ask(did, request, _nothing)
 
     def set_listening_port(self, did: Operations, port: int) -> None:
         """Set the port and read it back; VerifyMismatch where it is another one.
@@ -120,18 +118,20 @@ class Qbittorrent:
         """
         self.send_listening_port(did, port)
         confirm = functools.partial(self._confirm, port)
-        self.session.ask(did, Operation.QBITTORRENT_SET_PORT, _PREFERENCES, confirm)
+        request = _PREFERENCES._replace(operation=Operation.QBITTORRENT_SET_PORT)
+        self.session.ask(did, request, confirm)
 
     def send_listening_port(self, did: Operations, port: int) -> None:
         """Set the port without reading it back."""
         self._bind_log.forget(port)
-        request = _set_preferences(listen_port=port, random_port=False)
-        self.session.ask(did, Operation.QBITTORRENT_SET_PORT, request, _nothing)
+        operation = Operation.QBITTORRENT_SET_PORT
+        request = _set_preferences(operation, listen_port=port, random_port=False)
+        self.session.ask(did, request, _nothing)
 
     def switch_off_upnp(self, did: Operations) -> None:
         """Switch UPnP and NAT-PMP off; VerifyMismatch where they stay on."""
-        operation = Operation.QBITTORRENT_PREFERENCES
-        self.session.ask(did, operation, _set_preferences(upnp=False), _nothing)
+        request = _set_preferences(Operation.QBITTORRENT_PREFERENCES, upnp=False)
+        self.session.ask(did, request, _nothing)
         if self.listening(did).upnp:
             raise VerifyMismatch(f"{self.where} keeps UPnP on")
 
@@ -147,12 +147,10 @@ class Qbittorrent:
 
     def learn_version(self, did: Operations) -> None:
         """Ask for the versions, which are known from then on until another session begins."""
-        paths = ("version", "webapiVersion", "buildInfo")
+        operation = Operation.QBITTORRENT_PREFERENCES
         app, webapi, build = (
-            self.session.ask(
-                did, Operation.QBITTORRENT_PREFERENCES, Request(f"/api/v2/app/{path}"), _body
-            )
-            for path in paths
+            self.session.ask(did, Request(operation, f"/api/v2/app/{path}"), _body)
+            for path in ("version", "webapiVersion", "buildInfo")
         )
         self._forget_old_sessions(did)
         self._version = Version(_short_text(app), _short_text(webapi), self._libtorrent(build))
@@ -238,8 +236,9 @@ class Qbittorrent:
 
     def _read_log(self, did: Operations, *, after_id: int) -> list[LogEntry]:
         params = {"last_known_id": str(after_id), "normal": "false", "warning": "false"}
-        request = Request("/api/v2/log/main", params, largest_bytes=_LARGEST_LOG_BYTES)
-        return self.session.ask(did, Operation.QBITTORRENT_LOG, request, self._entries)
+        path, limit = "/api/v2/log/main", _LARGEST_LOG_BYTES
+        request = Request(Operation.QBITTORRENT_LOG, path, params, largest_bytes=limit)
+        return self.session.ask(did, request, self._entries)
 
     def _entries(self, response: Response) -> list[LogEntry]:
         document = response.json(self.where)
@@ -248,12 +247,12 @@ class Qbittorrent:
         return [_log_entry(item, self.where) for item in document]
 
 
-_PREFERENCES = Request("/api/v2/app/preferences")
+_PREFERENCES = Request(Operation.QBITTORRENT_PREFERENCES, "/api/v2/app/preferences")
 
 
-def _set_preferences(**preferences: object) -> Request:
+def _set_preferences(operation: Operation, **preferences: object) -> Request:
     form = {"json": json.dumps(preferences)}
-    return Request("/api/v2/app/setPreferences", form=form)
+    return Request(operation, "/api/v2/app/setPreferences", form=form)
 
 
 def _is_loopback(preferences: dict[str, Any]) -> bool:

@@ -38,6 +38,8 @@ _SHORTEST_BAN_BYTES = 24
 class Request(NamedTuple):
     """A GET, or a POST where there is a form."""
 
+    operation: Operation
+    """As what it counts."""
     path: str
     params: Mapping[str, str] | None = None
     form: Mapping[str, str] | None = None
@@ -74,13 +76,7 @@ class Session:
         """Return the server in words for messages."""
         return self._http.where
 
-    def ask(
-        self,
-        did: Operations,
-        operation: Operation,
-        request: Request,
-        parse: Callable[[Response], T],
-    ) -> T:
+    def ask(self, did: Operations, request: Request, parse: Callable[[Response], T]) -> T:
         """Ask within a session: log in first where needed, once more where the session ended.
 
         Raises Unreachable, Unauthorized, Banned, ForbiddenHost, HttpError, InvalidResponse, and
@@ -88,21 +84,15 @@ class Session:
         """
         if self.open:
             with contextlib.suppress(SessionExpired):
-                return self._send(did, operation, request, parse)
+                return self._send(did, request, parse)
         self._log_in(did)
         try:
-            return self._send(did, operation, request, parse)
+            return self._send(did, request, parse)
         except SessionExpired as error:
             raise self._session_lost() from error
 
-    def _send(
-        self,
-        did: Operations,
-        operation: Operation,
-        request: Request,
-        parse: Callable[[Response], T],
-    ) -> T:
-        with did.measured(operation):
+    def _send(self, did: Operations, request: Request, parse: Callable[[Response], T]) -> T:
+        with did.measured(request.operation):
             if request.form is not None:
                 response = self._http.post(request.path, request.form)
             else:

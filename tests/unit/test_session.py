@@ -83,8 +83,8 @@ class Asker:
         self._session = Session(tunnel.qbittorrent, 5.0, logins, lambda saved: None)
 
     def ask(self) -> None:
-        operation, request = Operation.QBITTORRENT_PREFERENCES, Request(PREFERENCES)
-        self._session.ask(self._did, operation, request, lambda response: None)
+        request = Request(Operation.QBITTORRENT_PREFERENCES, PREFERENCES)
+        self._session.ask(self._did, request, lambda response: None)
 
 
 @pytest.mark.parametrize(
