@@ -42,13 +42,20 @@ class Response(NamedTuple):
     status: int
     headers: HTTPHeaderDict
     body: bytes
+    where: str
+    """Who answered, in words for messages."""
 
-    def json(self, where: str) -> Any:
-        """Parse the body; InvalidResponse, naming who answered, where it is not JSON."""
+    def json(self) -> Any:
+        """Parse the body; raises InvalidResponse where it is not JSON."""
         try:
             return json.loads(self.body)
         except (ValueError, RecursionError):
-            raise InvalidResponse(f"{where} answered {self.describe_body()}") from None
+            raise InvalidResponse(f"{self.where} answered {self.describe_body()}") from None
+
+    def json_object(self) -> dict[str, Any]:
+        """Parse the body as `json` does; what is no object counts as an empty one."""
+        document = self.json()
+        return document if isinstance(document, dict) else {}
 
     def describe_body(self) -> str:
         """Say what kind of body this is without showing it."""
@@ -70,6 +77,8 @@ class Transport:
         self.name = name
         self.server = server
         self.timeout_seconds = timeout_seconds
+        self.where = f"{name} at {server.place}"
+        """The server in words for messages, such as `Gluetun at gluetun:8000`."""
         if server.https and not server.verify:
             # the user has chosen so; Python's warning would be a stray line in the log
             urllib3.disable_warnings(urllib3.exceptions.InsecureRequestWarning)
@@ -80,11 +89,6 @@ class Transport:
             "Accept-Encoding": "gzip, deflate",
         }
         self._prepared: dict[str, requests.PreparedRequest] = {}
-
-    @property
-    def where(self) -> str:
-        """Return the server in words for messages, such as `Gluetun at gluetun:8000`."""
-        return f"{self.name} at {self.server.place}"
 
     def set_header(self, name: str, value: str | bytes | None) -> None:
         """Send this with each request from now on; None = no longer.
@@ -169,7 +173,8 @@ class Transport:
             # past requests' session, which would look for proxies, redirects, cookies and hooks
             answer = self._adapter.exchange(request, self._timeout, self.server.verify)
             try:
-                return Response(answer.status, answer.headers, self._read(answer, limit))
+                body = self._read(answer, limit)
+                return Response(answer.status, answer.headers, body, self.where)
             finally:
                 answer.close()
                 answer.release_conn()

@@ -59,6 +59,7 @@ class Session:
         """`save_logins` is called before each login is tried, in the thread of the check."""
         self._config = config
         self._http = Transport("qBittorrent", config.server, timeout_seconds)
+        self.where = self._http.where
         self._logins = logins
         self._save_logins = save_logins
         self._cookies = Cookies()
@@ -70,11 +71,6 @@ class Session:
         """Counts the sessions: with a new one, all that is known of the server may be old."""
         self.auth = config.auth
         """How we authenticate: password, apikey or bypass."""
-
-    @property
-    def where(self) -> str:
-        """Return the server in words for messages."""
-        return self._http.where
 
     def ask(self, did: Operations, request: Request, parse: Callable[[Response], T]) -> T:
         """Ask within a session: log in first where needed, once more where the session ended.
