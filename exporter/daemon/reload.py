@@ -67,8 +67,7 @@ def _identity(tunnel: TunnelConfig) -> TunnelConfig:
             password=_source(gluetun.password), apikey=_source(gluetun.apikey)
         ),
         qbittorrent=qbittorrent._replace(
-            password=_source(qbittorrent.password),
-            api_key=_source(qbittorrent.api_key),
+            password=_source(qbittorrent.password), api_key=_source(qbittorrent.api_key)
         ),
     )
 

@@ -81,11 +81,7 @@ class SimulatedQbittorrent(SimulatedServer):
             privileged=privileged_ports,
         )
         self._access = Access(
-            traits,
-            self._preferences,
-            password=password,
-            clock=clock,
-            write_log=self._journal.write,
+            traits, self._preferences, password=password, clock=clock, write_log=self._journal.write
         )
         self._access.secure_cookie = tls is not None if secure_cookie is None else secure_cookie
         self._web = WebUi(

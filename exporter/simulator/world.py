@@ -32,10 +32,7 @@ class World:
     """One tunnel: both servers, of which one gives the other its network, and a story."""
 
     def __init__(
-        self,
-        version: Version = "5.1.0",
-        *,
-        clock: Callable[[], float] = time.monotonic,
+        self, version: Version = "5.1.0", *, clock: Callable[[], float] = time.monotonic
     ) -> None:
         role = Role(auth="apikey", apikey="simulated-key")
         self.gluetun = SimulatedGluetun(role=role, clock=clock)

@@ -103,8 +103,7 @@ def _long_wait(current: Outcome) -> Event:
             WAITING_FIXES[current.state],
         )
     return _warning(
-        f"Gluetun has had no forwarded port for {minutes} minutes",
-        WAITING_FIXES[SyncState.NO_PORT],
+        f"Gluetun has had no forwarded port for {minutes} minutes", WAITING_FIXES[SyncState.NO_PORT]
     )
 
 
