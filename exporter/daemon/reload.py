@@ -19,13 +19,10 @@ class Changes(NamedTuple):
     """Nothing happens to these: they keep their session and their state."""
 
     def __str__(self) -> str:
-        counts = {
-            "added": self.added,
-            "removed": self.removed,
-            "changed": self.changed,
-            "unchanged": self.kept,
-        }
-        return ", ".join(f"{len(names)} {word}" for word, names in counts.items())
+        return (
+            f"{len(self.added)} added, {len(self.removed)} removed, "
+            f"{len(self.changed)} changed, {len(self.kept)} unchanged"
+        )
 
 
 def compare(old: Iterable[TunnelConfig], new: Iterable[TunnelConfig]) -> Changes:

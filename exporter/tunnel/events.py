@@ -55,15 +55,12 @@ def _state_change(previous: Outcome | None, current: Outcome) -> list[Event]:
 
 
 def _recoveries(before: Outcome, now: Outcome) -> list[Event]:
-    servers = {
-        "Gluetun": (before.gluetun, now.gluetun),
-        "qBittorrent": (before.qbittorrent, now.qbittorrent),
-    }
-    return [
-        _notice(f"{server} answers again")
-        for server, (last, reading) in servers.items()
-        if last is None and reading is not None
-    ]
+    back = []
+    if now.gluetun and not before.gluetun:
+        back.append(_notice("Gluetun answers again"))
+    if now.qbittorrent and not before.qbittorrent:
+        back.append(_notice("qBittorrent answers again"))
+    return back
 
 
 def _new_failures(previous: Outcome | None, current: Outcome) -> list[Event]:
