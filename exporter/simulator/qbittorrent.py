@@ -81,17 +81,23 @@ class SimulatedQbittorrent(SimulatedServer):
             privileged=privileged_ports,
         )
         self._access = Access(
-            traits, self._preferences, password=password, clock=clock, write_log=self._journal.write
+            traits=traits,
+            dialect=self._dialect,
+            preferences=self._preferences,
+            password=password,
+            clock=clock,
+            write_log=self._journal.write,
+            secure_cookie=tls is not None if secure_cookie is None else secure_cookie,
         )
-        self._access.secure_cookie = tls is not None if secure_cookie is None else secure_cookie
         self._web = WebUi(
-            traits,
+            traits=traits,
+            dialect=self._dialect,
             port=self.port,
             access=self._access,
             preferences=self._preferences,
             listening=self._listening,
             journal=self._journal,
-            set_preferences=self.set_preferences,
+            apply=self.set_preferences,
             shut_down=self._shut_down,
         )
         self.occupied = self._listening.occupied
