@@ -103,13 +103,13 @@ class Gluetun:
         """Whether our role lacks the route of the VPN status."""
         return STATUS_ROUTE not in self._status_routes
 
-    def stop_vpn(self, did: Operations) -> None:
-        """Stop the VPN; Unauthorized where our role may not."""
-        self._order(did, VpnStatus.STOPPED)
-
-    def start_vpn(self, did: Operations) -> None:
-        """Start the VPN; Unauthorized where our role may not."""
-        self._order(did, VpnStatus.RUNNING)
+    def order_vpn(self, did: Operations, wanted: VpnStatus) -> None:
+        """Have the VPN `running` or `stopped`; raises Unauthorized where our role may not."""
+        with did.measured(Operation.GLUETUN_STATUS):
+            response = self._put(STATUS_ROUTE, {"status": wanted.value})
+            if response.status in _REFUSED:
+                raise self.restart_refused()
+            self._expect_ok(response)
 
     def may_restart_vpn(self) -> bool:
         """Ask whether our role may, by an order that Gluetun does not understand."""
@@ -186,13 +186,6 @@ class Gluetun:
             f'give the role the routes "GET {PORT_ROUTE}" (Gluetun 3.41 and later) or '
             f'"GET {OLD_PORT_ROUTE}" (up to 3.40, which does not start with the other one)'
         )
-
-    def _order(self, did: Operations, wanted: VpnStatus) -> None:
-        with did.measured(Operation.GLUETUN_STATUS):
-            response = self._put(STATUS_ROUTE, {"status": wanted.value})
-            if response.status in _REFUSED:
-                raise self.restart_refused()
-            self._expect_ok(response)
 
     def restart_refused(self) -> Unauthorized:
         """Return the error for a role that lacks what a restart needs."""

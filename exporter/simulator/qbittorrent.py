@@ -52,7 +52,6 @@ class SimulatedQbittorrent(SimulatedServer):
         self.writes: list[int] = []
         self.vpn_interface = VpnInterface(addresses, clock)
         traits = TRAITS[version]
-        self._clock = clock
         self._qt6 = traits.qt6
         self._dialect = Dialect(traits)
         self._preferences = Preferences(
