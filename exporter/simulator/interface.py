@@ -45,8 +45,7 @@ class VpnInterface:
 
     def lose(self, *, at: float | None = None, back_after: float | None = None) -> None:
         """Remove the interface; on request it is back with the same addresses after that time."""
-        moment = self._moment(at)
-        self._changes = [each for each in self._changes if each.at <= moment]
+        moment = self._without_later_changes(at)
         if self._changes[-1].addresses:
             self._changes.append(Change(moment, ()))
         if back_after is not None:
@@ -54,17 +53,18 @@ class VpnInterface:
 
     def bring(self, addresses: Sequence[str] = (), *, at: float | None = None) -> None:
         """Make the interface again where it is gone, by default with the same addresses."""
-        moment = self._moment(at)
+        moment = self._without_later_changes(at)
         self._addresses = tuple(addresses) or self._addresses
-        self._changes = [each for each in self._changes if each.at <= moment]
         if not self._changes[-1].addresses:
             self._changes.append(Change(moment, self._addresses))
 
-    def _moment(self, at: float | None) -> float:
-        if at is not None:
-            return at
-        self.let_happen()
-        return self._clock()
+    def _without_later_changes(self, at: float | None) -> float:
+        """Return the moment, by default now; what was to change later no longer does."""
+        if at is None:
+            self.let_happen()
+            at = self._clock()
+        self._changes = [each for each in self._changes if each.at <= at]
+        return at
 
     def changes(self, known: int = 0) -> list[Change]:
         """What has happened up to now, without the changes that are known already."""
