@@ -141,19 +141,16 @@ class Session:
         InvalidResponse (not a qBittorrent), Unreachable.
         """
         with did.measured(Operation.QBITTORRENT_LOGIN):
+            key = self._config.api_key.current().value
+            self._http.set_header("Authorization", f"Bearer {key}".encode() if key else None)
+            self._drop_cookies()
             try:
-                response = self._get_version_without_session()
+                response = self._http.get(_VERSION)
             except ServerError as error:
                 if error.reason is Reason.CONNECTION:
                     self._logins.server_is_gone()
                 raise
             return self._reads_as_login_needed(did, response)
-
-    def _get_version_without_session(self) -> Response:
-        key = self._config.api_key.current().value
-        self._http.set_header("Authorization", f"Bearer {key}".encode() if key else None)
-        self._drop_cookies()
-        return self._http.get(_VERSION)
 
     def _reads_as_login_needed(self, did: Operations, response: Response) -> bool:
         api_key = self._config.api_key.current()
