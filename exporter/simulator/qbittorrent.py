@@ -71,9 +71,9 @@ class SimulatedQbittorrent(SimulatedServer):
         )
         self._journal = Journal(traits.words, clock)
         self._listening = Listening(
-            traits,
-            self._journal,
-            self.vpn_interface,
+            traits=traits,
+            journal=self._journal,
+            vpn=self.vpn_interface,
             clock=clock,
             loopback=loopback,
             lan=lan,
