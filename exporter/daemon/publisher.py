@@ -82,15 +82,14 @@ class Publisher:
         self._note_clock()
         started = self._clock.monotonic()
         self._is_owing = False
-        error: StatusFileError | None = None
+        said, reason = "", None
         try:
             self._status_file.write(stopped=stopped)
-        except StatusFileError as caught:
-            error = caught
-        self._note_error(f"{error.message} - {error.fix}" if error else "")
+        except StatusFileError as error:
+            said, reason = f"{error.message} - {error.fix}", error.reason
+        self._note_error(said)
         self._written_at = self._clock.monotonic()
         seconds = self._written_at - started
-        reason = error.reason if error else None
         self._on_write(OperationResult(Operation.STATUS_FILE, seconds, reason))
 
     def _note_clock(self) -> None:

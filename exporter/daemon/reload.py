@@ -19,13 +19,10 @@ class Changes(NamedTuple):
     """Nothing happens to these: they keep their session and their state."""
 
     def __str__(self) -> str:
-        counts = {
-            "added": self.added,
-            "removed": self.removed,
-            "changed": self.changed,
-            "unchanged": self.kept,
-        }
-        return ", ".join(f"{len(names)} {word}" for word, names in counts.items())
+        return (
+            f"{len(self.added)} added, {len(self.removed)} removed, "
+            f"{len(self.changed)} changed, {len(self.kept)} unchanged"
+        )
 
 
 def compare(old: Iterable[TunnelConfig], new: Iterable[TunnelConfig]) -> Changes:
@@ -67,8 +64,7 @@ def _identity(tunnel: TunnelConfig) -> TunnelConfig:
             password=_source(gluetun.password), apikey=_source(gluetun.apikey)
         ),
         qbittorrent=qbittorrent._replace(
-            password=_source(qbittorrent.password),
-            api_key=_source(qbittorrent.api_key),
+            password=_source(qbittorrent.password), api_key=_source(qbittorrent.api_key)
         ),
     )
 

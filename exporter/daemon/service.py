@@ -167,9 +167,7 @@ class Service:
                 self.tally.count_reload(success=False)
                 mistakes = "; ".join(error.message.split("\n"))
                 logger.error(
-                    "Reload failed, keeping the current configuration: %s - %s",
-                    mistakes,
-                    error.fix,
+                    "Reload failed, keeping the current configuration: %s - %s", mistakes, error.fix
                 )
                 return error.message
             done = self.loop.request_call(functools.partial(self._change_over, config))

@@ -49,25 +49,19 @@ class TunnelView(NamedTuple):
         """Return the state after the last check; `starting` before the first."""
         return SyncState.STARTING if self.outcome is None else self.outcome.state
 
-    @property
-    def checked_at(self) -> float | None:
-        """Return the moment when the last check ended; None before the first."""
-        return self.outcome.finished_at if self.outcome else None
-
     def is_stale(self, now: float) -> bool:
         """Whether the next check is long overdue: qSticky itself is stuck."""
-        if self.outcome is None or self.checked_at is None:
+        if self.outcome is None or self.outcome.finished_at is None:
             return False
         wait = max(self.config.interval_seconds, self.outcome.next_check_seconds)
-        return now - self.checked_at > _INTERVALS_UNTIL_STALE * wait + _GRACE_SECONDS
+        return now - self.outcome.finished_at > _INTERVALS_UNTIL_STALE * wait + _GRACE_SECONDS
 
     def after(self, outcome: Outcome) -> TunnelView:
         """Return the view with one more outcome."""
         at = outcome.finished_at or 0.0
         same_state = self.outcome is not None and self.outcome.state is outcome.state
         newest_first = tuple(TimedEvent(at, event) for event in reversed(outcome.events))
-        return TunnelView(
-            config=self.config,
+        return self._replace(
             outcome=outcome,
             state_since=self.state_since if same_state else at,
             events=(newest_first + self.events)[:EVENTS_KEPT] if newest_first else self.events,
@@ -90,10 +84,8 @@ class StatusBoard:
         with self._lock:
             before, self._views = self._views, {}
             for tunnel in tunnels:
-                old = before.get(tunnel.name, TunnelView(tunnel))
-                self._views[tunnel.name] = TunnelView(
-                    tunnel, old.outcome, old.state_since, old.events, old.last_failure
-                )
+                known = before.get(tunnel.name, TunnelView(tunnel))
+                self._views[tunnel.name] = known._replace(config=tunnel)
 
     def publish(self, outcome: Outcome) -> None:
         """Take in the outcome of a check; one of a tunnel that is gone is dropped."""

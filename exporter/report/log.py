@@ -13,7 +13,7 @@ from datetime import UTC, datetime
 from typing import TextIO
 
 from exporter.config.load import TunnelConfig
-from exporter.model import Event, Level, Outcome
+from exporter.model import Level, Outcome
 
 logger = logging.getLogger("qsticky")
 
@@ -44,33 +44,27 @@ class LogReader:
         self._several_tunnels = len(tuple(tunnels)) > 1
 
     def publish(self, outcome: Outcome) -> None:
-        """Say what happened in this check."""
+        """Say what happened in this check, and what to do about it."""
+        prefix = f"{outcome.tunnel}: " if self._several_tunnels else ""
         for event in outcome.events:
-            self.say(outcome.tunnel, event)
+            logger.log(
+                _LEVELS[event.level],
+                "%s%s%s",
+                prefix,
+                event.message,
+                f" - {event.fix}" if event.fix else "",
+                extra={"tunnel": outcome.tunnel, "event": str(event.kind)},
+            )
         if not outcome.events and not outcome.is_watch and logger.isEnabledFor(logging.DEBUG):
             logger.debug(
                 "%sstill %s: Gluetun %d, qBittorrent %d, next check in %.1f s",
-                self._prefix(outcome.tunnel),
+                prefix,
                 outcome.state,
                 outcome.forwarded_port,
                 outcome.listening_port,
                 outcome.next_check_seconds,
                 extra={"tunnel": outcome.tunnel},
             )
-
-    def say(self, tunnel: str, event: Event) -> None:
-        """Say one event, with its fix."""
-        logger.log(
-            _LEVELS[event.level],
-            "%s%s%s",
-            self._prefix(tunnel),
-            event.message,
-            f" - {event.fix}" if event.fix else "",
-            extra={"tunnel": tunnel, "event": str(event.kind)},
-        )
-
-    def _prefix(self, tunnel: str) -> str:
-        return f"{tunnel}: " if self._several_tunnels else ""
 
 
 class _JsonFormatter(logging.Formatter):

@@ -20,11 +20,7 @@ from exporter.report.notices import Message
 from exporter.send_notifications import NO_APPRISE
 
 LIMIT_SECONDS = 30.0
-_TYPES = {
-    Topic.PROBLEM: "failure",
-    Topic.RECOVERY: "success",
-    Topic.PORT_CHANGE: "info",
-}
+_TYPES = {Topic.PROBLEM: "failure", Topic.RECOVERY: "success", Topic.PORT_CHANGE: "info"}
 
 
 class Answer(NamedTuple):

@@ -16,7 +16,6 @@ from prometheus_client.process_collector import ProcessCollector
 from prometheus_client.registry import Collector, CollectorRegistry
 from prometheus_client.samples import Sample
 
-from exporter.clock import Clock
 from exporter.model import (
     ConnectionStatus,
     EventKind,
@@ -69,36 +68,32 @@ def _process(name: str, kind: str, read: Callable[[Snapshot], float], text: str)
     return Row(name, kind, text, (), lambda seen: [({}, read(seen))])
 
 
-def _tunnel(name: str, kind: str, read: Callable[[TunnelTally], float], text: str) -> Row:
-    """Show one value for each tunnel."""
+def _tunnel(name: str, kind: str, read: Callable[[TunnelTally], float | None], text: str) -> Row:
+    """Show one value for each tunnel; no series where it is None."""
 
     def values(seen: Snapshot) -> Iterator[Value]:
-        return (({"tunnel": tunnel}, read(t)) for tunnel, t in seen.tunnels.items())
+        for tunnel, t in seen.tunnels.items():
+            if (value := read(t)) is not None:
+                yield {"tunnel": tunnel}, value
 
     return Row(name, kind, text, ("tunnel",), values)
 
 
-def _gauge(name: str, read: Callable[[Outcome], float], text: str) -> Row:
-    """Show a fact of each tunnel's last outcome."""
+def _gauge(name: str, read: Callable[[Outcome], float | None], text: str) -> Row:
+    """Show a fact of each tunnel's last outcome; no series where it is not known."""
     return _tunnel(name, "gauge", lambda t: read(t.outcome), text)
 
 
-def _known(name: str, read: Callable[[Outcome, Clock], float | None], text: str) -> Row:
-    """Show a fact of each tunnel's last outcome; no series where it is not known."""
+def _moment(
+    name: str, read: Callable[[Outcome], float | None], text: str, *, or_zero: bool = True
+) -> Row:
+    """Show a moment of each tunnel's last outcome, in Unix seconds; 0 or nothing before."""
 
     def values(seen: Snapshot) -> Iterator[Value]:
         for tunnel, t in seen.tunnels.items():
-            if (value := read(t.outcome, seen.clock)) is not None:
-                yield {"tunnel": tunnel}, value
-
-    return Row(name, "gauge", text, ("tunnel",), values)
-
-
-def _moment(name: str, read: Callable[[Outcome], float | None], text: str) -> Row:
-    """Show a moment of each tunnel's last outcome, in Unix seconds; 0 where there was none."""
-
-    def values(seen: Snapshot) -> Iterator[Value]:
-        return (({"tunnel": n}, seen.unix(read(t.outcome))) for n, t in seen.tunnels.items())
+            moment = read(t.outcome)
+            if or_zero or moment is not None:
+                yield {"tunnel": tunnel}, seen.unix(moment)
 
     return Row(name, "gauge", text, ("tunnel",), values)
 
@@ -160,17 +155,16 @@ ROWS: tuple[Row, ...] = (
         ConnectionStatus, lambda o: o.connection_status,
         "Connection status in qBittorrent: 1 for the current one; firewalled = no peer from "
         "outside yet."),
-    _known("qsticky_qbittorrent_has_torrents", lambda o, _: _has_torrents(o),
+    _gauge("qsticky_qbittorrent_has_torrents",
+        lambda o: o.qbittorrent.has_torrents if o.qbittorrent else None,
         "1 if qBittorrent has torrents, else 0; no series while that is unknown: it is requested "
         "only while qBittorrent is firewalled."),
-    _known("qsticky_port_reachable",
-        lambda o, _: o.outside.reachable if o.outside else None,
+    _gauge("qsticky_port_reachable", lambda o: o.outside.reachable if o.outside else None,
         "1 if the service outside got in when it was last asked, 0 if not; no series while it is "
         "not asked or gives no clear answer."),
-    _known("qsticky_reachability_last_check_timestamp_seconds",
-        lambda o, clock: clock.unix(o.outside.asked_at)
-        if o.outside and o.outside.asked_at is not None else None,
-        "Unix time when the service outside was last asked; no series before."),
+    _moment("qsticky_reachability_last_check_timestamp_seconds",
+        lambda o: o.outside.asked_at if o.outside else None,
+        "Unix time when the service outside was last asked; no series before.", or_zero=False),
     _gauge("qsticky_qbittorrent_login_suspended",
         lambda o: o.login_suspended_until is not None,
         "1 while logins are suspended after a rejection, to avoid a ban, else 0."),
@@ -253,10 +247,6 @@ def _versions(reading: QbittorrentReading | None) -> Labels | None:
     if reading is None or not reading.version:
         return None
     return {"version": reading.version, "webapi_version": reading.webapi_version}
-
-
-def _has_torrents(outcome: Outcome) -> bool | None:
-    return outcome.qbittorrent.has_torrents if outcome.qbittorrent else None
 
 
 class Metrics(Collector):

@@ -167,7 +167,7 @@ class _Tunnel:
         text, fix = _words(self._outcome)
         since = self._since if self._since is not None else self._outcome.finished_at
         if since is not None:
-            text += f", since {_time(clock.unix(since))}"
+            text += f", since {datetime.fromtimestamp(clock.unix(since), UTC):%Y-%m-%d %H:%M UTC}"
         return _Notice(name, Topic.PROBLEM, f"{text}; {past}" if times > 1 else text, fix)
 
 
@@ -177,15 +177,12 @@ def _words(outcome: Outcome) -> tuple[str, str]:
     if state in (SyncState.IN_SYNC, SyncState.STARTING):
         return "no check has ended", "restart qSticky, and look at the end of its log"
     if state in WAITING_STATES:
-        said = f"the VPN is {outcome.vpn_status}" if state is SyncState.VPN_DOWN else ""
-        return said or "Gluetun forwards no port", WAITING_FIXES[state]
+        is_down = state is SyncState.VPN_DOWN
+        said = f"the VPN is {outcome.vpn_status}" if is_down else "Gluetun forwards no port"
+        return said, WAITING_FIXES[state]
     if not outcome.failures:
         return state.replace("_", " "), "see the status page"
     return outcome.failures[0].message, outcome.failures[0].fix
-
-
-def _time(unix: float) -> str:
-    return datetime.fromtimestamp(unix, UTC).strftime("%Y-%m-%d %H:%M UTC")
 
 
 _TITLES = {

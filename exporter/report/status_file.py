@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 import json
 import threading
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import timedelta
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -150,17 +150,7 @@ class StatusFile:
             "last_check": self._iso(max(checks, default=None)),
             "last_port_change": self._iso(max(changes, default=None)),
             "timestamp": self._iso(self._clock.monotonic()),
-            "services": {
-                "gluetun": {
-                    "connected": bool(outcomes) and all(o.gluetun is not None for o in outcomes),
-                    "port": port,
-                },
-                "qbittorrent": {
-                    "connected": bool(outcomes)
-                    and all(o.qbittorrent is not None for o in outcomes),
-                    "port_synced": bool(outcomes) and all(o.in_sync for o in outcomes),
-                },
-            },
+            "services": _services(outcomes, port),
             "tunnels": None,
             "interval_seconds": self._interval,
             "daemon": self._daemon and not stopped,
@@ -175,11 +165,11 @@ class StatusFile:
 
     def _facts(self, outcome: Outcome) -> dict[str, Any]:
         """Return all but whether it is healthy, which changes with the time."""
-        gluetun, failures = outcome.gluetun, outcome.failures
+        port, failures = outcome.forwarded_port or None, outcome.failures
         outside = outcome.outside or Outside()
         return {
             "state": outcome.state,
-            "current_port": outcome.forwarded_port or None,
+            "current_port": port,
             "listening_port": outcome.listening_port or None,
             "port_bound": outcome.port_bound,
             "vpn_status": outcome.vpn_status,
@@ -190,16 +180,7 @@ class StatusFile:
             "last_error": failures[0].message if failures else None,
             "fix": failures[0].fix if failures else None,
             "last_check": self._iso(outcome.finished_at),
-            "services": {
-                "gluetun": {
-                    "connected": gluetun is not None,
-                    "port": outcome.forwarded_port or None,
-                },
-                "qbittorrent": {
-                    "connected": outcome.qbittorrent is not None,
-                    "port_synced": outcome.in_sync,
-                },
-            },
+            "services": _services([outcome], port),
             **saved_facts(outcome.saved, self._clock),
         }
 
@@ -209,6 +190,18 @@ class StatusFile:
 
     def _iso(self, moment: float | None) -> str | None:
         return iso(moment, self._clock)
+
+
+def _services(outcomes: Sequence[Outcome], port: int | None) -> dict[str, dict[str, Any]]:
+    """Return what both servers are to all of these tunnels."""
+    some = bool(outcomes)
+    return {
+        "gluetun": {"connected": some and all(o.gluetun for o in outcomes), "port": port},
+        "qbittorrent": {
+            "connected": some and all(o.qbittorrent for o in outcomes),
+            "port_synced": some and all(o.in_sync for o in outcomes),
+        },
+    }
 
 
 def _is_first_login(saved: Saved) -> bool:

@@ -23,7 +23,7 @@ class Cookies:
         A broken HTTPS set-up marks the cookie `secure`, and clocks may disagree: a cookie jar
         would withhold it, and every login would be useless.
         """
-        for line in response.set_cookies():
+        for line in response.headers.getlist("Set-Cookie"):
             pair = line.partition(";")[0].strip()
             if _COOKIE.fullmatch(pair):
                 name = pair.partition("=")[0]

@@ -8,7 +8,6 @@ from __future__ import annotations
 import re
 from base64 import b64encode
 from collections.abc import Mapping
-from typing import Any
 
 from exporter.config.load import GluetunConfig
 from exporter.config.secret import Secret
@@ -91,8 +90,7 @@ class Gluetun:
         answer = self._get(VERSION_ROUTE)
         if answer.status != 200:
             return self._missing_routes
-        document = answer.json(self._transport.where)
-        version = str(document.get("version", "")) if isinstance(document, dict) else ""
+        version = str(answer.json_object().get("version", ""))
         route = OLD_PORT_ROUTE if _OLD_VERSION.match(version) else PORT_ROUTE
         return f'add "GET {route}" to the routes of qSticky\'s role'
 
@@ -105,13 +103,13 @@ class Gluetun:
         """Whether our role lacks the route of the VPN status."""
         return STATUS_ROUTE not in self._status_routes
 
-    def stop_vpn(self, did: Operations) -> None:
-        """Stop the VPN; Unauthorized where our role may not."""
-        self._order(did, VpnStatus.STOPPED)
-
-    def start_vpn(self, did: Operations) -> None:
-        """Start the VPN; Unauthorized where our role may not."""
-        self._order(did, VpnStatus.RUNNING)
+    def order_vpn(self, did: Operations, wanted: VpnStatus) -> None:
+        """Have the VPN `running` or `stopped`; raises Unauthorized where our role may not."""
+        with did.measured(Operation.GLUETUN_STATUS):
+            response = self._put(STATUS_ROUTE, {"status": wanted.value})
+            if response.status in _REFUSED:
+                raise self.restart_refused()
+            self._expect_ok(response)
 
     def may_restart_vpn(self) -> bool:
         """Ask whether our role may, by an order that Gluetun does not understand."""
@@ -128,37 +126,34 @@ class Gluetun:
         self._transport.close()
 
     def _forwarded_port(self) -> int:
-        where = self._transport.where
-        ports = _ports(self._port_answer().json(where), where)
+        ports = _ports(self._port_answer())
         if not ports:
             return NO_PORT
         if self._config.port_index >= len(ports):
             raise InvalidResponse(
-                f"{where} forwards {len(ports)} port(s), so there is none with index "
-                f"{self._config.port_index}",
+                f"{self._transport.where} forwards {len(ports)} port(s), so there is none with "
+                f"index {self._config.port_index}",
                 "lower GLUETUN_PORT_INDEX (port_index in YAML); the first port has index 0",
             )
         return ports[self._config.port_index]
 
     def _vpn_status(self, forwarded_port: int) -> VpnStatus:
-        where = self._transport.where
         for route in self._status_routes:
             response = self._get(route)
             if response.status in _REFUSED:
                 continue
             self._status_routes = (route,)
-            status = _status(self._expect_ok(response).json(where), where)
+            status = _status(self._expect_ok(response))
             if route == OPENVPN_STATUS_ROUTE and status is VpnStatus.STOPPED and forwarded_port:
                 return VpnStatus.UNKNOWN
             return status
-        raise Unauthorized(f"{where} denied access to the VPN status")
+        raise Unauthorized(f"{self._transport.where} denied access to the VPN status")
 
     def _public_ip(self) -> str:
         response = self._get(PUBLIC_IP_ROUTE)
         if response.status in _REFUSED:
             raise Unauthorized(f"{self._transport.where} denied access to the public address")
-        document = self._expect_ok(response).json(self._transport.where)
-        address = document.get("public_ip", "") if isinstance(document, dict) else ""
+        address = self._expect_ok(response).json_object().get("public_ip", "")
         return address[:_LONGEST_ADDRESS] if isinstance(address, str) else ""
 
     def _port_answer(self) -> Response:
@@ -191,13 +186,6 @@ class Gluetun:
             f'give the role the routes "GET {PORT_ROUTE}" (Gluetun 3.41 and later) or '
             f'"GET {OLD_PORT_ROUTE}" (up to 3.40, which does not start with the other one)'
         )
-
-    def _order(self, did: Operations, wanted: VpnStatus) -> None:
-        with did.measured(Operation.GLUETUN_STATUS):
-            response = self._put(STATUS_ROUTE, {"status": wanted.value})
-            if response.status in _REFUSED:
-                raise self.restart_refused()
-            self._expect_ok(response)
 
     def restart_refused(self) -> Unauthorized:
         """Return the error for a role that lacks what a restart needs."""
@@ -245,9 +233,10 @@ class Gluetun:
         return response
 
 
-def _ports(document: Any, where: str) -> tuple[int, ...]:
+def _ports(response: Response) -> tuple[int, ...]:
     """Read `{"port": N}` or `{"ports": [N, …]}`; without a port it is 0, null or an empty list."""
-    if not isinstance(document, dict) or not ("port" in document or "ports" in document):
+    document, where = response.json_object(), response.where
+    if not ("port" in document or "ports" in document):
         raise InvalidResponse(f"{where} answered without a port")
     listed = document.get("ports")
     if listed is not None and not isinstance(listed, list):
@@ -264,9 +253,9 @@ def _ports(document: Any, where: str) -> tuple[int, ...]:
     return () if ports == [NO_PORT] else tuple(ports)
 
 
-def _status(document: Any, where: str) -> VpnStatus:
+def _status(response: Response) -> VpnStatus:
     """Read `{"status": "running"}`; a word that we don't know is `unknown`."""
-    word = document.get("status") if isinstance(document, dict) else None
+    word = response.json_object().get("status")
     if not isinstance(word, str):
-        raise InvalidResponse(f"{where} answered without a VPN status")
+        raise InvalidResponse(f"{response.where} answered without a VPN status")
     return VpnStatus(word) if word in tuple(VpnStatus) else VpnStatus.UNKNOWN

@@ -21,7 +21,6 @@ from urllib.parse import urlencode, urlsplit
 import urllib3
 from urllib3 import HTTPHeaderDict
 from urllib3.connection import HTTPConnection, HTTPSConnection
-from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
 from urllib3.response import BaseHTTPResponse
 
 from exporter.config.load import Server
@@ -43,17 +42,20 @@ class Response(NamedTuple):
     status: int
     headers: HTTPHeaderDict
     body: bytes
+    where: str
+    """Who answered, in words for messages."""
 
-    def set_cookies(self) -> list[str]:
-        """Return the values of all `Set-Cookie` headers."""
-        return self.headers.getlist("Set-Cookie")
-
-    def json(self, where: str) -> Any:
-        """Parse the body; InvalidResponse, naming who answered, where it is not JSON."""
+    def json(self) -> Any:
+        """Parse the body; raises InvalidResponse where it is not JSON."""
         try:
             return json.loads(self.body)
         except (ValueError, RecursionError):
-            raise InvalidResponse(f"{where} answered {self.describe_body()}") from None
+            raise InvalidResponse(f"{self.where} answered {self.describe_body()}") from None
+
+    def json_object(self) -> dict[str, Any]:
+        """Parse the body as `json` does; what is no object counts as an empty one."""
+        document = self.json()
+        return document if isinstance(document, dict) else {}
 
     def describe_body(self) -> str:
         """Say what kind of body this is without showing it."""
@@ -75,6 +77,8 @@ class Transport:
         self.name = name
         self.server = server
         self.timeout_seconds = timeout_seconds
+        self.where = f"{name} at {server.place}"
+        """The server in words for messages, such as `Gluetun at gluetun:8000`."""
         if server.https and not server.verify:
             # the user has chosen so; Python's warning would be a stray line in the log
             urllib3.disable_warnings(urllib3.exceptions.InsecureRequestWarning)
@@ -85,11 +89,6 @@ class Transport:
             "Accept-Encoding": "gzip, deflate",
         }
         self._prepared: dict[str, requests.PreparedRequest] = {}
-
-    @property
-    def where(self) -> str:
-        """Return the server in words for messages, such as `Gluetun at gluetun:8000`."""
-        return f"{self.name} at {self.server.place}"
 
     def set_header(self, name: str, value: str | bytes | None) -> None:
         """Send this with each request from now on; None = no longer.
@@ -174,7 +173,8 @@ class Transport:
             # past requests' session, which would look for proxies, redirects, cookies and hooks
             answer = self._adapter.exchange(request, self._timeout, self.server.verify)
             try:
-                return Response(answer.status, answer.headers, self._read(answer, limit))
+                body = self._read(answer, limit)
+                return Response(answer.status, answer.headers, body, self.where)
             finally:
                 answer.close()
                 answer.release_conn()
@@ -247,15 +247,7 @@ class _HTTPSConnection(HTTPSConnection):
     response_class = _DeadlineResponse
 
 
-class _HTTPPool(HTTPConnectionPool):
-    ConnectionCls = _HTTPConnection
-
-
-class _HTTPSPool(HTTPSConnectionPool):
-    ConnectionCls = _HTTPSConnection
-
-
-_POOLS: dict[str, Any] = {"http": _HTTPPool, "https": _HTTPSPool}
+_CONNECTIONS = {"http": _HTTPConnection, "https": _HTTPSConnection}
 
 
 class _DeadlineAdapter(requests.adapters.HTTPAdapter):
@@ -266,21 +258,11 @@ class _DeadlineAdapter(requests.adapters.HTTPAdapter):
         self._proxies = {"http": proxy, "https": proxy} if proxy else {}
         self._pool: Any = None
 
-    def init_poolmanager(self, *args: Any, **kwargs: Any) -> None:
-        """Make pools whose responses keep to the deadline."""
-        super().init_poolmanager(*args, **kwargs)
-        self.poolmanager.pool_classes_by_scheme = _POOLS
-
-    def proxy_manager_for(self, *args: Any, **kwargs: Any) -> Any:
-        """Return the same for the way through a proxy."""
-        manager = super().proxy_manager_for(*args, **kwargs)
-        manager.pool_classes_by_scheme = _POOLS
-        return manager
-
     def get_connection_with_tls_context(self, *args: Any, **kwargs: Any) -> Any:
         """Return the one pool: its server and how that is verified stay the same."""
         if self._pool is None:
             self._pool = super().get_connection_with_tls_context(*args, **kwargs)
+            self._pool.ConnectionCls = _CONNECTIONS[self._pool.scheme]
         return self._pool
 
     def request_url(self, request: requests.PreparedRequest, proxies: Any) -> str:

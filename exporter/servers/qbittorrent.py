@@ -69,17 +69,13 @@ class Qbittorrent:
     ) -> None:
         """`save_logins` is called before each login is tried, in the thread of the check."""
         self.session = Session(config, timeout_seconds, logins, save_logins)
+        self.where = self.session.where
         self._session_number = 0
         self._last_entry: LogEntry | None = None
         self._bind_log = BindLog()
         self._version: Version | None = None
         self.opened_at = -math.inf
         """When the log last showed for the first time that a socket was opened, or began anew."""
-
-    @property
-    def where(self) -> str:
-        """Return the server in words for messages."""
-        return self.session.where
 
     @property
     def version(self) -> Version | None:
@@ -91,26 +87,24 @@ class Qbittorrent:
 
     def listening(self, did: Operations) -> Listening:
         """Read the listening port; the rest of the preferences (passwords too) stays here."""
-        return self.session.ask(
-            did, Operation.QBITTORRENT_PREFERENCES, _PREFERENCES, self._listening
-        )
+        return self.session.ask(did, _PREFERENCES, _listening)
 
     def connection_status(self, did: Operations) -> ConnectionStatus:
         """Read `connection_status`; up to 1.5 s old from qBittorrent 4.6 on."""
-        request = Request("/api/v2/transfer/info")
-        return self.session.ask(
-            did, Operation.QBITTORRENT_TRANSFER, request, self._connection_status
-        )
+        request = Request(Operation.QBITTORRENT_TRANSFER, "/api/v2/transfer/info")
+        return self.session.ask(did, request, _connection_status)
 
     def has_torrents(self, did: Operations) -> bool:
         """Ask whether there is any torrent at all."""
-        request = Request("/api/v2/torrents/info", {"limit": "1"})
-        return self.session.ask(did, Operation.QBITTORRENT_TRANSFER, request, self._has_torrents)
+        operation = Operation.QBITTORRENT_TRANSFER
+        request = Request(operation, "/api/v2/torrents/info", {"limit": "1"})
+        return self.session.ask(did, request, _has_torrents)
 
     def reannounce(self, did: Operations) -> None:
         """Have all torrents announced to their trackers, with the listening port in force."""
-        request = Request("/api/v2/torrents/reannounce", form={"hashes": "all"})
-        self.session.ask(did, Operation.QBITTORRENT_TRANSFER, request, _nothing)
+        operation = Operation.QBITTORRENT_TRANSFER
+        request = Request(operation, "/api/v2/torrents/reannounce", form={"hashes": "all"})
+        self.session.ask(did, request, _nothing)
 
     def set_listening_port(self, did: Operations, port: int) -> None:
         """Set the port and read it back; VerifyMismatch where it is another one.
@@ -119,19 +113,21 @@ class Qbittorrent:
         where it is independent of the port.
         """
         self.send_listening_port(did, port)
-        confirm = functools.partial(self._confirm, port)
-        self.session.ask(did, Operation.QBITTORRENT_SET_PORT, _PREFERENCES, confirm)
+        confirm = functools.partial(_confirm, port)
+        request = _PREFERENCES._replace(operation=Operation.QBITTORRENT_SET_PORT)
+        self.session.ask(did, request, confirm)
 
     def send_listening_port(self, did: Operations, port: int) -> None:
         """Set the port without reading it back."""
         self._bind_log.forget(port)
-        request = _set_preferences(listen_port=port, random_port=False)
-        self.session.ask(did, Operation.QBITTORRENT_SET_PORT, request, _nothing)
+        operation = Operation.QBITTORRENT_SET_PORT
+        request = _set_preferences(operation, listen_port=port, random_port=False)
+        self.session.ask(did, request, _nothing)
 
     def switch_off_upnp(self, did: Operations) -> None:
         """Switch UPnP and NAT-PMP off; VerifyMismatch where they stay on."""
-        operation = Operation.QBITTORRENT_PREFERENCES
-        self.session.ask(did, operation, _set_preferences(upnp=False), _nothing)
+        request = _set_preferences(Operation.QBITTORRENT_PREFERENCES, upnp=False)
+        self.session.ask(did, request, _nothing)
         if self.listening(did).upnp:
             raise VerifyMismatch(f"{self.where} keeps UPnP on")
 
@@ -147,63 +143,17 @@ class Qbittorrent:
 
     def learn_version(self, did: Operations) -> None:
         """Ask for the versions, which are known from then on until another session begins."""
-        paths = ("version", "webapiVersion", "buildInfo")
+        operation = Operation.QBITTORRENT_PREFERENCES
         app, webapi, build = (
-            self.session.ask(
-                did, Operation.QBITTORRENT_PREFERENCES, Request(f"/api/v2/app/{path}"), _body
-            )
-            for path in paths
+            self.session.ask(did, Request(operation, f"/api/v2/app/{path}"), _body)
+            for path in ("version", "webapiVersion", "buildInfo")
         )
         self._forget_old_sessions(did)
-        self._version = Version(_short_text(app), _short_text(webapi), self._libtorrent(build))
+        self._version = Version(_short_text(app), _short_text(webapi), _libtorrent(build))
 
     def close(self) -> None:
         """Close the connection."""
         self.session.close()
-
-    # what the responses mean
-
-    def _listening(self, response: Response) -> Listening:
-        document = response.json(self.where)
-        port = document.get("listen_port") if isinstance(document, dict) else None
-        if type(port) is not int:
-            raise InvalidResponse(f"{self.where} answered preferences without a listening port")
-        if abs(port) > _LARGEST_SETTING:
-            raise InvalidResponse(f"{self.where} answered with a listening port that is none")
-        return Listening(
-            port if 0 < port <= HIGHEST_PORT else NO_PORT,  # it takes 70000 and -1, and binds none
-            random_port=document.get("random_port") is True,
-            on_one_interface=bool(document.get("current_network_interface")),
-            on_loopback_alone=_is_loopback(document),
-            upnp=document.get("upnp") is True,
-        )
-
-    def _confirm(self, port: int, response: Response) -> None:
-        kept = self._listening(response)
-        if kept.port != port or kept.random_port:
-            raise VerifyMismatch(
-                f"{self.where} was given port {port} but keeps "
-                f"{'a random one' if kept.random_port else kept.port}"
-            )
-
-    def _connection_status(self, response: Response) -> ConnectionStatus:
-        document = response.json(self.where)
-        word = document.get("connection_status") if isinstance(document, dict) else None
-        if not isinstance(word, str):
-            raise InvalidResponse(f"{self.where} answered without a connection status")
-        known = word in tuple(ConnectionStatus)
-        return ConnectionStatus(word) if known else ConnectionStatus.UNKNOWN
-
-    def _has_torrents(self, response: Response) -> bool:
-        document = response.json(self.where)
-        if not isinstance(document, list):
-            raise InvalidResponse(f"{self.where} answered without a list of torrents")
-        return bool(document)
-
-    def _libtorrent(self, response: Response) -> tuple[int, ...]:
-        build = response.json(self.where)
-        text = str(build.get("libtorrent", "")) if isinstance(build, dict) else ""
-        return tuple(int(number) for number in re.findall(r"\d{1,9}", text)[:4])
 
     def _forget_old_sessions(self, did: Operations) -> bool:
         """Drop what is known from before the present session: it may be another process."""
@@ -238,22 +188,45 @@ class Qbittorrent:
 
     def _read_log(self, did: Operations, *, after_id: int) -> list[LogEntry]:
         params = {"last_known_id": str(after_id), "normal": "false", "warning": "false"}
-        request = Request("/api/v2/log/main", params, largest_bytes=_LARGEST_LOG_BYTES)
-        return self.session.ask(did, Operation.QBITTORRENT_LOG, request, self._entries)
-
-    def _entries(self, response: Response) -> list[LogEntry]:
-        document = response.json(self.where)
-        if not isinstance(document, list):
-            raise InvalidResponse(f"{self.where} answered without a log")
-        return [_log_entry(item, self.where) for item in document]
+        path, limit = "/api/v2/log/main", _LARGEST_LOG_BYTES
+        request = Request(Operation.QBITTORRENT_LOG, path, params, largest_bytes=limit)
+        return self.session.ask(did, request, _entries)
 
 
-_PREFERENCES = Request("/api/v2/app/preferences")
+_PREFERENCES = Request(Operation.QBITTORRENT_PREFERENCES, "/api/v2/app/preferences")
 
 
-def _set_preferences(**preferences: object) -> Request:
+def _set_preferences(operation: Operation, **preferences: object) -> Request:
     form = {"json": json.dumps(preferences)}
-    return Request("/api/v2/app/setPreferences", form=form)
+    return Request(operation, "/api/v2/app/setPreferences", form=form)
+
+
+# what the responses mean
+
+
+def _listening(response: Response) -> Listening:
+    document = response.json_object()
+    port = document.get("listen_port")
+    if type(port) is not int:
+        raise InvalidResponse(f"{response.where} answered preferences without a listening port")
+    if abs(port) > _LARGEST_SETTING:
+        raise InvalidResponse(f"{response.where} answered with a listening port that is none")
+    return Listening(
+        port if 0 < port <= HIGHEST_PORT else NO_PORT,  # it takes 70000 and -1, and binds none
+        random_port=document.get("random_port") is True,
+        on_one_interface=bool(document.get("current_network_interface")),
+        on_loopback_alone=_is_loopback(document),
+        upnp=document.get("upnp") is True,
+    )
+
+
+def _confirm(port: int, response: Response) -> None:
+    kept = _listening(response)
+    if kept.port != port or kept.random_port:
+        raise VerifyMismatch(
+            f"{response.where} was given port {port} but keeps "
+            f"{'a random one' if kept.random_port else kept.port}"
+        )
 
 
 def _is_loopback(preferences: dict[str, Any]) -> bool:
@@ -261,6 +234,21 @@ def _is_loopback(preferences: dict[str, Any]) -> bool:
     interface = preferences.get("current_network_interface")
     address = str(preferences.get("current_interface_address", ""))
     return interface == "lo" or address == "::1" or address.startswith("127.")
+
+
+def _connection_status(response: Response) -> ConnectionStatus:
+    word = response.json_object().get("connection_status")
+    if not isinstance(word, str):
+        raise InvalidResponse(f"{response.where} answered without a connection status")
+    known = word in tuple(ConnectionStatus)
+    return ConnectionStatus(word) if known else ConnectionStatus.UNKNOWN
+
+
+def _has_torrents(response: Response) -> bool:
+    document = response.json()
+    if not isinstance(document, list):
+        raise InvalidResponse(f"{response.where} answered without a list of torrents")
+    return bool(document)
 
 
 def _body(response: Response) -> Response:
@@ -273,6 +261,18 @@ def _nothing(_: Response) -> None:
 
 def _short_text(response: Response) -> str:
     return response.body.decode("utf-8", "replace").strip()[:32]
+
+
+def _libtorrent(response: Response) -> tuple[int, ...]:
+    text = str(response.json_object().get("libtorrent", ""))
+    return tuple(int(number) for number in re.findall(r"\d{1,9}", text)[:4])
+
+
+def _entries(response: Response) -> list[LogEntry]:
+    document = response.json()
+    if not isinstance(document, list):
+        raise InvalidResponse(f"{response.where} answered without a log")
+    return [_log_entry(item, response.where) for item in document]
 
 
 def _log_entry(item: Any, where: str) -> LogEntry:

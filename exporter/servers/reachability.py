@@ -57,19 +57,15 @@ def _answer(config: ReachabilityConfig, port: int, public_ip: str) -> bool:
     finally:
         transport.close()
     if response.status == 429:
-        raise _limited(transport.where)
+        error = HttpError(f"{transport.where} limits how often it may be asked", 429)
+        error.reason = Reason.RATE_LIMITED
+        raise error
     if response.status != 200:
         raise transport.unexpected_status(response)
-    return understand(response, transport.where, public_ip)
+    return understand(response, public_ip)
 
 
-def _limited(where: str) -> HttpError:
-    error = HttpError(f"{where} limits how often it may be asked", 429)
-    error.reason = Reason.RATE_LIMITED
-    return error
-
-
-def understand(response: Response, where: str, public_ip: str) -> bool:
+def understand(response: Response, public_ip: str) -> bool:
     """Return whether an answer says that the port is open; InvalidResponse where it is not clear.
 
     That is `1` or `0`, `true` or `false`, or JSON with one of these at its top or one level below.
@@ -77,8 +73,8 @@ def understand(response: Response, where: str, public_ip: str) -> bool:
     word = response.body[:LARGEST_ANSWER_BYTES].strip().lower().decode("ascii", "replace")
     if word in _WORDS:
         return _WORDS[word]
-    document = response.json(where)
-    if not isinstance(document, dict) or any(document.get(key) for key in _REFUSALS):
+    document, where = response.json_object(), response.where
+    if any(document.get(key) for key in _REFUSALS):
         raise InvalidResponse(f"{where} answered with JSON that does not say whether it got in")
     if _is_another(document.get("ip"), public_ip):
         raise InvalidResponse(f"{where} looked at another address than the VPN's")

@@ -38,6 +38,8 @@ _SHORTEST_BAN_BYTES = 24
 class Request(NamedTuple):
     """A GET, or a POST where there is a form."""
 
+    operation: Operation
+    """As what it counts."""
     path: str
     params: Mapping[str, str] | None = None
     form: Mapping[str, str] | None = None
@@ -57,6 +59,7 @@ class Session:
         """`save_logins` is called before each login is tried, in the thread of the check."""
         self._config = config
         self._http = Transport("qBittorrent", config.server, timeout_seconds)
+        self.where = self._http.where
         self._logins = logins
         self._save_logins = save_logins
         self._cookies = Cookies()
@@ -69,18 +72,7 @@ class Session:
         self.auth = config.auth
         """How we authenticate: password, apikey or bypass."""
 
-    @property
-    def where(self) -> str:
-        """Return the server in words for messages."""
-        return self._http.where
-
-    def ask(
-        self,
-        did: Operations,
-        operation: Operation,
-        request: Request,
-        parse: Callable[[Response], T],
-    ) -> T:
+    def ask(self, did: Operations, request: Request, parse: Callable[[Response], T]) -> T:
         """Ask within a session: log in first where needed, once more where the session ended.
 
         Raises Unreachable, Unauthorized, Banned, ForbiddenHost, HttpError, InvalidResponse, and
@@ -88,21 +80,15 @@ class Session:
         """
         if self.open:
             with contextlib.suppress(SessionExpired):
-                return self._send(did, operation, request, parse)
+                return self._send(did, request, parse)
         self._log_in(did)
         try:
-            return self._send(did, operation, request, parse)
+            return self._send(did, request, parse)
         except SessionExpired as error:
             raise self._session_lost() from error
 
-    def _send(
-        self,
-        did: Operations,
-        operation: Operation,
-        request: Request,
-        parse: Callable[[Response], T],
-    ) -> T:
-        with did.measured(operation):
+    def _send(self, did: Operations, request: Request, parse: Callable[[Response], T]) -> T:
+        with did.measured(request.operation):
             if request.form is not None:
                 response = self._http.post(request.path, request.form)
             else:
@@ -155,19 +141,16 @@ class Session:
         InvalidResponse (not a qBittorrent), Unreachable.
         """
         with did.measured(Operation.QBITTORRENT_LOGIN):
+            key = self._config.api_key.current().value
+            self._http.set_header("Authorization", f"Bearer {key}".encode() if key else None)
+            self._drop_cookies()
             try:
-                response = self._get_version_without_session()
+                response = self._http.get(_VERSION)
             except ServerError as error:
                 if error.reason is Reason.CONNECTION:
                     self._logins.server_is_gone()
                 raise
             return self._reads_as_login_needed(did, response)
-
-    def _get_version_without_session(self) -> Response:
-        key = self._config.api_key.current().value
-        self._http.set_header("Authorization", f"Bearer {key}".encode() if key else None)
-        self._drop_cookies()
-        return self._http.get(_VERSION)
 
     def _reads_as_login_needed(self, did: Operations, response: Response) -> bool:
         api_key = self._config.api_key.current()
@@ -237,7 +220,7 @@ class Session:
 
     def _suspended(self) -> LoginSuspended:
         reason = self._logins.state.reason
-        what, fix = why_suspended(reason)
+        what, fix = _SUSPENSIONS.get(reason, _NO_ANSWER)
         if reason is Reason.AUTH:
             fix = self._login_fix
         error = LoginSuspended(
@@ -322,11 +305,6 @@ def _is_ban(response: Response) -> bool:
     return len(response.body) >= _SHORTEST_BAN_BYTES and b"IP" in response.body
 
 
-def why_suspended(reason: Reason) -> tuple[str, str]:
-    """Return what a qBittorrent did with our logins, and what to do about it."""
-    return _SUSPENSIONS.get(reason, _NO_ANSWER)
-
-
 _SUSPENSIONS = {
     Reason.AUTH: ("rejected the user name or password", LoginSuspended.default_fix),
     Reason.BANNED: ("has banned our address", Banned.default_fix),
@@ -335,4 +313,5 @@ _SUSPENSIONS = {
         "check that no proxy in between removes cookies",
     ),
 }
+"""What a qBittorrent did with our logins, and what to do about it."""
 _NO_ANSWER = ("did not give a valid answer to several logins", HttpError.default_fix)

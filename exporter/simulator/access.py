@@ -3,7 +3,7 @@
 import base64
 import secrets
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from http import HTTPStatus
 
 from exporter.simulator.dialect import (
@@ -28,30 +28,22 @@ class _Session:
     resend_cookie: bool = False
 
 
+@dataclass(eq=False, kw_only=True)
 class Access:
     """The doorkeeper of one server; all it knows is forgotten on a restart."""
 
-    def __init__(
-        self,
-        traits: Traits,
-        preferences: dict[str, object],
-        *,
-        password: str,
-        clock: Callable[[], float],
-        write_log: Callable[[int, str], None],
-    ) -> None:
-        self.password = password
-        self.login_attempts: list[float] = []
-        self.failed_logins = 0
-        self.secure_cookie = False
-        self._traits = traits
-        self._preferences = preferences
-        self._clock = clock
-        self._write_log = write_log
-        self._dialect = Dialect(traits)
-        self._sessions: dict[str, _Session] = {}
-        self._failures: dict[str, int] = {}
-        self._banned_until: dict[str, float] = {}
+    traits: Traits
+    dialect: Dialect
+    preferences: dict[str, object]
+    password: str
+    clock: Callable[[], float]
+    write_log: Callable[[int, str], None]
+    secure_cookie: bool
+    login_attempts: list[float] = field(default_factory=list)
+    failed_logins: int = 0
+    _sessions: dict[str, _Session] = field(default_factory=dict)
+    _failures: dict[str, int] = field(default_factory=dict)
+    _banned_until: dict[str, float] = field(default_factory=dict)
 
     def begin(self) -> None:
         """Forget sessions, failures and bans, as a restart does."""
@@ -69,21 +61,21 @@ class Access:
             session.resend_cookie = True
 
     def _number(self, name: str) -> int:
-        return int(str(self._preferences.get(name, 0)))
+        return int(str(self.preferences.get(name, 0)))
 
     def presented_key(self, request: Request) -> str | None:
         """Return the API key of a request, whether right or wrong."""
         scheme, _, key = request.headers.get("authorization", "").partition(" ")
-        return key if self._traits.modern and scheme.lower() == "bearer" and key else None
+        return key if self.traits.modern and scheme.lower() == "bearer" and key else None
 
     def check_key(self, key: str) -> None:
         """Refuse a key that is not the one in force; this never leads to a ban."""
-        if key != self._preferences.get("web_ui_api_key") or not key:
+        if key != self.preferences.get("web_ui_api_key") or not key:
             raise HttpError(403)
 
     def session(self, request: Request) -> tuple[str | None, str | None]:
         """Return the session of the request, and the cookie to send with the answer."""
-        now = self._clock()
+        now = self.clock()
         timeout = self._number("web_ui_session_timeout")
         session_id = cookies_of(request).get(self.cookie_name, "")
         session = self._sessions.get(session_id)
@@ -93,14 +85,14 @@ class Access:
         if session is not None:
             session.last_used = now
             return session_id, self._renewed_cookie(session_id, session)
-        if self._preferences["bypass_local_auth"] or self._basic_passes(request):
+        if self.preferences["bypass_local_auth"] or self._basic_passes(request):
             return self._new_session()
         return None, None
 
     def _renewed_cookie(self, session_id: str, session: _Session) -> str | None:
-        if not self._traits.modern:
+        if not self.traits.modern:
             return None
-        now = self._clock()
+        now = self.clock()
         timeout = self._number("web_ui_session_timeout")
         old = timeout > 0 and now - session.cookie_sent >= min(timeout // 2, 86_400)
         if not old and not session.resend_cookie:
@@ -114,24 +106,24 @@ class Access:
             coldest = min(self._sessions, key=lambda each: self._sessions[each].last_used)
             del self._sessions[coldest]
         session_id = base64.b64encode(secrets.token_bytes(24)).decode()
-        now = self._clock()
+        now = self.clock()
         self._sessions[session_id] = _Session(now, now)
         return session_id, self._cookie(session_id)
 
     @property
     def cookie_name(self) -> str:
         """The session cookie's name; from 5.2 on it has the port in it."""
-        return f"QBT_SID_{self._number('web_ui_port')}" if self._traits.modern else "SID"
+        return f"QBT_SID_{self._number('web_ui_port')}" if self.traits.modern else "SID"
 
     def _cookie(self, session_id: str) -> str:
         parts = [f"{self.cookie_name}={session_id}"]
         parts += ["secure"] if self.secure_cookie else []
         parts += ["HttpOnly"]
-        if self._traits.modern:
+        if self.traits.modern:
             timeout = self._number("web_ui_session_timeout")
             seconds = timeout if timeout > 0 else 365 * 86_400
             parts += ["SameSite=Lax", f"expires={cookie_date(seconds)}", "path=/"]
-        elif self._traits.qt6:
+        elif self.traits.qt6:
             parts += ["SameSite=Strict", "path=/"]
         else:
             parts += ["path=/", "SameSite=Strict"]
@@ -139,7 +131,7 @@ class Access:
 
     def _basic_passes(self, request: Request) -> bool:
         scheme, _, pair = request.headers.get("authorization", "").partition(" ")
-        if not self._traits.modern or scheme.lower() != "basic":
+        if not self.traits.modern or scheme.lower() != "basic":
             return False
         try:
             username, _, password = base64.b64decode(pair, validate=True).decode().partition(":")
@@ -154,13 +146,13 @@ class Access:
         """Begin a session, count a failure, or refuse one who is banned."""
         if session_id is not None:
             return self._logged_in()
-        self.login_attempts.append(self._clock())
+        self.login_attempts.append(self.clock())
         username = parameters.get("username", "")
         try:
             self._check_credentials(request.address, username, parameters.get("password", ""))
         except HttpError as error:
-            if error.answer_status == HTTPStatus.UNAUTHORIZED and not self._traits.modern:
-                return self._dialect.text("Fails.")
+            if error.answer_status == HTTPStatus.UNAUTHORIZED and not self.traits.modern:
+                return self.dialect.text("Fails.")
             raise
         answer = self._logged_in()
         answer.headers["set-cookie"] = self._new_session()[1]
@@ -168,30 +160,30 @@ class Access:
 
     def _check_credentials(self, address: str, username: str, password: str) -> None:
         reason = "WebAPI login failure. Reason: {}, IP: " + f"{address}, username: {username}"
-        if self._banned_until.get(address, float("-inf")) > self._clock():
-            self._write_log(WARNING, reason.format("IP has been banned"))
+        if self._banned_until.get(address, float("-inf")) > self.clock():
+            self.write_log(WARNING, reason.format("IP has been banned"))
             raise HttpError(403, BANNED)
-        if (username, password) == (self._preferences["web_ui_username"], self.password):
+        if (username, password) == (self.preferences["web_ui_username"], self.password):
             self._failures.pop(address, None)
-            self._write_log(NORMAL, f"WebAPI login success. IP: {address}")
+            self.write_log(NORMAL, f"WebAPI login success. IP: {address}")
             return
         self.failed_logins += 1
         failures = self._failures.get(address, 0) + 1
         self._failures[address] = failures
-        self._write_log(WARNING, reason.format(f"invalid credentials, attempt count: {failures}"))
+        self.write_log(WARNING, reason.format(f"invalid credentials, attempt count: {failures}"))
         if failures == self._number("web_ui_max_auth_fail_count"):
             ban = self._number("web_ui_ban_duration")
-            self._banned_until[address] = self._clock() + ban
+            self._banned_until[address] = self.clock() + ban
             self._failures.pop(address)
         raise HttpError(401)
 
     def _logged_in(self) -> Answer:
-        return Answer(204) if self._traits.modern else self._dialect.text("Ok.")
+        return Answer(204) if self.traits.modern else self.dialect.text("Ok.")
 
     def log_out(self, session_id: str | None) -> Answer:
         """End the session and its cookie."""
         self._sessions.pop(session_id or "", None)
-        answer = self._dialect.text("")
+        answer = self.dialect.text("")
         expired = f"{self.cookie_name}=; expires={cookie_date(-86_400)}; path=/"
         answer.headers["set-cookie"] = expired
         return answer
@@ -199,12 +191,12 @@ class Access:
     def rotate_key(self) -> Answer:
         """Make a new API key; the former dies at once."""
         key = "qbt_" + "".join(secrets.choice(API_KEY_LETTERS) for _ in range(28))
-        self._preferences["web_ui_api_key"] = key
+        self.preferences["web_ui_api_key"] = key
         self.resend_cookies()
         return json_answer({"apiKey": key})
 
     def delete_key(self) -> Answer:
         """Leave no API key in force."""
-        self._preferences["web_ui_api_key"] = ""
+        self.preferences["web_ui_api_key"] = ""
         self.resend_cookies()
         return Answer(204)

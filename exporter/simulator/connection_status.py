@@ -15,8 +15,7 @@ class StatusHistory:
     def __init__(self, clock: Callable[[], float], *, late: bool) -> None:
         self._clock = clock
         self._late = late
-        self._started = clock()
-        self._history = [(self._started, False, False)]
+        self.begin()
 
     def begin(self) -> None:
         """Forget everything, as a restart does: a fresh process is disconnected for a moment."""

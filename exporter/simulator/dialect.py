@@ -3,6 +3,7 @@
 import gzip
 import json
 import time
+from dataclasses import replace
 from email.utils import formatdate
 from http import HTTPStatus
 from urllib.parse import parse_qsl
@@ -84,7 +85,7 @@ class Dialect:
         if len(body) >= GZIP_FROM_BYTES and ("gzip" in accepted or "*" in accepted):
             body, headers = gzip.compress(body), headers | {"content-encoding": "gzip"}
         without_body = request.method == "HEAD" and self._traits.qt6
-        return Answer(answer.status, body, headers, answer.close, without_body, answer.bare)
+        return replace(answer, body=body, headers=headers, without_body=without_body)
 
     def _security_headers(self) -> dict[str, str]:
         frames = "frame-src 'self' blob:; " if self._traits.qt6 else ""
@@ -146,11 +147,8 @@ def cookies_of(request: Request) -> dict[str, str]:
 
 def cookie_date(seconds: float) -> str:
     """Return the date so many seconds from now, as cookies spell it."""
-    moment = time.gmtime(time.time() + seconds)
-    days = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
-    months = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
-    date = f"{moment.tm_mday:02}-{months[moment.tm_mon - 1]}-{moment.tm_year}"
-    return f"{days[moment.tm_wday]}, {date} {time.strftime('%H:%M:%S', moment)} GMT"
+    day, date = formatdate(time.time() + seconds, usegmt=True).split(", ")
+    return f"{day}, {date.replace(' ', '-', 2)}"
 
 
 def is_true(text: str) -> bool:

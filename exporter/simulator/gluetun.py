@@ -33,7 +33,6 @@ class SimulatedGluetun(SimulatedServer):
         *,
         role: Role | Sequence[Role] | None = None,
         forwarded_port: int = 45720,
-        public_ip: str = "203.0.113.7",
         clock: Callable[[], float] = time.monotonic,
         host: str = "127.0.0.1",
         port: int = 0,
@@ -42,8 +41,7 @@ class SimulatedGluetun(SimulatedServer):
         self.generation = generation
         self._routes = routes_of(generation)
         self._roles = roles_of(generation, [role] if isinstance(role, Role) else role)
-        self._vpn = Vpn([forwarded_port] if forwarded_port else [], public_ip, clock)
-        self._agenda = self._vpn.agenda
+        self._vpn = Vpn([forwarded_port] if forwarded_port else [], "203.0.113.7", clock)
         self._clock = clock
         self._absent_until = self._another_key_until = -math.inf
         self._command_ended = threading.Event()
@@ -55,52 +53,51 @@ class SimulatedGluetun(SimulatedServer):
         """Let qBittorrent's interface come and go with this VPN."""
         with self._lock:
             self._vpn.interface = interface
-        interface.let_happen = self._advance
+        interface.let_happen = self._let_happen
+
+    @contextlib.contextmanager
+    def _vpn_as_of_now(self) -> Iterator[Vpn]:
+        with self._lock:
+            self._vpn.agenda.run_due()
+            yield self._vpn
 
     @property
     def forwarded_ports(self) -> list[int]:
         """The ports that Gluetun reports now; an empty list where it has none."""
-        with self._lock:
-            self._advance()
-            return list(self._vpn.ports)
+        with self._vpn_as_of_now() as vpn:
+            return list(vpn.ports)
 
     @forwarded_ports.setter
     def forwarded_ports(self, ports: Sequence[int]) -> None:
-        with self._lock:
-            self._advance()
-            self._vpn.given_ports = self._vpn.ports = list(ports)
+        with self._vpn_as_of_now() as vpn:
+            vpn.given_ports = vpn.ports = list(ports)
 
     @property
     def vpn_status(self) -> str:
         """starting, running, stopping, stopped, crashed or completed."""
-        with self._lock:
-            self._advance()
-            return self._vpn.status
+        with self._vpn_as_of_now() as vpn:
+            return vpn.status
 
     @vpn_status.setter
     def vpn_status(self, status: str) -> None:
-        with self._lock:
-            self._advance()
-            self._vpn.status = status
+        with self._vpn_as_of_now() as vpn:
+            vpn.become(status)
 
     @property
     def public_ip(self) -> str:
         """The VPN's public address; empty where Gluetun does not know it."""
-        with self._lock:
-            self._advance()
-            return self._vpn.public_ip
+        with self._vpn_as_of_now() as vpn:
+            return vpn.public_ip
 
     @public_ip.setter
     def public_ip(self, address: str) -> None:
-        with self._lock:
-            self._advance()
-            self._vpn.public_ip = address
+        with self._vpn_as_of_now() as vpn:
+            vpn.public_ip = address
 
     def change_port(self, port: int) -> None:
         """Forward another port, as the provider orders; the VPN stays up."""
-        with self._lock:
-            self._advance()
-            self._vpn.change_port(port)
+        with self._vpn_as_of_now() as vpn:
+            vpn.change_port(port)
 
     def reconnect(
         self,
@@ -115,12 +112,11 @@ class SimulatedGluetun(SimulatedServer):
         From the first to the last moment without a port it takes 0.43 s longer than the gap;
         the interface is away from 0.11 s after the beginning until 0.1 s after the gap.
         """
-        with self._lock:
-            self._advance()
+        with self._vpn_as_of_now() as vpn:
             if port is not None:
-                self._vpn.given_ports = [port]
-            self._vpn.stop()
-            self._vpn.start(after=gap_seconds, public_ip=public_ip, addresses=addresses)
+                vpn.given_ports = [port]
+            vpn.stop()
+            vpn.start(after=gap_seconds, public_ip=public_ip, addresses=addresses)
 
     def restart(
         self,
@@ -134,9 +130,8 @@ class SimulatedGluetun(SimulatedServer):
         While it has another key, all requests are refused; the VPN is up again, with its port,
         `tunnel_seconds` after the process is back.
         """
-        with self._lock:
-            self._advance()
-            self._vpn.begin_again(away_seconds + tunnel_seconds)
+        with self._vpn_as_of_now() as vpn:
+            vpn.begin_again(away_seconds + tunnel_seconds)
             self._absent_until = self._clock() + away_seconds
             self._another_key_until = self._absent_until + another_key_seconds
             self._drop_connections()
@@ -153,9 +148,8 @@ class SimulatedGluetun(SimulatedServer):
 
     def stop(self) -> None:
         """End the process, and the VPN with it; a running command no longer holds anything up."""
-        with self._lock:
-            self._advance()
-            self._vpn.lose_interface()
+        with self._vpn_as_of_now() as vpn:
+            vpn.lose_interface()
         waiting = not self._command_ended.is_set()
         self._command_ended.set()
         super().stop()
@@ -193,7 +187,7 @@ class SimulatedGluetun(SimulatedServer):
         """Return status line and headers as Go's net/http writes them."""
         return go_answers.head(answer)
 
-    def malformed(self, method: str | None) -> Answer:
+    def malformed(self) -> Answer:
         """Return Go's answer to what is no HTTP."""
         return Answer(400, b"400 Bad Request", {"connection": "close"}, close=True)
 
@@ -243,8 +237,8 @@ class SimulatedGluetun(SimulatedServer):
         return go_answers.encoded({"port": first})
 
     def _public_address(self) -> Answer:
-        with self._lock:
-            known = self._vpn.public_ip if self.vpn_status == "running" else ""
+        with self._vpn_as_of_now() as vpn:
+            known = vpn.public_ip if vpn.status == "running" else ""
         if not known:
             return go_answers.encoded({"public_ip": ""})
         place = {"region": "North Holland", "country": "Netherlands", "city": "Amsterdam"}
@@ -269,16 +263,16 @@ class SimulatedGluetun(SimulatedServer):
         return go_answers.encoded({"outcome": self._ordered(wanted)})
 
     def _ordered(self, wanted: str) -> str:
-        with self._lock:
-            up = self.vpn_status == "running"
+        with self._vpn_as_of_now() as vpn:
+            up = vpn.status == "running"
             if up == (wanted == "running"):
-                return f"already {self._vpn.status}"
+                return f"already {vpn.status}"
             if up:
-                self._vpn.stop()
+                vpn.stop()
             else:
-                self._vpn.start()
+                vpn.start()
             return wanted
 
-    def _advance(self) -> None:
-        with self._lock:
-            self._agenda.run_due()
+    def _let_happen(self) -> None:
+        with self._vpn_as_of_now():
+            pass

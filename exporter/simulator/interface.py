@@ -20,7 +20,7 @@ class VpnInterface:
     """What happens to tun0; those who use it look at its changes when they are asked something."""
 
     def __init__(self, addresses: Sequence[str], clock: Callable[[], float]) -> None:
-        self.let_happen: Callable[[], None] = _nothing
+        self.let_happen: Callable[[], None] = lambda: None
         """Called before each look: lets the VPN do what is due by the clock."""
         self.comes_up_late = False
         """Whether it gets its addresses before it is up, as Gluetun's WireGuard interface does.
@@ -36,19 +36,16 @@ class VpnInterface:
     @property
     def up(self) -> bool:
         """Whether the interface is there now."""
-        self.let_happen()
-        now = self._clock()
-        return bool([each for each in self._changes if each.at <= now][-1].addresses)
+        return bool(self.changes()[-1].addresses)
 
     @property
     def changed_at(self) -> float:
         """When it last came or went."""
-        return self.changes(0)[-1].at
+        return self.changes()[-1].at
 
     def lose(self, *, at: float | None = None, back_after: float | None = None) -> None:
         """Remove the interface; on request it is back with the same addresses after that time."""
-        moment = self._moment(at)
-        self._changes = [each for each in self._changes if each.at <= moment]
+        moment = self._without_later_changes(at)
         if self._changes[-1].addresses:
             self._changes.append(Change(moment, ()))
         if back_after is not None:
@@ -56,24 +53,21 @@ class VpnInterface:
 
     def bring(self, addresses: Sequence[str] = (), *, at: float | None = None) -> None:
         """Make the interface again where it is gone, by default with the same addresses."""
-        moment = self._moment(at)
+        moment = self._without_later_changes(at)
         self._addresses = tuple(addresses) or self._addresses
-        self._changes = [each for each in self._changes if each.at <= moment]
         if not self._changes[-1].addresses:
             self._changes.append(Change(moment, self._addresses))
 
-    def _moment(self, at: float | None) -> float:
-        if at is not None:
-            return at
-        self.let_happen()
-        return self._clock()
+    def _without_later_changes(self, at: float | None) -> float:
+        """Return the moment, by default now; what was to change later no longer does."""
+        if at is None:
+            self.let_happen()
+            at = self._clock()
+        self._changes = [each for each in self._changes if each.at <= at]
+        return at
 
-    def changes(self, known: int) -> list[Change]:
+    def changes(self, known: int = 0) -> list[Change]:
         """What has happened up to now, without the changes that are known already."""
         self.let_happen()
         now = self._clock()
         return [each for each in self._changes[known:] if each.at <= now]
-
-
-def _nothing() -> None:
-    """No VPN moves this interface."""

@@ -2,11 +2,12 @@
 
 import random
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from exporter.simulator.connection_status import ConnectionStatus, StatusHistory
 from exporter.simulator.interface import NAME, Change, VpnInterface
 from exporter.simulator.journal import CRITICAL, INFO, Entry, Journal
+from exporter.simulator.versions import Traits
 
 ALL_INTERFACES = ""
 LOOPBACK = "lo"
@@ -14,23 +15,12 @@ LOOPBACK = "lo"
 # from the end of the answer to setPreferences to the log entry
 BIND_SECONDS = 0.002
 
-# how often Qt 5 looks at the network
+# how often Qt 5 looks at the network, and says so in the log
 QT5_LOOKS_EVERY_SECONDS = 10.0
 
 _EPHEMERAL = range(32_768, 61_000)
 _MAX_PORT = 65_535
 _FIRST_UNPRIVILEGED_PORT = 1024
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Habits:
-    """How a version's libtorrent and Qt deal with the network."""
-
-    reopens_sockets: bool
-    """libtorrent 2.0.8 leaves a socket as dead as its interface."""
-    late_status: bool
-    watches_network: bool
-    """Qt 5 looks at the network from time to time, and says so in the log."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,50 +31,42 @@ class Socket:
     interface_number: int
 
 
+@dataclass(eq=False, kw_only=True)
 class Listening:
     """Binds ports as libtorrent does: when told, without a retry, the result only in the log."""
 
-    def __init__(  # noqa: PLR0913 - what differs between machines and versions, given by name
-        self,
-        habits: Habits,
-        journal: Journal,
-        vpn: VpnInterface,
-        *,
-        clock: Callable[[], float],
-        loopback: Sequence[str],
-        lan: Sequence[str],
-        privileged: bool,
-    ) -> None:
-        self.occupied: set[int] = set()
-        self.occupied_ipv4: set[int] = set()
-        self.occupied_udp: set[int] = set()
-        self._interface = ALL_INTERFACES
-        self._port = 0
-        self._habits = habits
-        self._journal = journal
-        self._vpn = vpn
-        self._clock = clock
-        self._loopback = tuple(loopback)
-        self._lan = tuple(lan)
-        self._privileged = privileged
-        self._sockets: dict[str, Socket] = {}
-        self._heard_peer = False
-        self._known_changes = 0
-        self._interface_number = 0
-        self._vpn_addresses: tuple[str, ...] = ()
-        self._next_network_look = clock()
-        self._seen_addresses: tuple[str, ...] = ()
-        self._status = StatusHistory(clock, late=habits.late_status)
+    traits: Traits
+    journal: Journal
+    vpn: VpnInterface
+    clock: Callable[[], float]
+    loopback: Sequence[str]
+    lan: Sequence[str]
+    privileged: bool
+    occupied: set[int] = field(default_factory=set)
+    occupied_ipv4: set[int] = field(default_factory=set)
+    occupied_udp: set[int] = field(default_factory=set)
+    _interface: str = ALL_INTERFACES
+    _port: int = 0
+    _sockets: dict[str, Socket] = field(default_factory=dict)
+    _heard_peer: bool = False
+    _known_changes: int = 0
+    _interface_number: int = 0
+    _vpn_addresses: tuple[str, ...] = ()
+    _seen_addresses: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        self._next_network_look = self.clock()
+        self._status = StatusHistory(self.clock, late=self.traits.qt6)
 
     def begin(self) -> None:
         """Start without log and sockets, on the network as it is now."""
-        self._journal.clear()
+        self.journal.clear()
         self._sockets.clear()
         self._heard_peer = False
         for change in self._new_changes():
             self._follow(change)
         self._seen_addresses = self._vpn_addresses
-        self._next_network_look = self._clock() + QT5_LOOKS_EVERY_SECONDS
+        self._next_network_look = self.clock() + QT5_LOOKS_EVERY_SECONDS
         self._status.begin()
 
     def catch_up(self) -> None:
@@ -96,12 +78,12 @@ class Listening:
                 self._interface_came(change.at)
             else:
                 self._interface_went(change.at)
-        self._look_at_network(until=self._clock())
+        self._look_at_network(until=self.clock())
 
     def entries(self) -> list[Entry]:
         """Return the log as it can be read now."""
         self.catch_up()
-        return self._journal.entries()
+        return self.journal.entries()
 
     @property
     def bound_ports(self) -> set[int]:
@@ -131,7 +113,7 @@ class Listening:
         self._port = port
         self._sockets.clear()
         self._heard_peer = False
-        now = self._clock()
+        now = self.clock()
         if self._missing_interface:
             self._write_missing_interface(now)
         self._write_trying(now)
@@ -141,18 +123,17 @@ class Listening:
             self._report("TCP", "0.0.0.0", 0, "invalid port", now)  # noqa: S104
         self._remember(now)
 
-    def peer_connects(self, port: int | None = None) -> bool:
+    def peer_connects(self) -> bool:
         """A peer from outside connects; False when nobody hears it."""
-        ports = self.bound_ports if port is None else {port}
-        heard = any(self.open_to_the_outside(each) for each in ports)
+        heard = any(self.open_to_the_outside(port) for port in self.bound_ports)
         self._heard_peer = self._heard_peer or heard
-        self._remember(self._clock())
+        self._remember(self.clock())
         return heard
 
     # What the network does
 
     def _new_changes(self) -> Sequence[Change]:
-        changes = self._vpn.changes(self._known_changes)
+        changes = self.vpn.changes(self._known_changes)
         self._known_changes += len(changes)
         return changes
 
@@ -161,16 +142,16 @@ class Listening:
         self._interface_number += 1
 
     def _interface_went(self, at: float) -> None:
-        if not self._habits.reopens_sockets:
+        if not self.traits.reopens_sockets:
             return  # nothing is closed, nothing is said
         self._close_vpn_sockets()
         self._remember(at)
 
     def _interface_came(self, at: float) -> None:
-        misses_it = self._interface == ALL_INTERFACES and self._vpn.comes_up_late
+        misses_it = self._interface == ALL_INTERFACES and self.vpn.comes_up_late
         if self._interface not in (NAME, ALL_INTERFACES) or misses_it or not self._bindable:
             return
-        if self._habits.reopens_sockets:
+        if self.traits.reopens_sockets:
             self._open(self._vpn_addresses, at)
         elif self._vpn_addresses[0] not in self._sockets:
             # libtorrent 2.0.8 looks at the first address, and takes a dead socket for a good one
@@ -187,7 +168,7 @@ class Listening:
         }
 
     def _look_at_network(self, *, until: float) -> None:
-        while self._habits.watches_network and self._next_network_look <= until:
+        while not self.traits.qt6 and self._next_network_look <= until:
             at = self._next_network_look
             self._next_network_look += QT5_LOOKS_EVERY_SECONDS
             if self._seen_addresses != self._vpn_addresses:
@@ -200,10 +181,10 @@ class Listening:
         online = f"System network status changed to {'ONLINE' if there else 'OFFLINE'}"
         bound = self._interface == NAME
         # with another network the machine stays online
-        said = [online] if bool(self._seen_addresses) != there and not self._lan else []
+        said = [online] if bool(self._seen_addresses) != there and not self.lan else []
         said += [changed] if bound else []
         for message in said if there else reversed(said):
-            self._journal.write(INFO, message, at=at)
+            self.journal.write(INFO, message, at=at)
         if bound and not there:
             self._write_missing_interface(at)
         if bound:
@@ -222,9 +203,9 @@ class Listening:
 
     def _wanted_addresses(self) -> Sequence[str]:
         if self._interface == ALL_INTERFACES:
-            every = (*self._loopback, *self._lan, *self._vpn_addresses)
+            every = (*self.loopback, *self.lan, *self._vpn_addresses)
             return sorted(every, key=lambda address: ":" in address)
-        return {LOOPBACK: self._loopback, NAME: self._vpn_addresses}.get(self._interface, ())
+        return {LOOPBACK: self.loopback, NAME: self._vpn_addresses}.get(self._interface, ())
 
     def _alive(self, address: str) -> bool:
         return self._sockets[address].interface_number in (0, self._interface_number)
@@ -235,12 +216,12 @@ class Listening:
 
     def _open_one(self, address: str, port: int, at: float) -> None:
         reason = "Address already in use"
-        if not self._privileged and port < _FIRST_UNPRIVILEGED_PORT:
+        if not self.privileged and port < _FIRST_UNPRIVILEGED_PORT:
             self._report("TCP", address, port, "Permission denied", at)
         elif port in self.occupied or (":" not in address and port in self.occupied_ipv4):
             self._report("TCP", address, port, reason, at)
         elif port in self.occupied_udp:
-            self._report(self._journal.words.udp, address, port, reason, at)
+            self._report(self.journal.words.udp, address, port, reason, at)
         else:
             number = self._interface_number if address in self._vpn_addresses else 0
             self._sockets[address] = Socket(port, number)
@@ -252,21 +233,21 @@ class Listening:
     # The log
 
     def _write_missing_interface(self, at: float) -> None:
-        message = self._journal.words.no_interface.format(interface=self._interface)
-        self._journal.write(CRITICAL, message, at=at)
+        message = self.journal.words.no_interface.format(interface=self._interface)
+        self.journal.write(CRITICAL, message, at=at)
 
     def _write_trying(self, at: float) -> None:
-        kind, trying = self._journal.words.trying
+        kind, trying = self.journal.words.trying
         hosts = [self._interface] if self._interface else ["0.0.0.0", "[::]"]  # noqa: S104
         addresses = ",".join(f"{host}:{self._port}" for host in hosts)
-        self._journal.write(kind, trying.format(addresses=addresses), at=at)
+        self.journal.write(kind, trying.format(addresses=addresses), at=at)
 
     def _report(self, kind: str, address: str, port: int, reason: str, at: float) -> None:
-        failure = self._journal.words.failure
+        failure = self.journal.words.failure
         message = failure.format(address=address, kind=kind, port=port, reason=reason)
-        self._journal.write(CRITICAL, message, at=at + BIND_SECONDS)
+        self.journal.write(CRITICAL, message, at=at + BIND_SECONDS)
 
     def _report_success(self, address: str, port: int, at: float) -> None:
-        for kind in ("TCP", self._journal.words.udp):
-            message = self._journal.words.success.format(address=address, kind=kind, port=port)
-            self._journal.write(INFO, message, at=at + BIND_SECONDS)
+        for kind in ("TCP", self.journal.words.udp):
+            message = self.journal.words.success.format(address=address, kind=kind, port=port)
+            self.journal.write(INFO, message, at=at + BIND_SECONDS)

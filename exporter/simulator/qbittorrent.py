@@ -9,6 +9,7 @@ from pathlib import Path
 
 from exporter.simulator.access import Access
 from exporter.simulator.connection_status import ConnectionStatus
+from exporter.simulator.dialect import Dialect
 from exporter.simulator.http import Answer, Request
 from exporter.simulator.interface import NAME, VPN_ADDRESSES, VpnInterface
 from exporter.simulator.journal import INFO, NORMAL, Journal
@@ -28,7 +29,6 @@ class SimulatedQbittorrent(SimulatedServer):
         self,
         version: Version = "5.1.0",
         *,
-        username: str = "admin",
         password: str = "simulated-password",  # noqa: S107 - guards nothing
         api_key: str | None = None,
         bypass: bool = False,
@@ -45,15 +45,15 @@ class SimulatedQbittorrent(SimulatedServer):
         session_timeout: int = 3600,
         clock: Callable[[], float] = time.monotonic,
         host: str = "127.0.0.1",
-        port: int | None = None,
+        port: int = 0,
     ) -> None:
-        super().__init__(host, port or 0, _tls_context(tls))
+        super().__init__(host, port, _tls_context(tls))
         self.version: Version = version
         self.writes: list[int] = []
         self.vpn_interface = VpnInterface(addresses, clock)
         traits = TRAITS[version]
-        self._clock = clock
         self._qt6 = traits.qt6
+        self._dialect = Dialect(traits)
         self._preferences = Preferences(
             traits,
             {
@@ -65,38 +65,52 @@ class SimulatedQbittorrent(SimulatedServer):
                 "web_ui_max_auth_fail_count": ban_after,
                 "web_ui_port": self.port,
                 "web_ui_session_timeout": session_timeout,
-                "web_ui_username": username,
+                "web_ui_username": "admin",
                 **({"web_ui_api_key": api_key or ""} if traits.modern else {}),
             },
         )
         self._journal = Journal(traits.words, clock)
         self._listening = Listening(
-            traits.habits,
-            self._journal,
-            self.vpn_interface,
+            traits=traits,
+            journal=self._journal,
+            vpn=self.vpn_interface,
             clock=clock,
             loopback=loopback,
             lan=lan,
             privileged=privileged_ports,
         )
         self._access = Access(
-            traits,
-            self._preferences,
+            traits=traits,
+            dialect=self._dialect,
+            preferences=self._preferences,
             password=password,
             clock=clock,
             write_log=self._journal.write,
+            secure_cookie=tls is not None if secure_cookie is None else secure_cookie,
         )
-        self._access.secure_cookie = tls is not None if secure_cookie is None else secure_cookie
         self._web = WebUi(
-            traits,
+            traits=traits,
+            dialect=self._dialect,
             port=self.port,
             access=self._access,
             preferences=self._preferences,
             listening=self._listening,
             journal=self._journal,
-            set_preferences=self.set_preferences,
+            apply=self.set_preferences,
             shut_down=self._shut_down,
         )
+        self.occupied = self._listening.occupied
+        """Ports that another program holds; to be added to."""
+        self.occupied_ipv4 = self._listening.occupied_ipv4
+        """The same on IPv4 only."""
+        self.occupied_udp = self._listening.occupied_udp
+        """The same for UDP only."""
+        self.login_attempts = self._access.login_attempts
+        """When a login was tried, by the clock: each POST to auth/login without a session."""
+        self.torrents = self._web.torrents
+        """What torrents/info tells; to be added to."""
+        self.reannounced = self._web.reannounced
+        """The torrents that trackers were told of on request, each time."""
 
     # What a test or the demo does to the server
 
@@ -194,30 +208,10 @@ class SimulatedQbittorrent(SimulatedServer):
             return self._listening.status
 
     @property
-    def occupied(self) -> set[int]:
-        """Ports that another program holds; to be added to."""
-        return self._listening.occupied
-
-    @property
-    def occupied_ipv4(self) -> set[int]:
-        """Ports that another program holds on IPv4 only."""
-        return self._listening.occupied_ipv4
-
-    @property
-    def occupied_udp(self) -> set[int]:
-        """Ports that another program holds for UDP only."""
-        return self._listening.occupied_udp
-
-    @property
     def api_key(self) -> str:
         """The API key in force; empty for none."""
         with self._lock:
             return str(self._preferences.get("web_ui_api_key", ""))
-
-    @property
-    def username(self) -> str:
-        """The user name that is let in."""
-        return str(self._preferences["web_ui_username"])
 
     @property
     def password(self) -> str:
@@ -225,33 +219,9 @@ class SimulatedQbittorrent(SimulatedServer):
         return self._access.password
 
     @property
-    def login_attempts(self) -> list[float]:
-        """When a login was tried, by the clock: each POST to auth/login without a session."""
-        return self._access.login_attempts
-
-    @property
     def failed_logins(self) -> int:
         """How many logins had wrong credentials."""
         return self._access.failed_logins
-
-    @property
-    def torrents(self) -> list[dict[str, object]]:
-        """What torrents/info tells."""
-        return self._web.torrents
-
-    @torrents.setter
-    def torrents(self, torrents: list[dict[str, object]]) -> None:
-        self._web.torrents = torrents
-
-    @property
-    def reannounced(self) -> list[str]:
-        """The torrents that trackers were told of on request, each time."""
-        return self._web.reannounced
-
-    @property
-    def transfer(self) -> dict[str, object]:
-        """What transfer/info tells instead of its own values."""
-        return self._web.transfer
 
     # The server
 
@@ -262,11 +232,11 @@ class SimulatedQbittorrent(SimulatedServer):
 
     def head(self, answer: Answer) -> bytes:
         """Return status line and headers in qBittorrent's own spelling and order."""
-        return self._web.head(answer)
+        return self._dialect.head(answer)
 
-    def malformed(self, method: str | None) -> Answer:
+    def malformed(self) -> Answer:
         """Answer a request that qBittorrent's parser rejects."""
-        return self._web.malformed(method)
+        return self._dialect.malformed(None)
 
     def _begin(self) -> None:
         self._access.begin()

@@ -13,13 +13,10 @@ Generation = Literal["3.40", "3.41", "main"]
 OLD_PORT_ROUTE = "/v1/openvpn/portforwarded"
 PORT_ROUTE = "/v1/portforward"
 
+_TO_GET_AND_PUT = ("vpn/status", "vpn/settings", "openvpn/status", "dns/status", "updater/status")
 _ROUTES = frozenset(
     {
-        *(f"{method} /v1/vpn/status" for method in ("GET", "PUT")),
-        *(f"{method} /v1/vpn/settings" for method in ("GET", "PUT")),
-        *(f"{method} /v1/openvpn/status" for method in ("GET", "PUT")),
-        *(f"{method} /v1/dns/status" for method in ("GET", "PUT")),
-        *(f"{method} /v1/updater/status" for method in ("GET", "PUT")),
+        *(f"{method} /v1/{route}" for method in ("GET", "PUT") for route in _TO_GET_AND_PUT),
         "GET /v1/openvpn/settings",
         "GET /v1/openvpn/portforwarded",
         "GET /v1/publicip/ip",

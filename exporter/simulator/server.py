@@ -29,9 +29,8 @@ class SimulatedServer(ABC):
         self._lock = threading.RLock()
         self._rules = Rules()
         self._listener: socket.socket | None = None
-        # keeps the port ours while connections to it are refused
-        self._holder: socket.socket | None = None
-        self._last_resort: weakref.finalize[[], SimulatedServer] | None = None
+        self._free_port: Callable[[], object] = lambda: None
+        """Closes what keeps the port ours while connections to it are refused."""
         self._released = threading.Event()
         self._connections: set[socket.socket] = set()
         self._threads: set[threading.Thread] = set()
@@ -47,8 +46,8 @@ class SimulatedServer(ABC):
         """The status line and the headers, as this kind of server writes them."""
 
     @abstractmethod
-    def malformed(self, method: str | None) -> Answer:
-        """The answer to what is not a request, or not one of a method it knows."""
+    def malformed(self) -> Answer:
+        """The answer to what is not a request."""
 
     @property
     def absent(self) -> bool:
@@ -137,16 +136,9 @@ class SimulatedServer(ABC):
             self._hold_port()
 
     def _hold_port(self) -> int:
-        self._holder = self._bound()
-        self._last_resort = weakref.finalize(self, self._holder.close)
-        return int(self._holder.getsockname()[1])
-
-    def _free_port(self) -> None:
-        if self._holder is not None:
-            self._holder.close()
-            self._holder = None
-        if self._last_resort is not None:
-            self._last_resort.detach()
+        holder = self._bound()
+        self._free_port = weakref.finalize(self, holder.close)
+        return int(holder.getsockname()[1])
 
     def _drop_connections(self) -> None:
         self._released.set()
@@ -203,7 +195,7 @@ class SimulatedServer(ABC):
     def _exchange(self, connection: socket.socket, request: Request | None) -> bool:
         """Answer; False when the connection is to end."""
         if request is None:
-            self._send(connection, self.malformed(None))
+            self._send(connection, self.malformed())
             return False
         with self._lock:
             if self.absent:

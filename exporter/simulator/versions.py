@@ -4,12 +4,8 @@ from dataclasses import dataclass
 from typing import Literal, get_args
 
 from exporter.simulator.journal import WORDS, WORDS_4_2, Words
-from exporter.simulator.listening import Habits
 
 Version = Literal["4.2.5", "4.5.2", "5.1.0", "5.3.0"]
-FIRST_THAT_DIES, REOPENS_SOCKETS_SINCE = (2,), (2, 0, 11)
-"""libtorrent's versions between these leave a socket as dead as its interface."""
-
 VERSIONS: tuple[Version, ...] = get_args(Version)
 
 
@@ -28,11 +24,10 @@ class Traits:
     modern: bool = False
 
     @property
-    def habits(self) -> Habits:
-        """How it deals with the network."""
+    def reopens_sockets(self) -> bool:
+        """Whether libtorrent reopens a socket; 2.0 to 2.0.10 leave it as dead as its interface."""
         version = tuple(int(part) for part in str(self.build["libtorrent"]).split("."))
-        dies = FIRST_THAT_DIES <= version < REOPENS_SOCKETS_SINCE
-        return Habits(reopens_sockets=not dies, late_status=self.qt6, watches_network=not self.qt6)
+        return not (2,) <= version < (2, 0, 11)
 
 
 TRAITS: dict[Version, Traits] = {

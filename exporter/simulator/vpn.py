@@ -1,8 +1,9 @@
 """The VPN behind a simulated Gluetun: its status, its port and its interface over time."""
 
+import heapq
+import itertools
 from collections.abc import Callable, Sequence
 
-from exporter.simulator.agenda import Agenda
 from exporter.simulator.interface import VpnInterface
 
 # what each step of a reconnect takes on v3.41.1 under WireGuard
@@ -11,6 +12,41 @@ STOPPED_SECONDS = 0.11
 RUNNING_SECONDS = 0.10
 PORT_SECONDS = 0.33
 PORT_CHANGE_SECONDS = 0.06
+
+
+class Agenda:
+    """Actions and their moments; due ones are carried out when somebody looks."""
+
+    def __init__(self, clock: Callable[[], float]) -> None:
+        self._clock = clock
+        self._numbers = itertools.count()
+        self._entries: list[tuple[float, int, Callable[[], None]]] = []
+        self._moment: float | None = None
+
+    @property
+    def now(self) -> float:
+        """The moment of the action that is being carried out, or that of the clock."""
+        return self._clock() if self._moment is None else self._moment
+
+    def __bool__(self) -> bool:
+        return bool(self._entries)
+
+    def later(self, seconds: float, action: Callable[[], None]) -> None:
+        """Plan an action."""
+        heapq.heappush(self._entries, (self.now + seconds, next(self._numbers), action))
+
+    def clear(self) -> None:
+        """Drop what is planned."""
+        self._entries.clear()
+
+    def run_due(self) -> None:
+        """Carry out what is due, in order, each as if it were its own moment."""
+        until = self.now
+        before = self._moment
+        while self._entries and self._entries[0][0] <= until:
+            self._moment, _, action = heapq.heappop(self._entries)
+            action()
+        self._moment = before
 
 
 class Vpn:
@@ -24,16 +60,12 @@ class Vpn:
         """What the provider forwards while the VPN runs."""
         self.ports = ports
         """What Gluetun reports."""
-        self._status = "running"
-
-    @property
-    def status(self) -> str:
+        self.status = "running"
         """starting, running, stopping, stopped, crashed or completed."""
-        return self._status
 
-    @status.setter
-    def status(self, status: str) -> None:
-        self._status = status
+    def become(self, status: str) -> None:
+        """Change the status, and the interface with it."""
+        self.status = status
         if status == "running":
             self.bring_interface()
         elif status != "stopping":
@@ -52,15 +84,15 @@ class Vpn:
     def change_port(self, port: int) -> None:
         """Give another port after a moment without one; the VPN stays up."""
         self.given_ports, self.ports = [port], []
-        if self._status == "running":
+        if self.status == "running":
             self.agenda.later(PORT_CHANGE_SECONDS, self._report_port)
 
     def stop(self) -> None:
         """Go down step by step."""
         self.agenda.clear()
         self.ports = []
-        self.agenda.later(STOPPING_SECONDS, lambda: self._become("stopping"))
-        self.agenda.later(STOPPED_SECONDS, lambda: self._become("stopped"))
+        self.agenda.later(STOPPING_SECONDS, lambda: self.become("stopping"))
+        self.agenda.later(STOPPED_SECONDS, lambda: self.become("stopped"))
 
     def start(
         self, *, after: float = 0.0, public_ip: str | None = None, addresses: Sequence[str] = ()
@@ -70,11 +102,11 @@ class Vpn:
         def run() -> None:
             self.public_ip = public_ip or self.public_ip
             self.bring_interface(addresses)
-            self._become("running")
+            self.become("running")
 
         begin = max(after, STOPPED_SECONDS) if self.agenda else after
         running = begin + RUNNING_SECONDS
-        self.agenda.later(begin, lambda: self._become("starting"))
+        self.agenda.later(begin, lambda: self.become("starting"))
         self.agenda.later(running, run)
         self.agenda.later(running + PORT_SECONDS, self._report_port)
 
@@ -82,12 +114,9 @@ class Vpn:
         """Be without port and interface for that time, as after a start of Gluetun's process."""
         self.agenda.clear()
         self.ports = []
-        self._become("starting")
-        self.agenda.later(seconds, lambda: self._become("running"))
+        self.become("starting")
+        self.agenda.later(seconds, lambda: self.become("running"))
         self.agenda.later(seconds, self._report_port)
-
-    def _become(self, status: str) -> None:
-        self.status = status
 
     def _report_port(self) -> None:
         self.ports = self.given_ports

@@ -1,6 +1,5 @@
 """The simulated servers, for the demo and the tests: a Gluetun and the qBittorrent behind it."""
 
-import itertools
 import random
 import time
 from collections.abc import Callable, Iterator
@@ -33,18 +32,13 @@ class World:
     """One tunnel: both servers, of which one gives the other its network, and a story."""
 
     def __init__(
-        self,
-        generation: Generation = "3.41",
-        version: Version = "5.1.0",
-        *,
-        clock: Callable[[], float] = time.monotonic,
-        seed: int = 1,
+        self, version: Version = "5.1.0", *, clock: Callable[[], float] = time.monotonic
     ) -> None:
         role = Role(auth="apikey", apikey="simulated-key")
-        self.gluetun = SimulatedGluetun(generation, role=role, clock=clock)
+        self.gluetun = SimulatedGluetun(role=role, clock=clock)
         self.qbittorrent = SimulatedQbittorrent(version, clock=clock, addresses=("10.2.0.2",))
         self.gluetun.carry(self.qbittorrent.vpn_interface)
-        self._random = random.Random(seed)  # noqa: S311 - the same story each time
+        self._random = random.Random(1)  # noqa: S311 - the same story each time
         self._story = self._events()
 
     def __enter__(self) -> Self:
@@ -69,57 +63,34 @@ class World:
         return next(self._story)
 
     def _events(self) -> Iterator[str]:
-        events = (
-            self._change_port,
-            self._reconnect,
-            self._connect_peer,
-            self._change_port,
-            self._hang,
-            self._set_another_port,
-            self._restart_gluetun,
-            self._restart_qbittorrent,
-            self._stop_qbittorrent,
-        )
-        for event in itertools.cycle(events):
-            yield event()
-
-    def _new_port(self) -> int:
-        return self._random.randrange(32_768, 61_000)
+        gluetun, qbittorrent = self.gluetun, self.qbittorrent
+        while True:
+            yield self._change_port()
+            gluetun.reconnect(gap_seconds=6.0)
+            yield (
+                "The VPN reconnects: 6 seconds without a port, then the same port again; "
+                "qBittorrent's socket does not survive that"
+            )
+            if qbittorrent.incoming_peer():
+                yield "A peer connects from outside"
+            else:
+                yield "A peer from outside finds the port closed"
+            yield self._change_port()
+            gluetun.fail(None, Fault.HANG)
+            yield "Gluetun stops answering"
+            port = qbittorrent.listening_port = self._new_port()
+            yield f"Somebody sets qBittorrent's listening port to {port}"
+            gluetun.restart(away_seconds=2.0, tunnel_seconds=3.0)
+            yield "Gluetun restarts: it is away for 2 seconds, and its VPN has a port again after 5"
+            qbittorrent.restart()
+            yield "qBittorrent restarts, and qSticky's login is forgotten"
+            qbittorrent.stop()
+            yield "qBittorrent is stopped"
 
     def _change_port(self) -> str:
         port = self._new_port()
         self.gluetun.change_port(port)
         return f"The provider forwards another port: {port}"
 
-    def _reconnect(self) -> str:
-        self.gluetun.reconnect(gap_seconds=6.0)
-        return (
-            "The VPN reconnects: 6 seconds without a port, then the same port again; "
-            "qBittorrent's socket does not survive that"
-        )
-
-    def _connect_peer(self) -> str:
-        if self.qbittorrent.incoming_peer():
-            return "A peer connects from outside"
-        return "A peer from outside finds the port closed"
-
-    def _hang(self) -> str:
-        self.gluetun.fail(None, Fault.HANG)
-        return "Gluetun stops answering"
-
-    def _set_another_port(self) -> str:
-        port = self._new_port()
-        self.qbittorrent.listening_port = port
-        return f"Somebody sets qBittorrent's listening port to {port}"
-
-    def _restart_gluetun(self) -> str:
-        self.gluetun.restart(away_seconds=2.0, tunnel_seconds=3.0)
-        return "Gluetun restarts: it is away for 2 seconds, and its VPN has a port again after 5"
-
-    def _restart_qbittorrent(self) -> str:
-        self.qbittorrent.restart()
-        return "qBittorrent restarts, and qSticky's login is forgotten"
-
-    def _stop_qbittorrent(self) -> str:
-        self.qbittorrent.stop()
-        return "qBittorrent is stopped"
+    def _new_port(self) -> int:
+        return self._random.randrange(32_768, 61_000)

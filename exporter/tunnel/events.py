@@ -56,16 +56,13 @@ def _state_change(previous: Outcome | None, current: Outcome) -> list[Event]:
 
 
 def _recoveries(before: Outcome, now: Outcome, *, good_news: bool) -> list[Event]:
-    """Say which servers answer again, unless the state's news imply it."""
-    servers = {
-        "Gluetun": (before.gluetun, now.gluetun, good_news),
-        "qBittorrent": (before.qbittorrent, now.qbittorrent, good_news and now.in_sync),
-    }
-    return [
-        _notice(f"{server} answers again")
-        for server, (last, reading, implied) in servers.items()
-        if last is None and reading is not None and not implied
-    ]
+    """Say which servers answer again, unless the news of the state imply it."""
+    back = []
+    if now.gluetun and not before.gluetun and not good_news:
+        back.append(_notice("Gluetun answers again"))
+    if now.qbittorrent and not before.qbittorrent and not (good_news and now.in_sync):
+        back.append(_notice("qBittorrent answers again"))
+    return back
 
 
 def _new_failures(previous: Outcome | None, current: Outcome) -> list[Event]:
@@ -76,9 +73,7 @@ def _new_failures(previous: Outcome | None, current: Outcome) -> list[Event]:
     if changed and current.state not in (SyncState.IN_SYNC, *WAITING_STATES):
         failures = failures[1:]
     return [
-        Event(EventKind.NOTICE, Level.WARNING, failure.message, failure.fix)
-        for failure in failures
-        if _key(failure) not in said
+        _warning(failure.message, failure.fix) for failure in failures if _key(failure) not in said
     ]
 
 
@@ -87,16 +82,10 @@ def _key(failure: Failure) -> tuple[str, str]:
 
 
 def _initial_status(current: Outcome) -> Event:
-    def mark(reading: object) -> str:
-        return "✗" if reading is None else "✓"
-
+    gluetun = "✗" if current.gluetun is None else "✓"
+    qbittorrent = "✗" if current.qbittorrent is None else "✓"
     port = current.forwarded_port or "none"
-    return Event(
-        EventKind.NOTICE,
-        Level.INFO,
-        f"Initial status - Gluetun: {mark(current.gluetun)}, "
-        f"qBit: {mark(current.qbittorrent)}, Port: {port}",
-    )
+    return _notice(f"Initial status - Gluetun: {gluetun}, qBit: {qbittorrent}, Port: {port}")
 
 
 def _overdue(outcome: Outcome) -> bool:
@@ -107,18 +96,13 @@ def _overdue(outcome: Outcome) -> bool:
 def _long_wait(current: Outcome) -> Event:
     minutes = round(WAITING_GRACE_SECONDS / 60)
     if current.state is SyncState.VPN_DOWN:
-        return Event(
-            EventKind.NOTICE,
-            Level.WARNING,
+        return _warning(
             f"The VPN has not been up with a forwarded port for {minutes} minutes; "
             f"it is {current.vpn_status}",
             WAITING_FIXES[current.state],
         )
-    return Event(
-        EventKind.NOTICE,
-        Level.WARNING,
-        f"Gluetun has had no forwarded port for {minutes} minutes",
-        WAITING_FIXES[SyncState.NO_PORT],
+    return _warning(
+        f"Gluetun has had no forwarded port for {minutes} minutes", WAITING_FIXES[SyncState.NO_PORT]
     )
 
 
@@ -126,8 +110,12 @@ def _info(message: str) -> Event:
     return Event(EventKind.STATE, Level.INFO, message)
 
 
-def _notice(message: str) -> Event:
-    return Event(EventKind.NOTICE, Level.INFO, message)
+def _notice(message: str, fix: str = "") -> Event:
+    return Event(EventKind.NOTICE, Level.INFO, message, fix)
+
+
+def _warning(message: str, fix: str) -> Event:
+    return Event(EventKind.NOTICE, Level.WARNING, message, fix)
 
 
 def port_change(before: int, after: int) -> Event:
@@ -180,7 +168,7 @@ def vpn_restarted(pause_seconds: float) -> Event:
 
 def not_known_from_outside(failure: Failure) -> Event:
     """Say why nobody outside could say whether the port is open."""
-    return Event(EventKind.NOTICE, Level.WARNING, failure.message, failure.fix)
+    return _warning(failure.message, failure.fix)
 
 
 def upnp_switched_off() -> Event:
@@ -209,9 +197,7 @@ WATCHING = (
 
 def watching() -> Event:
     """Say that Gluetun is asked every second, and what makes that unnecessary."""
-    return Event(
-        EventKind.NOTICE,
-        Level.INFO,
+    return _notice(
         WATCHING,
         "set Gluetun's VPN_PORT_FORWARDING_UP_COMMAND as in the README, and that is no longer "
         "needed; until then HTTP_CONTROL_SERVER_LOG=off keeps Gluetun's log quiet",

@@ -22,10 +22,7 @@ def after_check(saved: Saved, state: SyncState, now: float) -> Saved:
     """Take note of how a check ended."""
     if state is SyncState.IN_SYNC:
         return saved._replace(
-            succeeded_at=now,
-            out_of_sync_since=None,
-            failing_since=None,
-            waiting_since=None,
+            succeeded_at=now, out_of_sync_since=None, failing_since=None, waiting_since=None
         )
     waits = state in WAITING_STATES
     return saved._replace(

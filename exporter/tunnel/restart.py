@@ -170,7 +170,7 @@ class VpnRestart:
         self._save(SavedVpnRestart(now, restarts, unfinished=True))
         try:
             with contextlib.suppress(TimedOut):  # a down command may run first
-                self._gluetun.stop_vpn(did)
+                self._gluetun.order_vpn(did, VpnStatus.STOPPED)
         except Unauthorized:
             self._state = self._state._replace(unfinished=False)
             raise
@@ -182,7 +182,7 @@ class VpnRestart:
         """Start it; once more in each check until it can no longer be about to stop."""
         if not self._is_started(did):
             with contextlib.suppress(TimedOut):  # Gluetun answers when the tunnel is up
-                self._gluetun.start_vpn(did)
+                self._gluetun.order_vpn(did, VpnStatus.RUNNING)
             if not self._is_started(did):
                 return []
         self._state = self._state._replace(unfinished=False, portless_since=math.inf)

@@ -54,12 +54,7 @@ class Tunnel:
     """The clients of one tunnel and its state; `check()` runs in one thread at a time."""
 
     def __init__(
-        self,
-        config: TunnelConfig,
-        clock: Clock,
-        saved: Saved | None,
-        logins: Logins,
-        save: Save,
+        self, config: TunnelConfig, clock: Clock, saved: Saved | None, logins: Logins, save: Save
     ) -> None:
         """`logins` are those at its qBittorrent, where other tunnels may try some too.
 

@@ -35,7 +35,6 @@ if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIEnvironment
     from prometheus_client import CollectorRegistry
 
-    from exporter.web.pages import PageContext
     from exporter.web.scrape import Scrapes
     from exporter.web.users import Users
 
@@ -83,9 +82,9 @@ class WebApp:
         self._shared = Shared(self._now, most_kept=_MOST_KEPT, most_waiting=_MOST_WAITING)
         self._routes: Mapping[str, Mapping[str, Handler]] = {
             "/": {"GET": self._page},
-            "/metrics": {"GET": self._metrics},
+            "/metrics": {"GET": lambda request: self._scrapes.answer(request)},
             "/status.json": {"GET": self._status_json},
-            "/-/healthy": {"GET": self._healthy},
+            "/-/healthy": {"GET": lambda _: text(HTTPStatus.OK, "healthy")},
             "/-/ready": {"GET": self._ready},
             "/-/sync": {"POST": self._sync},
             "/-/reload": {"POST": self._reload},
@@ -149,40 +148,31 @@ class WebApp:
 
         return Scrapes(self._parts.registry(), self._now)
 
-    def _metrics(self, request: Request) -> Response:
-        return self._scrapes.answer(request)
-
     def _page(self, request: Request) -> Response:
         # templates cost 3 MB, and many installations never show a page
-        from exporter.web.pages import PageContext
+        from exporter.web.pages import STYLE_SOURCE, PageContext, status_page
 
-        tunnel, state = request.first("tunnel"), _state(request.first("state"))
-        refreshing = request.first("refresh") != "off"
-        asked, packed = request.first("asked") is not None, accepts_gzip(request)
+        asked_for = PageContext(
+            now=0.0,
+            unix=self._parts.clock.unix,
+            version=self._parts.version,
+            docs_url=self._parts.docs_url,
+            refreshing=request.first("refresh") != "off",
+            asked=request.first("asked") is not None,
+            tunnel=request.first("tunnel"),
+            state=_state(request.first("state")),
+        )
+        packed = accepts_gzip(request)
 
         def make() -> Response:
-            context = PageContext(
-                now=self._now(),
-                unix=self._parts.clock.unix,
-                version=self._parts.version,
-                docs_url=self._parts.docs_url,
-                refreshing=refreshing,
-                asked=asked,
-                tunnel=tunnel,
-                state=state,
-            )
-            return compressed(self._rendered(context), accepted=packed)
+            context = asked_for._replace(now=self._now())
+            page = status_page(self._parts.board.views(), context)
+            status = HTTPStatus.OK if page.found else HTTPStatus.NOT_FOUND
+            refresh = (("Refresh", page.refresh),) if page.refresh else ()
+            body = page.html.encode("utf-8", "replace")
+            return compressed(Response(status, body, HTML, refresh, STYLE_SOURCE), accepted=packed)
 
-        return self._shared.get(("/", tunnel, state, refreshing, asked, packed), make)
-
-    def _rendered(self, context: PageContext) -> Response:
-        from exporter.web.pages import STYLE_SOURCE, status_page
-
-        page = status_page(self._parts.board.views(), context)
-        status = HTTPStatus.OK if page.found else HTTPStatus.NOT_FOUND
-        refresh = (("Refresh", page.refresh),) if page.refresh else ()
-        body = page.html.encode("utf-8", "replace")
-        return Response(status, body, HTML, refresh, STYLE_SOURCE)
+        return self._shared.get((asked_for, packed), make)
 
     def _status_json(self, request: Request) -> Response:
         packed = accepts_gzip(request)
@@ -193,9 +183,6 @@ class WebApp:
             )
 
         return self._shared.get(("/status.json", packed), make)
-
-    def _healthy(self, _request: Request) -> Response:
-        return text(HTTPStatus.OK, "healthy")
 
     def _ready(self, _request: Request) -> Response:
         if self._parts.board.is_ready():

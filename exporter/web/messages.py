@@ -100,32 +100,28 @@ def serve(
         response = compressed(response, accepted=accepts_gzip(request))
     ends = request.may_have_a_body
     length = () if ends else (("Content-Length", str(len(response.body))),)
+    policy = (
+        f"default-src 'none'; style-src {response.style}; img-src data:; form-action 'self'; "
+        "frame-ancestors 'none'; base-uri 'none'"
+    )
     start_response(
         f"{response.status.value} {response.status.phrase}",
         [
             ("Content-Type", response.content_type),
             *length,
-            ("Content-Security-Policy", _policy(response.style)),
+            ("Content-Security-Policy", policy),
             *_SECURITY_HEADERS,
             *response.headers,
         ],
     )
     if request.method == "HEAD":
         return []
-    return iter([response.body]) if ends else _content(response.body, unread, environ)
-
-
-def _content(body: bytes, unread: Unread, environ: WSGIEnvironment) -> Iterable[bytes]:
-    """Return the body in a way that a server need not copy: clients share what is large."""
-    wrap = environ.get("wsgi.file_wrapper")
-    return [body] if wrap is None else wrap(unread.open(body))
-
-
-def _policy(style: str) -> str:
-    return (
-        f"default-src 'none'; style-src {style}; img-src data:; form-action 'self'; "
-        "frame-ancestors 'none'; base-uri 'none'"
-    )
+    if ends:
+        return iter([response.body])
+    if wrap := environ.get("wsgi.file_wrapper"):
+        # the server need not copy what is large: clients share it
+        return wrap(unread.open(response.body))  # type: ignore[no-any-return]  # as WSGI says
+    return [response.body]
 
 
 def _fields(query: str) -> Mapping[str, list[str]]:

@@ -44,7 +44,6 @@ own that a proxy in front would have to let through, and a stored page keeps its
 _REFRESH_SECONDS = {Tone.GOOD: 15, Tone.WAITING: 5, Tone.BAD: 5, Tone.STARTING: 2}
 _OVERVIEW_REFRESH_SECONDS = 15
 _ASKED_REFRESH_SECONDS = 2
-_LEVEL_TONES = {Level.WARNING: Tone.WAITING, Level.ERROR: Tone.BAD}
 _TONES = list(Tone)
 _STATES = list(SyncState)
 
@@ -103,7 +102,6 @@ def tunnel_page(view: TunnelView, context: PageContext, *, alone: bool) -> Page:
         "sentence": sentence(view, now),
         "alone": alone,
         "facts": [] if view.outcome is None else _facts(view.outcome, now),
-        "level_tones": {level: _LEVEL_TONES.get(level) for level in Level},
     }
     seconds = _REFRESH_SECONDS[words.tone]
     return _page("tunnel.html", context, seconds, heading=heading, tone=words.tone, **values)
@@ -167,30 +165,22 @@ def _page(
     return Page(html, refresh, found)
 
 
-def _curly_quotes(text: str) -> str:
-    """Set the apostrophes of our own words as print does."""
-    return text.replace("'", "\N{RIGHT SINGLE QUOTATION MARK}")
-
-
-def _environment() -> Environment:
-    made = Environment(
-        loader=FileSystemLoader(_HERE / "templates"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        auto_reload=False,
-    )
-    made.filters.update(curly_quotes=_curly_quotes)
-    made.globals.update(
-        style=Markup(_STYLE),  # noqa: S704  # our own file, and its hash allows these bytes alone
-        ago=ago,
-        span=span,
-        page_address=page_address,
-        tone_labels=TONE_LABELS,
-        state_words=WORDS,
-    )
-    return made
-
-
-_templates = _environment()
+_templates = Environment(
+    loader=FileSystemLoader(_HERE / "templates"),
+    autoescape=True,
+    undefined=StrictUndefined,
+    trim_blocks=True,
+    lstrip_blocks=True,
+    auto_reload=False,
+)
+# sets the apostrophes of our own words as print does
+_templates.filters["curly_quotes"] = lambda text: text.replace("'", "\u2019")
+_templates.globals.update(
+    style=Markup(_STYLE),  # noqa: S704  # our own file, and its hash allows these bytes alone
+    ago=ago,
+    span=span,
+    page_address=page_address,
+    tone_labels=TONE_LABELS,
+    state_words=WORDS,
+    level_tones={Level.WARNING: Tone.WAITING, Level.ERROR: Tone.BAD},
+)

@@ -131,36 +131,29 @@ def _connection_limit() -> int:
 
 def _listen(host: str, port: int, shown: str) -> socket.socket:
     """Return a listening socket; all addresses means IPv6 and IPv4 where the machine has both."""
+    listener = None
     try:
         family, address = _resolve(host, port)
         listener = Listener(family, _connection_limit(), SILENT_SECONDS)
-    except OSError as error:
-        raise ListenFailed(f"can't listen on {shown}: {_why(error)}") from error
-    try:
         if family == socket.AF_INET6:
             listener.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)
         listener.bind(address)
         listener.listen(_LISTEN_BACKLOG)
     except OSError as error:
-        listener.close()
-        raise ListenFailed(f"can't listen on {shown}: {_why(error)}") from error
+        if listener is not None:
+            listener.close()
+        raise ListenFailed(f"can't listen on {shown}: {error.strerror or error}") from error
     return listener
 
 
 def _resolve(host: str, port: int) -> tuple[int, Any]:
+    if not host and socket.has_dualstack_ipv6():
+        return socket.AF_INET6, ("::", port)
     if not host:
-        return (
-            (socket.AF_INET6, ("::", port))
-            if socket.has_dualstack_ipv6()
-            else (socket.AF_INET, ("", port))
-        )
+        return socket.AF_INET, ("", port)
     found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
     family, _, _, _, address = found[0]
     return family, address
-
-
-def _why(error: OSError) -> str:
-    return error.strerror or str(error)
 
 
 def _printable(listener: socket.socket) -> str:

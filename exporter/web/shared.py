@@ -21,11 +21,7 @@ class Shared:
     """Makes answers one after the other, and keeps the costly ones for a second."""
 
     def __init__(
-        self,
-        clock: Callable[[], float],
-        *,
-        most_kept: int,
-        most_waiting: int = _UNLIMITED,
+        self, clock: Callable[[], float], *, most_kept: int, most_waiting: int = _UNLIMITED
     ) -> None:
         """`most_waiting` clients may wait for answers that are not there yet."""
         self._clock = clock

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from enum import Enum
 from typing import NamedTuple
@@ -274,27 +275,24 @@ def proof(outcome: Outcome) -> tuple[str, str]:
 
 def overview_sentence(views: Sequence[TunnelView], now: float) -> str:
     """Return the state of all tunnels in one or two short sentences."""
-    tones = [words_for(view, now).tone for view in views]
-    bad, waiting, starting = (tones.count(tone) for tone in (Tone.BAD, Tone.WAITING, Tone.STARTING))
+    counts = Counter(words_for(view, now).tone for view in views)
     parts = [
-        f"{_tunnels(bad)} {_verb(bad, 'needs', 'need')} attention." if bad else "",
-        f"{_tunnels(waiting)} {_verb(waiting, 'is', 'are')} waiting for the VPN."
-        if waiting
-        else "",
-        f"{_tunnels(starting)} {_verb(starting, 'is', 'are')} starting." if starting else "",
+        f"1 tunnel {one}." if counts[tone] == 1 else f"{counts[tone]:,} tunnels {many}."
+        for tone, one, many in _OVERVIEW
+        if counts[tone]
     ]
-    said = " ".join(part for part in parts if part)
-    if not said:
+    if not parts:
         return f"All {len(views):,} tunnels are in sync."
-    return said if bad + waiting + starting == len(views) else f"{said} The rest is in sync."
+    if counts[Tone.GOOD]:
+        parts.append("The rest is in sync.")
+    return " ".join(parts)
 
 
-def _tunnels(count: int) -> str:
-    return "1 tunnel" if count == 1 else f"{count:,} tunnels"
-
-
-def _verb(count: int, one: str, many: str) -> str:
-    return one if count == 1 else many
+_OVERVIEW = (
+    (Tone.BAD, "needs attention", "need attention"),
+    (Tone.WAITING, "is waiting for the VPN", "are waiting for the VPN"),
+    (Tone.STARTING, "is starting", "are starting"),
+)
 
 
 def ago(then: float, now: float) -> str:

@@ -71,7 +71,7 @@ class Parrot(SimulatedServer):
         length = len(answer.body)
         return f"HTTP/1.1 {answer.status} Something\r\nContent-Length: {length}\r\n\r\n".encode()
 
-    def malformed(self, method: str | None) -> Answer:
+    def malformed(self) -> Answer:
         return Answer(400)
 
 

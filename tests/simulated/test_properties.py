@@ -237,7 +237,7 @@ class Life(RuleBasedStateMachine):
         rig.qbittorrent.occupied.clear()
         rig.qbittorrent.set_password("simulated-password")
         with rig.gluetun._lock:
-            rig.gluetun._agenda.clear()
+            rig.gluetun._vpn.agenda.clear()
         rig.gluetun.vpn_status = "running"
         rig.gluetun.forwarded_ports = rig.gluetun.forwarded_ports or [45720]
 

@@ -60,7 +60,7 @@ def test_a_push_asks_for_the_rest_too(rig: Rig) -> None:
 
 
 def test_torrents_are_asked_for_only_while_qbittorrent_is_firewalled(rig: Rig) -> None:
-    rig.qbittorrent.torrents = [{"hash": "a"}]
+    rig.qbittorrent.torrents.append({"hash": "a"})
     settle(rig)
     assert rig.last.qbittorrent
     assert rig.last.qbittorrent.has_torrents is True
@@ -92,7 +92,7 @@ def test_a_refused_connection_status_does_not_hide_what_was_read_before(rig: Rig
 
 
 def test_torrents_are_known_also_while_no_port_is_forwarded(rig: Rig) -> None:
-    rig.qbittorrent.torrents = [{"hash": "a"}]
+    rig.qbittorrent.torrents.append({"hash": "a"})
     rig.gluetun.forwarded_ports = []
     rig.check()
     outcome = rig.later(30)

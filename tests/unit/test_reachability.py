@@ -51,13 +51,13 @@ ANSWERS = {
 
 @pytest.mark.parametrize("body", ANSWERS, ids=lambda body: body[:40])
 def test_only_a_clear_answer_counts(body: str) -> None:
-    response = Response(200, HTTPHeaderDict(), body.encode())
+    response = Response(200, HTTPHeaderDict(), body.encode(), "the service")
     expected = ANSWERS[body]
     if expected is None:
         with pytest.raises(InvalidResponse):
-            understand(response, "the service", IP)
+            understand(response, IP)
     else:
-        assert understand(response, "the service", IP) is expected
+        assert understand(response, IP) is expected
 
 
 @pytest.fixture

@@ -57,7 +57,7 @@ class CookieServer(SimulatedServer):
         lines += ["WWW-Authenticate: Basic"] * self.proxy_refuses
         return "\r\n".join([*lines, "\r\n"]).encode("latin-1")
 
-    def malformed(self, method: str | None) -> Answer:
+    def malformed(self) -> Answer:
         return Answer(400)
 
     def cookies_for(self, path: str) -> list[str | None]:
@@ -83,8 +83,8 @@ class Asker:
         self._session = Session(tunnel.qbittorrent, 5.0, logins, lambda saved: None)
 
     def ask(self) -> None:
-        operation, request = Operation.QBITTORRENT_PREFERENCES, Request(PREFERENCES)
-        self._session.ask(self._did, operation, request, lambda response: None)
+        request = Request(Operation.QBITTORRENT_PREFERENCES, PREFERENCES)
+        self._session.ask(self._did, request, lambda response: None)
 
 
 @pytest.mark.parametrize(
@@ -184,7 +184,7 @@ class AnsweringServer(SimulatedServer):
         lines += [f"{name}: {value}" for name, value in answer.headers.items()]
         return "\r\n".join([*lines, "\r\n"]).encode()
 
-    def malformed(self, method: str | None) -> Answer:
+    def malformed(self) -> Answer:
         return Answer(400)
 
 
