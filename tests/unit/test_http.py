@@ -21,8 +21,8 @@ from exporter.model import Reason
 from exporter.servers.http import Response, Transport
 from exporter.simulator.faults import Fault, Status
 from exporter.simulator.http import Answer, Request
-from exporter.simulator.server import SimulatedServer
 from tests.conftest import Certificate
+from tests.parts.plain_server import PlainServer
 
 SHORT = 0.3
 """A timeout, in seconds, for what is to run into it."""
@@ -34,20 +34,12 @@ NEVER = threading.Event()
 Script = Callable[[socket.socket], None]
 
 
-class EchoServer(SimulatedServer):
+class EchoServer(PlainServer):
     """Answers every request with its method, target and body."""
 
     def answer(self, request: Request) -> Answer:
         lines = [request.method.encode(), request.target.encode(), request.body]
         return Answer(200, b"\n".join(lines), {"content-type": "text/plain", "x-name": "echo"})
-
-    def head(self, answer: Answer) -> bytes:
-        headers = {**answer.headers, "content-length": str(len(answer.body))}
-        lines = [f"HTTP/1.1 {answer.status} Whatever", *(f"{k}: {v}" for k, v in headers.items())]
-        return "\r\n".join([*lines, "\r\n"]).encode()
-
-    def malformed(self, method: str | None) -> Answer:
-        return Answer(400)
 
 
 @pytest.fixture
