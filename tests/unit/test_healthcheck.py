@@ -24,11 +24,6 @@ HEALTHY = {
 }
 
 
-@pytest.fixture
-def path(tmp_path: Path) -> Path:
-    return tmp_path / "status.json"
-
-
 def verdict(path: Path, **changes: Any) -> tuple[bool, str]:
     path.write_text(json.dumps(HEALTHY | changes))
     return judge(str(path), NOW)

@@ -18,11 +18,6 @@ FREE_SPACE = "free some space on that disk; qSticky goes on without the file mea
 
 
 @pytest.fixture
-def path(tmp_path: Path) -> Path:
-    return tmp_path / "status.json"
-
-
-@pytest.fixture
 def closed_umask() -> Iterator[None]:
     before = os.umask(0o077)
     yield

@@ -39,16 +39,6 @@ EVERYTHING = Saved(
 )
 
 
-@pytest.fixture
-def path(tmp_path: Path) -> Path:
-    return tmp_path / "status.json"
-
-
-@pytest.fixture
-def clock() -> FakeClock:
-    return FakeClock()
-
-
 def write(path: Path, facts: object) -> None:
     path.write_text(json.dumps({"healthy": True, "tunnels": {"default": facts}}))
 

@@ -19,31 +19,16 @@ from exporter.simulator.world import (
     SimulatedGluetun,
     Status,
 )
+from tests.fakes import FakeClock
 
 GENERATIONS: tuple[Generation, ...] = ("3.40", "3.41", "main")
 KEY = {"X-API-Key": "the-key"}
 
 
-class Clock:
-    """A clock that stands still until it is moved."""
-
-    def __init__(self) -> None:
-        self.now = 1000.0
-
-    def __call__(self) -> float:
-        return self.now
-
-
-@pytest.fixture
-def clock() -> Clock:
-    return Clock()
-
-
-def gluetun_of(generation: Generation, clock: Clock | None = None) -> SimulatedGluetun:
+def gluetun_of(generation: Generation, clock: FakeClock | None = None) -> SimulatedGluetun:
     role = Role(auth="apikey", apikey="the-key")
-    return SimulatedGluetun(
-        generation, role=role, forwarded_port=42001, clock=clock or time.monotonic
-    )
+    now = clock.monotonic if clock else time.monotonic
+    return SimulatedGluetun(generation, role=role, forwarded_port=42001, clock=now)
 
 
 def ask(
@@ -198,7 +183,7 @@ def test_gluetun_does_not_start_with_a_role_for_an_unknown_route() -> None:
         SimulatedGluetun("3.40", role=role)
 
 
-def test_the_provider_changes_the_port_after_a_moment_without(clock: Clock) -> None:
+def test_the_provider_changes_the_port_after_a_moment_without(clock: FakeClock) -> None:
     with gluetun_of("3.41", clock) as gluetun:
         gluetun.change_port(50000)
         assert ask(gluetun, "/v1/portforward")[1] == '{"port":0}\n'
@@ -207,7 +192,7 @@ def test_the_provider_changes_the_port_after_a_moment_without(clock: Clock) -> N
         assert ask(gluetun, "/v1/portforward")[1] == '{"port":50000}\n'
 
 
-def test_a_reconnect_goes_through_its_steps(clock: Clock) -> None:
+def test_a_reconnect_goes_through_its_steps(clock: FakeClock) -> None:
     with gluetun_of("3.41", clock) as gluetun:
         gluetun.reconnect(gap_seconds=2.0)
         seen = []
@@ -224,7 +209,7 @@ def test_a_reconnect_goes_through_its_steps(clock: Clock) -> None:
         ]
 
 
-def test_the_tunnel_is_stopped_and_started_over_the_api(clock: Clock) -> None:
+def test_the_tunnel_is_stopped_and_started_over_the_api(clock: FakeClock) -> None:
     with gluetun_of("3.41", clock) as gluetun:
         path = "/v1/vpn/status"
         stopped = ask(gluetun, path, "PUT", data='{"status":"stopped"}')
@@ -248,7 +233,7 @@ def test_the_port_list_waits_for_a_running_command() -> None:
         assert answers == ['{"port":42001,"ports":[42001]}\n']
 
 
-def test_a_restarted_gluetun_has_no_port_until_its_tunnel_is_up(clock: Clock) -> None:
+def test_a_restarted_gluetun_has_no_port_until_its_tunnel_is_up(clock: FakeClock) -> None:
     with gluetun_of("3.41", clock) as gluetun:
         port = gluetun.port
         gluetun.stop()

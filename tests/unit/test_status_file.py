@@ -57,11 +57,6 @@ class Written:
 
 
 @pytest.fixture
-def path(tmp_path: Path) -> Path:
-    return tmp_path / "status.json"
-
-
-@pytest.fixture
 def written(path: Path) -> Written:
     return Written(path)
 

@@ -24,11 +24,6 @@ FAILED = IN_SYNC._replace(
 
 
 @pytest.fixture
-def clock() -> FakeClock:
-    return FakeClock()
-
-
-@pytest.fixture
 def tally(clock: FakeClock) -> Tally:
     made = Tally("1.2.3", "abcdef", clock)
     made.set_tunnels(tunnels("default"))
