@@ -252,24 +252,6 @@ def test_a_performance_alert_begins_with_a_torrents_name(
     assert said.endswith(end)
 
 
-def test_login_attempts_are_noted_by_the_clock(clock: FakeClock) -> None:
-    with SimulatedQbittorrent("5.1.0", password="right", clock=clock.monotonic) as qbittorrent:
-        url = f"{qbittorrent.url}/api/v2/auth/login"
-        for password in ("wrong", "right"):
-            requests.post(url, data={"username": "admin", "password": password}, timeout=5)
-            clock.now += 10
-        assert qbittorrent.login_attempts == [1000.0, 1010.0]
-        assert qbittorrent.failed_logins == 1
-
-
-def test_preferences_hold_canaries_in_their_secrets() -> None:
-    with SimulatedQbittorrent("5.3.0", bypass=True) as qbittorrent:
-        url = f"{qbittorrent.url}/api/v2/app/preferences"
-        shown = requests.get(url, timeout=5).json()
-    secrets = [value for name, value in shown.items() if name.endswith("_password")]
-    assert secrets == ["canary-dyndns-password", "canary-mail-password", "canary-proxy-password"]
-
-
 # The demo
 
 
