@@ -123,15 +123,6 @@ def test_opens_the_port_again_after_a_reconnect_as_rebind_says(
     assert listens(rig.port)
 
 
-def test_trackers_hear_of_a_new_port_on_request(rig: Rig) -> None:
-    path = "/api/v2/torrents/reannounce"
-    rig.restart(REANNOUNCE_AFTER_CHANGE="true")
-    assert rig.check().failures == ()
-    assert rig.proxy.count(path) == 1
-    assert rig.later(30).in_sync
-    assert rig.proxy.count(path) == 1
-
-
 def test_upnp_is_switched_off_on_request_and_the_socket_stays(rig: Rig) -> None:
     rig.set_by_hand({"upnp": True})
     assert rig.check().in_sync

@@ -21,11 +21,10 @@ from exporter.simulator.world import (
     Generation,
     Role,
     SimulatedGluetun,
-    SimulatedQbittorrent,
     Status,
 )
 from tests.parts.outside import Outside
-from tests.rig import GLUETUN_KEY, ON_TUN0, Rig, make_rig
+from tests.rig import GLUETUN_KEY, Rig, make_rig
 
 PORT = 45720
 
@@ -231,19 +230,6 @@ def test_a_role_that_hides_the_vpn_status_is_no_fault(bench: Bench) -> None:
     role = Role(auth="apikey", apikey=GLUETUN_KEY, routes=["GET /v1/portforward"])
     with SimulatedGluetun("3.41", role=role) as gluetun:
         bench.assert_all_well(GLUETUN_PORT=str(gluetun.port))
-
-
-def test_a_wrong_api_key_of_qbittorrent(bench: Bench) -> None:
-    right = "qbt_" + "A" * 28
-    time = bench.clock.monotonic
-    with SimulatedQbittorrent(
-        "5.3.0", api_key=right, listening_port=PORT, clock=time, **ON_TUN0
-    ) as qbittorrent:
-        bench.clock.now += 2
-        bench.environ["QBITTORRENT_PORT"] = str(qbittorrent.port)
-        assert "QBITTORRENT_API_KEY" in bench.fault(QBITTORRENT_API_KEY="qbt_" + "B" * 28).fix
-        bench.assert_all_well(QBITTORRENT_API_KEY=right)
-        assert qbittorrent.login_attempts == []
 
 
 def test_a_wrong_password_and_never_a_ban(bench: Bench) -> None:

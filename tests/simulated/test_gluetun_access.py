@@ -13,22 +13,12 @@ def role_with(*routes: str) -> Role:
     return Role(auth="apikey", apikey=GLUETUN_KEY, routes=routes)
 
 
-@pytest.mark.parametrize(
-    ("generation", "route", "advice"),
-    [
-        ("3.41", "GET /v1/openvpn/portforwarded", 'add "GET /v1/portforward" to the routes'),
-        ("3.40", "GET /v1/vpn/status", '"GET /v1/openvpn/portforwarded" (up to 3.40'),
-        ("main", "GET /v1/vpn/status", '"GET /v1/portforward" (Gluetun 3.41 and later)'),
-    ],
-)
-def test_the_route_that_the_role_lacks_is_named(
-    tmp_path: Path, generation: Generation, route: str, advice: str
-) -> None:
-    with make_rig(tmp_path, generation, role=role_with(route)) as rig:
+def test_a_role_with_the_old_route_alone_is_told_the_new_one(tmp_path: Path) -> None:
+    """Without either route: tests/simulated/test_check.py."""
+    with make_rig(tmp_path, role=role_with("GET /v1/openvpn/portforwarded")) as rig:
         outcome = rig.check()
         assert outcome.state is SyncState.GLUETUN_UNAUTHORIZED
-        assert advice in outcome.failures[0].fix
-        assert "GLUETUN_APIKEY" in outcome.failures[0].fix
+        assert 'add "GET /v1/portforward" to the routes' in outcome.failures[0].fix
         assert rig.qbittorrent.writes == []
 
 

@@ -48,12 +48,6 @@ def ban(rig: Rig) -> None:
 # ways in
 
 
-def test_one_session_is_kept(rig: Rig) -> None:
-    for _ in range(5):
-        assert rig.later(30).in_sync
-    assert len(rig.qbittorrent.login_attempts) == 1
-
-
 def test_the_bypass_needs_no_login(tmp_path: Path) -> None:
     with make_rig(tmp_path, bypass=True, environ={"QBITTORRENT_PASS": "wrong"}) as rig:
         outcome = rig.check()
@@ -152,15 +146,6 @@ def test_a_corrected_password_is_tried_at_once_also_during_a_ban(
     assert until_in_sync(rejected) == 0
 
 
-def test_a_ban_is_waited_out(rejected: Rig, password_file: Path) -> None:
-    password_file.write_text(rejected.qbittorrent.password)
-    ban(rejected)
-    rejected.check()
-    assert rejected.later(HOUR / 2).state is SyncState.QBITTORRENT_BANNED
-    assert rejected.later(HOUR / 2 + 1).in_sync
-    assert len(rejected.qbittorrent.login_attempts) == 2
-
-
 def test_a_restart_of_qbittorrent_that_is_seen_ends_the_wait_for_a_ban(
     rejected: Rig, password_file: Path
 ) -> None:
@@ -218,14 +203,6 @@ def test_a_port_that_qbittorrent_does_not_listen_on_is_told_from_a_refused_name(
     assert outcome.failures[0].reason is Reason.FORBIDDEN_HOST
     assert outcome.failures[0].fix == ForbiddenHost.default_fix
     assert rig.later(30).in_sync
-
-
-def test_a_cookie_marked_secure_over_plain_http_is_sent_back(tmp_path: Path) -> None:
-    """A broken HTTPS set-up of qBittorrent marks it so; a browser would withhold it."""
-    with make_rig(tmp_path, secure_cookie=True) as rig:
-        assert rig.check().in_sync
-        assert rig.later(30).in_sync
-        assert len(rig.qbittorrent.login_attempts) == 1
 
 
 def test_a_proxy_that_removes_cookies_is_named_and_not_asked_at_each_check(rig: Rig) -> None:

@@ -1,6 +1,5 @@
 """When checks run: on time, spread, pushed, and whatever hangs."""
 
-import datetime
 import json
 import signal
 import threading
@@ -10,10 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from exporter.daemon.scheduler import SteadyScheduler
 from exporter.model import Reason, SyncState
 from exporter.simulator.world import Fault, Role, SimulatedGluetun
-from tests.fakes import FakeClock
 from tests.rig import HeldExecutor, Rig, asked, make_rig
 
 
@@ -48,20 +45,6 @@ def test_the_first_check_is_at_once_then_confirmed_then_one_in_each_interval(
 ) -> None:
     rig.run_for(100)
     assert checked_at(rig) == [0, 3, 33, 63, 93]
-
-
-def test_the_end_of_daylight_saving_time_stops_no_job() -> None:
-    """schedule itself would compare local times and wait for an hour here."""
-    clock = FakeClock()
-    runs: list[float] = []
-    end_of_summer = datetime.datetime(2026, 10, 25, 0, 59, 50, tzinfo=datetime.UTC)
-    clock.set_wall(end_of_summer.timestamp())
-    scheduler = SteadyScheduler(clock)
-    scheduler.every(10.0).do(lambda: runs.append(clock.wall() - end_of_summer.timestamp()))
-    for _ in range(40):
-        scheduler.run_pending()
-        clock.now += 1
-    assert runs == [0, 10, 20, 30]
 
 
 def test_first_checks_are_spread(tmp_path: Path, held: HeldExecutor) -> None:

@@ -1,6 +1,5 @@
 """What a check asks the servers, and that exactly this is timed and counted."""
 
-import json
 from collections import Counter
 from pathlib import Path
 
@@ -155,12 +154,3 @@ def test_a_refused_vpn_status_is_one_failure_and_not_asked_again_until_gluetun_f
         rig.gluetun.start()
         rig.later(1)
         assert (refusals(), asked(rig.gluetun)[:2]) == (2, [PORT, STATUS])
-
-
-def test_page_metrics_and_file_show_the_same_state(rig: Rig) -> None:
-    rig.check()
-    rig.gluetun.stop()
-    rig.later(30)
-    assert rig.shown_state() is SyncState.GLUETUN_UNREACHABLE
-    assert rig.status["state"] == "gluetun_unreachable"
-    assert json.loads(rig.get("/status.json")[1])["state"] == "gluetun_unreachable"

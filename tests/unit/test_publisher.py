@@ -120,15 +120,6 @@ def test_a_watch_for_the_port_alone_is_no_reason_to_write(published: Published) 
     assert len(published.writes) == written
 
 
-def test_the_file_is_written_while_a_check_hangs_too(published: Published) -> None:
-    published.start()
-    published.publisher.publish(IN_SYNC)
-    published.clock.now += 600
-    published.publisher.write()
-    assert published.document()["timestamp"] == "2026-09-21T14:23:20.000+00:00"
-    assert published.document()["healthy"] is False
-
-
 def test_a_file_that_cannot_be_written_is_said_once_and_when_it_is_over(
     published: Published, log: io.StringIO
 ) -> None:

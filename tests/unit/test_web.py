@@ -175,14 +175,6 @@ def test_a_page_that_fails_answers_500_and_says_so_in_one_line(
     assert caplog.records[0].exc_info is None
 
 
-def test_it_is_healthy_before_it_is_ready() -> None:
-    site = Site(board_with("a"))
-    assert site.ask("/-/healthy").status == 200
-    assert site.ask("/-/ready").status == 503
-    site.board.publish(IN_SYNC._replace(tunnel="a"))
-    assert site.ask("/-/ready").status == 200
-
-
 def test_status_json_is_served_as_it_is(site: Site) -> None:
     answer = site.ask("/status.json")
     assert answer.headers["Content-Type"] == "application/json"
