@@ -83,7 +83,7 @@ class VpnLife:
         seed = Seed(interface=binding.interface, listening_port=PORT)
         self.qbittorrent = RealQbittorrent(version, folder / "profile", seed)
         self.outside = Outside()
-        self.outside.answer = self._connects_back
+        self.outside.reply = self._connects_back
         self._asked = asked
         self.qsticky = self._qsticky(folder)
         self._earlier_output = ""
@@ -135,7 +135,7 @@ class VpnLife:
             "WEB_LISTEN_ADDRESS": f"127.0.0.1:{WEB_PORT}",
         }
         if self._asked:
-            environ["REACHABILITY_URL"] = f"{self.outside.address}/{{port}}"
+            environ["REACHABILITY_URL"] = f"{self.outside.url}/{{port}}"
             environ["REACHABILITY_INTERVAL"] = "60"
         return QstickyProcess(environ, folder, command)
 

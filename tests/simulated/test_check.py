@@ -385,7 +385,7 @@ def test_the_command_prints_the_lines_and_exits_with_0_or_3(
 )
 def test_a_service_outside_is_asked_once(bench: Bench, answer: str, said: str) -> None:
     with Outside(answer) as service:
-        lines = bench.check(REACHABILITY_URL=service.address + "/{port}")
+        lines = bench.check(REACHABILITY_URL=service.url + "/{port}")
         assert service.asked == [f"/{PORT}"]
     [line] = [line for line in lines if str(line).startswith(said)]
     assert line.ok or line.fix
@@ -394,14 +394,14 @@ def test_a_service_outside_is_asked_once(bench: Bench, answer: str, said: str) -
 def test_nobody_is_asked_for_a_port_that_is_not_set(bench: Bench) -> None:
     set_another_port(bench)
     with Outside() as service:
-        bench.check(REACHABILITY_URL=service.address + "/{port}")
+        bench.check(REACHABILITY_URL=service.url + "/{port}")
         assert service.asked == []
 
 
 def test_an_address_that_gluetun_does_not_show_is_named(bench: Bench) -> None:
     bench.gluetun.public_ip = ""
     with Outside() as service:
-        line = bench.fault(REACHABILITY_URL=service.address + "/{ip}/{port}")
+        line = bench.fault(REACHABILITY_URL=service.url + "/{ip}/{port}")
         assert "GET /v1/publicip/ip" in line.fix
         assert service.asked == []
 

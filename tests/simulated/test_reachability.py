@@ -31,7 +31,7 @@ def service() -> Iterator[Outside]:
 
 
 def rig_for(folder: Path, service: Outside, path: str = "/{port}", **environ: str) -> Rig:
-    given = {"REACHABILITY_URL": service.address + path, **environ}
+    given = {"REACHABILITY_URL": service.url + path, **environ}
     return make_rig(folder, role=ROLE, environ=given)
 
 
@@ -62,7 +62,7 @@ def shut(rig: Rig, service: Outside) -> None:
 
 
 def test_nobody_is_asked_unless_that_is_configured(tmp_path: Path, service: Outside) -> None:
-    with make_rig(tmp_path, environ={"REACHABILITY_PROXY": service.address}) as rig:
+    with make_rig(tmp_path, environ={"REACHABILITY_PROXY": service.url}) as rig:
         rig.run_for(700)
         assert service.asked == []
         assert rig.service._prober is None
@@ -168,7 +168,7 @@ def test_a_service_without_an_answer_changes_nothing_and_is_said_once(
 def test_where_an_old_libtorrent_is_watched_the_answer_is_heard_too(
     tmp_path: Path, service: Outside
 ) -> None:
-    given = {"REACHABILITY_URL": service.address + "/{port}"}
+    given = {"REACHABILITY_URL": service.url + "/{port}"}
     service.says("0")
     with make_rig(tmp_path, version="4.5.2", role=ROLE, environ=given) as rig:
         rig.run_for(60)
@@ -203,7 +203,7 @@ def test_the_vpns_address_is_named_and_without_it_nobody_is_asked(
 def test_a_reload_begins_and_ends_it(tmp_path: Path, service: Outside) -> None:
     with make_rig(tmp_path) as rig:
         rig.run_for(5)
-        entry: dict[str, Any] = {"name": "default", "reachability_url": service.address + "/{port}"}
+        entry: dict[str, Any] = {"name": "default", "reachability_url": service.url + "/{port}"}
         rig.write_tunnels([entry])
         assert rig.reload() == ""
         service.says("0")
@@ -285,7 +285,7 @@ def test_a_service_that_hangs_delays_nothing_and_is_not_asked_again(
 
 def test_many_tunnels_are_asked_for_one_after_the_other(tmp_path: Path, service: Outside) -> None:
     names = [f"t{number}" for number in range(60)]
-    given = {"REACHABILITY_URL": service.address + "/{port}", "CHECK_INTERVAL": "3600"}
+    given = {"REACHABILITY_URL": service.url + "/{port}", "CHECK_INTERVAL": "3600"}
     with make_rig(tmp_path, environ=given) as rig:
         rig.write_tunnels([{"name": name} for name in names])
         rig.start_daemon()

@@ -103,8 +103,8 @@ class Story(RuleBasedStateMachine):
         environ = {}
         if asked:
             service = self.leave.enter_context(Outside())
-            service.answer = self.try_from_outside
-            environ["REACHABILITY_URL"] = f"{service.address}/{{port}}"
+            service.reply = self.try_from_outside
+            environ["REACHABILITY_URL"] = f"{service.url}/{{port}}"
         self.rig = make_rig(
             Path(self.folder.name),
             version=version,
