@@ -2,7 +2,7 @@
 
 import io
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +11,7 @@ import pytest
 from exporter.config.load import TunnelConfig
 from exporter.daemon.publisher import Publisher
 from exporter.model import Operation, OperationResult, Outcome, Reason, SyncState
-from exporter.report.log import logger, set_up
+from exporter.report.log import set_up
 from exporter.report.status_file import StatusFile
 from tests.fakes import IN_SYNC, FakeClock, tunnels
 
@@ -60,12 +60,10 @@ def published(tmp_path: Path) -> Published:
 
 
 @pytest.fixture
-def log() -> Iterator[io.StringIO]:
-    before = (logger.handlers, logger.level, logger.propagate)
+def log(own_logger: None) -> io.StringIO:
     stream = io.StringIO()
     set_up("INFO", "text", stream)
-    yield stream
-    logger.handlers, logger.level, logger.propagate = before
+    return stream
 
 
 def said(log: io.StringIO) -> list[str]:
