@@ -25,6 +25,7 @@ from exporter.simulator.world import (
 )
 from exporter.tunnel.tunnel import Tunnel
 from tests.fakes import FakeClock, InlineExecutor
+from tests.parts.daemon import way_to
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -95,12 +96,7 @@ class Rig:
         self.path = folder / "status.json"
         self.yaml = folder / "qsticky.yaml"
         self.environ = {
-            "GLUETUN_HOST": self.gluetun.host,
-            "GLUETUN_PORT": str(self.gluetun.port),
-            "GLUETUN_APIKEY": GLUETUN_KEY,
-            "QBITTORRENT_HOST": self.qbittorrent.host,
-            "QBITTORRENT_PORT": str(self.qbittorrent.port),
-            "QBITTORRENT_PASS": self.qbittorrent.password,
+            **way_to(self.gluetun, self.qbittorrent, GLUETUN_KEY),
             "HEALTH_FILE": str(self.path),
             "LOG_LEVEL": "DEBUG",
             "LOG_FORMAT": log_format,

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, Self
 
 from tests.parts import debian
-from tests.parts.daemon import wait_until
+from tests.parts.daemon import end, wait_until
 from tests.parts.qbittorrent import free_port
 
 SUITE = "sid"
@@ -20,17 +20,10 @@ SUITE = "sid"
 
 TEMPLATES = Path("/usr/share/prometheus/alertmanager")
 
-STOP_SECONDS = 5.0
-
 
 def promtool() -> Path:
     """Return Prometheus' checker; or raise PartMissing."""
     return _program("promtool")
-
-
-def amtool() -> Path:
-    """Return Alertmanager's checker; or raise PartMissing."""
-    return _program("amtool")
 
 
 def run(program: Path, *arguments: str | Path, stdin: str = "") -> subprocess.CompletedProcess[str]:
@@ -85,12 +78,7 @@ class Server:
 
     def __exit__(self, *_: object) -> None:
         assert self._process is not None
-        self._process.terminate()
-        try:
-            self._process.wait(STOP_SECONDS)
-        except subprocess.TimeoutExpired:
-            self._process.kill()
-            self._process.wait()
+        end(self._process)
 
     def arguments(self) -> list[str]:
         """The command line, without the program."""

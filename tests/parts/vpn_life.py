@@ -13,7 +13,7 @@ from urllib.parse import urlencode
 
 from exporter.simulator.world import Role, SimulatedGluetun, Status
 from tests.parts import namespace
-from tests.parts.daemon import QstickyProcess
+from tests.parts.daemon import QstickyProcess, way_to
 from tests.parts.outside import Outside
 from tests.parts.peer import Peer, connects
 from tests.parts.qbittorrent import RealQbittorrent, Seed
@@ -124,14 +124,8 @@ class VpnLife:
 
     def _qsticky(self, folder: Path, *command: str) -> QstickyProcess:
         environ = {
+            **way_to(self.gluetun, self.qbittorrent, "key"),
             "CHECK_INTERVAL": f"{CHECK_INTERVAL:.0f}",
-            "GLUETUN_HOST": self.gluetun.host,
-            "GLUETUN_PORT": str(self.gluetun.port),
-            "GLUETUN_AUTH_TYPE": "apikey",
-            "GLUETUN_APIKEY": "key",
-            "QBITTORRENT_HOST": self.qbittorrent.host,
-            "QBITTORRENT_PORT": str(self.qbittorrent.port),
-            "QBITTORRENT_PASS": self.qbittorrent.password,
             "WEB_LISTEN_ADDRESS": f"127.0.0.1:{WEB_PORT}",
         }
         if self._asked:

@@ -18,7 +18,7 @@ import yaml
 from exporter.simulator.world import Role, SimulatedGluetun, SimulatedQbittorrent
 from tests.conftest import missing_part
 from tests.parts import monitoring
-from tests.parts.daemon import ROOT, QstickyProcess, clock_off_by, wait_until
+from tests.parts.daemon import ROOT, QstickyProcess, clock_off_by, wait_until, way_to
 from tests.parts.debian import PartMissing
 from tests.parts.monitoring import RealAlertmanager, RealPrometheus
 from tests.parts.qbittorrent import free_port
@@ -102,17 +102,8 @@ def qsticky(
     folder: Path,
     environ: Mapping[str, str],
 ) -> QstickyProcess:
-    given = {
-        "GLUETUN_HOST": gluetun.host,
-        "GLUETUN_PORT": str(gluetun.port),
-        "GLUETUN_APIKEY": API_KEY,
-        "QBITTORRENT_HOST": qbittorrent.host,
-        "QBITTORRENT_PORT": str(qbittorrent.port),
-        "QBITTORRENT_PASS": qbittorrent.password,
-        "CHECK_INTERVAL": "1",
-        "WEB_LISTEN_ADDRESS": f"127.0.0.1:{port}",
-    }
-    return QstickyProcess({**given, **environ}, folder)
+    given = {"CHECK_INTERVAL": "1", "WEB_LISTEN_ADDRESS": f"127.0.0.1:{port}"}
+    return QstickyProcess({**way_to(gluetun, qbittorrent, API_KEY), **given, **environ}, folder)
 
 
 def alertmanager_config(webhook: str) -> str:
