@@ -388,36 +388,22 @@ def test_a_name_that_nobody_knows_is_a_failed_connection() -> None:
 
 # Answers that are none
 
-BAD_HTTP = "sent an invalid HTTP response"
-CUT = "closed the connection mid-response"
+NO_HTTP = {
+    "ssh": b"SSH-2.0-OpenSSH_9.2\r\n",
+    "status": b"HTTP/1.1 banana\r\n\r\n",
+    "long header": b"HTTP/1.1 200 OK\r\n" + b"A" * 70_000 + b": b\r\n\r\n",
+    "many headers": b"HTTP/1.1 200 OK\r\n" + b"A: b\r\n" * 200 + b"\r\n",
+    "cut": b"HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nhalf",
+    "cut chunk": CHUNKED + b"5\r\nhal",
+    "no chunk": CHUNKED + b"xyz\r\n",
+    "chunk of a negative size": CHUNKED + b"-5\r\nhello\r\n",
+}
 
 
-@pytest.mark.parametrize(
-    ("content", "said"),
-    [
-        pytest.param(b"SSH-2.0-OpenSSH_9.2\r\n", BAD_HTTP, id="ssh"),
-        pytest.param(b"HTTP/1.1 banana\r\n\r\n", BAD_HTTP, id="status"),
-        pytest.param(
-            b"HTTP/1.1 200 OK\r\n" + b"A" * 70_000 + b": b\r\n\r\n", BAD_HTTP, id="long header"
-        ),
-        pytest.param(
-            b"HTTP/1.1 200 OK\r\n" + b"A: b\r\n" * 200 + b"\r\n", BAD_HTTP, id="many headers"
-        ),
-        pytest.param(b"HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nhalf", CUT, id="cut"),
-        pytest.param(CHUNKED + b"5\r\nhal", CUT, id="cut chunk"),
-        pytest.param(CHUNKED + b"xyz\r\n", CUT, id="no chunk"),
-        pytest.param(CHUNKED + b"-5\r\nhello\r\n", BAD_HTTP, id="chunk of a negative size"),
-        pytest.param(
-            b"HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\nContent-Length: 4\r\n\r\nnone",
-            "sent a response that cannot be decompressed",
-            id="gzip",
-        ),
-    ],
-)
-def test_an_answer_that_is_not_http_is_invalid(content: bytes, said: str) -> None:
+@pytest.mark.parametrize("content", NO_HTTP.values(), ids=NO_HTTP)
+def test_an_answer_that_is_not_http_is_invalid(content: bytes) -> None:
     with scripted(answers(content)) as server:
         error = failure(lambda: transport(server.port).get("/"))
-    assert error.message == f"Gluetun at 127.0.0.1:{server.port} {said}"
     assert error.reason is Reason.INVALID_RESPONSE
 
 
