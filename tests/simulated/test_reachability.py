@@ -126,13 +126,6 @@ def test_nobody_gets_in_although_all_looks_right_and_everybody_is_told(
     assert "Somebody outside last got in" in rig.get("/")[1]
 
 
-def test_another_port_has_another_chance(rig: Rig, service: Outside) -> None:
-    shut(rig, service)
-    rig.gluetun.forwarded_ports = [50001]
-    assert rig.check().in_sync
-    assert reachable(rig) is None
-
-
 def test_a_reconnect_with_the_same_port_is_no_proof(rig: Rig, service: Outside) -> None:
     shut(rig, service)
     rig.gluetun.reconnect(gap_seconds=2.0)
@@ -145,14 +138,10 @@ def test_a_reconnect_with_the_same_port_is_no_proof(rig: Rig, service: Outside) 
     assert rig.last.in_sync
 
 
-@pytest.mark.parametrize(
-    ("answer", "status", "reason"),
-    [("", 429, "rate_limited"), ("<html>", 200, "invalid_response"), ("0", 403, "http_4xx")],
-)
 def test_a_service_without_an_answer_changes_nothing_and_is_said_once(
-    rig: Rig, service: Outside, answer: str, status: int, reason: str
+    rig: Rig, service: Outside
 ) -> None:
-    service.says(answer, status)
+    service.says("", 429)
     rig.lines()
     rig.run_for(1900)
     assert len(service.asked) == 4
@@ -162,7 +151,7 @@ def test_a_service_without_an_answer_changes_nothing_and_is_said_once(
     assert rig.last.failures == ()
     assert reachable(rig) is None
     failures = "qsticky_operation_failures_total"
-    assert rig.metric(failures, operation="reachability", reason=reason) == 3
+    assert rig.metric(failures, operation="reachability", reason="rate_limited") == 3
 
 
 def test_where_an_old_libtorrent_is_watched_the_answer_is_heard_too(

@@ -176,32 +176,6 @@ def test_gluetun_does_not_start_with_a_role_for_an_unknown_route() -> None:
         SimulatedGluetun("3.40", role=role)
 
 
-def test_the_provider_changes_the_port_after_a_moment_without(clock: FakeClock) -> None:
-    with gluetun_of("3.41", clock) as gluetun:
-        gluetun.change_port(50000)
-        assert ask(gluetun, "/v1/portforward")[1] == '{"port":0}\n'
-        assert ask(gluetun, "/v1/vpn/status")[1] == '{"status":"running"}\n'
-        clock.now += 0.06
-        assert ask(gluetun, "/v1/portforward")[1] == '{"port":50000}\n'
-
-
-def test_a_reconnect_goes_through_its_steps(clock: FakeClock) -> None:
-    with gluetun_of("3.41", clock) as gluetun:
-        gluetun.reconnect(gap_seconds=2.0)
-        seen = []
-        for moment in (0.0, 0.07, 0.11, 2.0, 2.1, 2.43):
-            clock.now = 1000.0 + moment
-            seen.append((gluetun.vpn_status, gluetun.forwarded_ports))
-        assert seen == [
-            ("running", []),
-            ("stopping", []),
-            ("stopped", []),
-            ("starting", []),
-            ("running", []),
-            ("running", [42001]),
-        ]
-
-
 def test_the_tunnel_is_stopped_and_started_over_the_api(clock: FakeClock) -> None:
     with gluetun_of("3.41", clock) as gluetun:
         path = "/v1/vpn/status"
@@ -224,23 +198,3 @@ def test_the_port_list_waits_for_a_running_command() -> None:
             assert answers == []
         asking.join(5)
         assert answers == ['{"port":42001,"ports":[42001]}\n']
-
-
-def test_a_restarted_gluetun_has_no_port_until_its_tunnel_is_up(clock: FakeClock) -> None:
-    with gluetun_of("3.41", clock) as gluetun:
-        port = gluetun.port
-        gluetun.stop()
-        with pytest.raises(requests.ConnectionError):
-            ask(gluetun, "/v1/portforward")
-        gluetun.start(tunnel_seconds=30)
-        assert gluetun.port == port
-        assert ask(gluetun, "/v1/portforward")[1] == '{"port":0}\n'
-        clock.now += 30
-        assert ask(gluetun, "/v1/portforward")[1] == '{"port":42001}\n'
-
-
-def test_requests_are_recorded() -> None:
-    with gluetun_of("3.41") as gluetun:
-        ask(gluetun, "/v1/portforward")
-        method, path, headers = gluetun.requests[0]
-        assert (method, path, headers["x-api-key"]) == ("GET", "/v1/portforward", "the-key")

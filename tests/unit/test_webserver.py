@@ -88,11 +88,7 @@ def test_an_address_is_host_and_port(text: str, host: str, port: int) -> None:
     ("text", "message"),
     [
         ("9809", "expected HOST:PORT, :PORT or [IPV6]:PORT"),
-        ("::1:9809", "expected HOST:PORT, :PORT or [IPV6]:PORT"),
-        ("host:http", "expected HOST:PORT, :PORT or [IPV6]:PORT"),
-        ("host:-1", "expected HOST:PORT, :PORT or [IPV6]:PORT"),
         ("host:65536", "the port is above 65535"),
-        ("host:1000000", "the port is above 65535"),
     ],
 )
 def test_a_malformed_address_is_refused_before_anything_starts(text: str, message: str) -> None:
