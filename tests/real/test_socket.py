@@ -15,7 +15,8 @@ from tests.parts.daemon import listens, wait_until
 from tests.parts.namespace import NamespaceMissing, in_namespace, own_interface
 from tests.parts.proxy import CutOff, Page
 from tests.parts.qbittorrent import Seed
-from tests.real.rig import STATUS_LAG, Rig, kinds, rebinds
+from tests.real.rig import STATUS_LAG, Rig
+from tests.rig import kinds, rebinds
 
 SET = "/api/v2/app/setPreferences"
 VPN_SEED = Seed(interface="tun0")

@@ -19,12 +19,11 @@ from exporter.errors import StatusFileError
 from exporter.healthcheck import judge
 from exporter.simulator.world import (
     Generation,
-    Role,
     SimulatedGluetun,
     Status,
 )
 from tests.parts.outside import Outside
-from tests.rig import GLUETUN_KEY, Rig, make_rig
+from tests.rig import Rig, ban, make_rig, role_with
 
 PORT = 45720
 
@@ -130,10 +129,6 @@ def heal(bench: Bench) -> None:
     bench.qbittorrent.heal()
 
 
-def ban(bench: Bench) -> None:
-    bench.qbittorrent._access._banned_until["127.0.0.1"] = bench.clock.now + 3600
-
-
 def wait_an_hour(bench: Bench) -> None:
     bench.clock.now += 3601
 
@@ -162,7 +157,7 @@ FAULTS: dict[str, tuple[Scene, str, Scene]] = {
         heal,
     ),
     "another program": (answer(Status(200, "<html>")), "lead to the right server", heal),
-    "a ban": (ban, "the ban ends by itself", wait_an_hour),
+    "a ban": (lambda bench: ban(bench.rig), "the ban ends by itself", wait_an_hour),
     "a port in use": (restart_beside(PORT), "another program may use", restart_beside()),
     "another port": (set_another_port, "start qsticky, which sets it", Bench.daemon_runs),
 }
@@ -202,33 +197,29 @@ def test_a_wrong_setting_is_the_only_thing_named(
 def test_a_role_without_the_route(bench: Bench, generation: Generation) -> None:
     """The route that the fix names is one that Gluetun of that version starts with."""
     routes = ["GET /v1/vpn/status", "GET /v1/version"]
-    role = Role(auth="apikey", apikey=GLUETUN_KEY, routes=routes)
-    with SimulatedGluetun(generation, role=role) as gluetun:
+    with SimulatedGluetun(generation, role=role_with(*routes)) as gluetun:
         line = bench.fault(GLUETUN_PORT=str(gluetun.port))
     assert line.text.endswith("although it accepts our credentials")
     route = line.fix.split('"')[1]
     old = generation == "3.40"
     assert route == ("GET /v1/openvpn/portforwarded" if old else "GET /v1/portforward")
-    role = Role(auth="apikey", apikey=GLUETUN_KEY, routes=[*routes, route])
-    with SimulatedGluetun(generation, role=role) as gluetun:
+    with SimulatedGluetun(generation, role=role_with(*routes, route)) as gluetun:
         bench.assert_all_well(GLUETUN_PORT=str(gluetun.port))
 
 
 def test_a_role_that_may_not_restart_the_vpn(bench: Bench) -> None:
-    routes = ["GET /v1/portforward", "GET /v1/vpn/status"]
-    role = Role(auth="apikey", apikey=GLUETUN_KEY, routes=routes)
+    role = role_with("GET /v1/portforward", "GET /v1/vpn/status")
     with SimulatedGluetun("3.41", role=role) as gluetun:
         line = bench.fault(GLUETUN_PORT=str(gluetun.port), RESTART_VPN_AFTER="600")
     named = line.fix.split('"')[1::2]
-    role = Role(auth="apikey", apikey=GLUETUN_KEY, routes=["GET /v1/portforward", *named])
+    role = role_with("GET /v1/portforward", *named)
     with SimulatedGluetun("3.41", role=role) as gluetun:
         bench.assert_all_well(GLUETUN_PORT=str(gluetun.port))
         assert gluetun.vpn_status == "running"
 
 
 def test_a_role_that_hides_the_vpn_status_is_no_fault(bench: Bench) -> None:
-    role = Role(auth="apikey", apikey=GLUETUN_KEY, routes=["GET /v1/portforward"])
-    with SimulatedGluetun("3.41", role=role) as gluetun:
+    with SimulatedGluetun("3.41", role=role_with("GET /v1/portforward")) as gluetun:
         bench.assert_all_well(GLUETUN_PORT=str(gluetun.port))
 
 

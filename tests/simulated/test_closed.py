@@ -6,7 +6,7 @@ import pytest
 
 from exporter.model import BindResult, ConnectionStatus, EventKind, Reason, SyncState
 from exporter.simulator.world import Status
-from tests.rig import FIRST_PORT, Rig, asked, make_rig
+from tests.rig import FIRST_PORT, Rig, asked, kinds, make_rig
 
 TRANSFER = "GET /api/v2/transfer/info"
 CLOSED = Status(200, '{"connection_status": "disconnected"}')
@@ -112,7 +112,7 @@ def test_a_port_that_is_set_on_loopback_alone_is_not_in_sync(tmp_path: Path) -> 
     with make_rig(tmp_path, interface="lo") as rig:
         outcome = rig.check()
         assert outcome.state is SyncState.NOT_LISTENING
-        assert EventKind.PORT_UPDATE not in [event.kind for event in outcome.events]
+        assert EventKind.PORT_UPDATE not in kinds(outcome)
         assert "loopback" in outcome.failures[0].message
 
 

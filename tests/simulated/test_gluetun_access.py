@@ -6,11 +6,7 @@ import pytest
 
 from exporter.model import Reason, SyncState, VpnStatus
 from exporter.simulator.world import Generation, Role, SimulatedGluetun, Status
-from tests.rig import GLUETUN_KEY, Rig, make_rig
-
-
-def role_with(*routes: str) -> Role:
-    return Role(auth="apikey", apikey=GLUETUN_KEY, routes=routes)
+from tests.rig import GLUETUN_KEY, Rig, make_rig, role_with
 
 
 def test_a_role_with_the_old_route_alone_is_told_the_new_one(tmp_path: Path) -> None:
@@ -68,8 +64,7 @@ def test_the_new_route_is_found_after_gluetun_was_upgraded(tmp_path: Path) -> No
         rig.gluetun.stop()
         assert rig.later(30).state is SyncState.GLUETUN_UNREACHABLE
         rig.gluetun._free_port()
-        role = Role(auth="apikey", apikey=GLUETUN_KEY)
-        with SimulatedGluetun("main", role=role, port=rig.gluetun.port):
+        with SimulatedGluetun("main", role=role_with(), port=rig.gluetun.port):
             assert rig.later(30).in_sync
 
 

@@ -10,7 +10,7 @@ import pytest
 from exporter.errors import ForbiddenHost
 from exporter.model import Operation, Reason, SyncState
 from exporter.simulator.world import Fault, Status
-from tests.rig import Rig, asked, make_rig
+from tests.rig import Rig, asked, ban, make_rig
 
 LOGIN = "/api/v2/auth/login"
 HOUR = 3600.0
@@ -38,11 +38,6 @@ def until_in_sync(rig: Rig) -> float:
     while not rig.next_check().in_sync:
         assert rig.clock.now < started + 2 * HOUR, rig.last.failures
     return round(rig.clock.now - started)
-
-
-def ban(rig: Rig) -> None:
-    """Somebody else at our address got it wrong too often."""
-    rig.qbittorrent._access._banned_until["127.0.0.1"] = rig.clock.now + HOUR
 
 
 # ways in

@@ -11,11 +11,7 @@ import pytest
 
 from exporter.model import Reason, SyncState
 from exporter.simulator.world import Fault, Role, SimulatedGluetun
-from tests.rig import HeldExecutor, Rig, asked, make_rig
-
-
-def named(names: str) -> list[dict[str, object]]:
-    return [{"name": name} for name in names]
+from tests.rig import HeldExecutor, Rig, asked, make_rig, named
 
 
 def checked_at(rig: Rig) -> list[int]:
@@ -60,7 +56,7 @@ def test_first_checks_are_spread(tmp_path: Path, held: HeldExecutor) -> None:
 def test_first_checks_of_many_take_no_longer_than_an_interval(
     tmp_path: Path, held: HeldExecutor
 ) -> None:
-    names = [{"name": f"t{number}"} for number in range(50)]
+    names = named(f"t{number}" for number in range(50))
     environ = {"CHECK_INTERVAL": "1"}
     with Rig(tmp_path, tunnels=names, executor=held, environ=environ) as rig:
         rig.run_for(1)

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from exporter.model import EventKind, Outcome, Reason, SyncState, VpnStatus
+from exporter.model import EventKind, Reason, SyncState, VpnStatus
 from exporter.simulator.world import (
     Fault,
     Generation,
@@ -15,11 +15,7 @@ from exporter.simulator.world import (
     Version,
 )
 from tests.fakes import FakeClock
-from tests.rig import FIRST_PORT, ON_TUN0, Rig, make_rig
-
-
-def kinds(outcome: Outcome) -> list[EventKind]:
-    return [event.kind for event in outcome.events]
+from tests.rig import FIRST_PORT, ON_TUN0, Rig, kinds, make_rig
 
 
 @pytest.mark.parametrize(

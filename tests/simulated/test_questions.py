@@ -4,8 +4,8 @@ from collections import Counter
 from pathlib import Path
 
 from exporter.model import ConnectionStatus, SyncState
-from exporter.simulator.world import Fault, Role, Status
-from tests.rig import GLUETUN_KEY, Rig, asked, make_rig
+from exporter.simulator.world import Fault, Status
+from tests.rig import Rig, asked, make_rig, role_with
 
 PORT, STATUS, ADDRESS = "GET /v1/portforward", "GET /v1/vpn/status", "GET /v1/publicip/ip"
 TORRENTS = "GET /api/v2/torrents/info"
@@ -136,8 +136,7 @@ def test_what_was_not_sent_is_not_counted(tmp_path: Path) -> None:
 def test_a_refused_vpn_status_is_one_failure_and_not_asked_again_until_gluetun_failed(
     tmp_path: Path,
 ) -> None:
-    role = Role(auth="apikey", apikey=GLUETUN_KEY, routes=[PORT])
-    with make_rig(tmp_path, role=role) as rig:
+    with make_rig(tmp_path, role=role_with(PORT)) as rig:
 
         def refusals() -> float:
             name = "qsticky_operation_failures_total"

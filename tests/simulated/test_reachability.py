@@ -9,19 +9,14 @@ from typing import Any
 
 import pytest
 
-from exporter.model import EventKind, SyncState
+from exporter.model import SyncState
 from exporter.servers.reachability import probe
-from exporter.simulator.world import Role
 from tests.fakes import FakeClock, InlineExecutor
 from tests.parts.outside import Outside
-from tests.rig import FIRST_PORT, GLUETUN_KEY, HeldExecutor, Rig, asked, make_rig
+from tests.rig import FIRST_PORT, HeldExecutor, Rig, asked, make_rig, rebinds, role_with
 
 ORDER = "PUT /v1/vpn/status"
-ROLE = Role(
-    auth="apikey",
-    apikey=GLUETUN_KEY,
-    routes=("GET /v1/portforward", "GET /v1/vpn/status", "GET /v1/publicip/ip", ORDER),
-)
+ROLE = role_with("GET /v1/portforward", "GET /v1/vpn/status", "GET /v1/publicip/ip", ORDER)
 
 
 @pytest.fixture
@@ -42,11 +37,6 @@ def rig(tmp_path: Path, service: Outside) -> Iterator[Rig]:
         rig.run_for(20)
         assert len(service.asked) == 1
         yield rig
-
-
-def rebinds(rig: Rig) -> int:
-    events = [event for outcome in rig.recorder.outcomes for event in outcome.events]
-    return sum(event.kind is EventKind.REBIND for event in events)
 
 
 def reachable(rig: Rig) -> float | None:
@@ -96,12 +86,16 @@ def test_nobody_gets_in_although_all_looks_right_and_everybody_is_told(
     assert told["last_reached"] == told["last_reachability_check"] is not None
     service.says("0")
     rig.run_for(591)  # the next question
-    assert (rig.last.state, rebinds(rig), reachable(rig)) == (SyncState.IN_SYNC, 0, 0)
+    assert (rig.last.state, rebinds(*rig.recorder.outcomes), reachable(rig)) == (
+        SyncState.IN_SYNC,
+        0,
+        0,
+    )
     rig.run_for(30)  # once more
-    assert (rig.last.state, rebinds(rig)) == (SyncState.IN_SYNC, 1)
+    assert (rig.last.state, rebinds(*rig.recorder.outcomes)) == (SyncState.IN_SYNC, 1)
     rig.lines()
     rig.run_for(60)  # a minute is the least
-    assert (rig.last.state, rebinds(rig)) == (SyncState.NOT_REACHABLE, 1)
+    assert (rig.last.state, rebinds(*rig.recorder.outcomes)) == (SyncState.NOT_REACHABLE, 1)
     assert rig.lines() == [
         (
             "ERROR",
@@ -118,7 +112,7 @@ def test_nobody_gets_in_although_all_looks_right_and_everybody_is_told(
     rig.run_for(130)
     assert not rig.status["healthy"]
     rig.run_for(1200)
-    assert (rig.last.state, rebinds(rig)) == (SyncState.NOT_REACHABLE, 1)
+    assert (rig.last.state, rebinds(*rig.recorder.outcomes)) == (SyncState.NOT_REACHABLE, 1)
     service.says("1")
     rig.run_for(600)
     assert rig.last.in_sync
@@ -162,7 +156,7 @@ def test_where_an_old_libtorrent_is_watched_the_answer_is_heard_too(
     with make_rig(tmp_path, version="4.5.2", role=ROLE, environ=given) as rig:
         rig.run_for(60)
         assert any(outcome.is_watch for outcome in rig.recorder.outcomes)
-        assert rebinds(rig) == 1
+        assert rebinds(*rig.recorder.outcomes) == 1
 
 
 def test_a_vpn_that_lets_nobody_in_is_restarted(tmp_path: Path, service: Outside) -> None:

@@ -7,11 +7,7 @@ from pathlib import Path
 import pytest
 
 from exporter.tunnel.tunnel import Tunnel
-from tests.rig import HeldExecutor, Rig
-
-
-def named(names: str) -> list[dict[str, object]]:
-    return [{"name": name} for name in names]
+from tests.rig import HeldExecutor, Rig, named
 
 
 @pytest.fixture

@@ -4,12 +4,12 @@ from pathlib import Path
 
 from exporter.healthcheck import judge
 from exporter.model import EventKind
-from tests.rig import Rig
+from tests.rig import Rig, kinds, named
 
 
 def test_outcomes_soon_after_a_write_are_in_the_file_within_a_second(tmp_path: Path) -> None:
     """So that many tunnels do not write all the time."""
-    with Rig(tmp_path, tunnels=[{"name": f"t{number}"} for number in range(20)]) as rig:
+    with Rig(tmp_path, tunnels=named("abcdefghijklmnopqrst")) as rig:
         rig.run_for(3)
         writes = rig.operations()["status_file"]
         rig.gluetun.stop()
@@ -68,4 +68,4 @@ def test_the_last_port_and_its_change_survive_a_restart_without_gluetun(rig: Rig
     assert facts["last_forwarded_port"] == 45720
     assert rig.status["last_port_change"] == before["last_port_change"]
     rig.gluetun.start()
-    assert EventKind.PORT_CHANGE not in [event.kind for event in rig.later(5).events]
+    assert EventKind.PORT_CHANGE not in kinds(rig.later(5))
