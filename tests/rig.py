@@ -40,10 +40,11 @@ class Recorder:
     """A reader that keeps what it is told."""
 
     def __init__(self) -> None:
+        self.names: list[str] = []
         self.outcomes: list[Outcome] = []
 
     def set_tunnels(self, tunnels: Iterable[TunnelConfig]) -> None:
-        """Nothing: it keeps what it is told, of any tunnel."""
+        self.names = [tunnel.name for tunnel in tunnels]
 
     def publish(self, outcome: Outcome) -> None:
         self.outcomes.append(outcome)

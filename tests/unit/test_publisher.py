@@ -2,34 +2,19 @@
 
 import io
 import json
-from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from exporter.config.load import TunnelConfig
 from exporter.daemon.publisher import Publisher
-from exporter.model import Operation, OperationResult, Outcome, Reason, SyncState
+from exporter.model import Operation, OperationResult, Reason, SyncState
 from exporter.report.log import set_up
 from exporter.report.status_file import StatusFile
 from tests.fakes import IN_SYNC, FakeClock, tunnels
+from tests.rig import Recorder
 
 NO_PORT = IN_SYNC._replace(state=SyncState.NO_PORT)
-
-
-class Recorder:
-    """A reader that keeps what it gets."""
-
-    def __init__(self) -> None:
-        self.names: list[str] = []
-        self.outcomes: list[Outcome] = []
-
-    def set_tunnels(self, tunnels: Iterable[TunnelConfig]) -> None:
-        self.names = [tunnel.name for tunnel in tunnels]
-
-    def publish(self, outcome: Outcome) -> None:
-        self.outcomes.append(outcome)
 
 
 class Published:

@@ -24,7 +24,6 @@ from prometheus_client.registry import Collector
 
 from exporter.model import SyncState
 from exporter.report.board import StatusBoard
-from exporter.web.app import WebApp, WebParts
 from exporter.web.messages import Request, Response, text
 from exporter.web.scrape import Scrapes
 from exporter.web.shared import Shared
@@ -32,10 +31,10 @@ from exporter.web.users import Users
 from tests.outcomes import (
     IN_SYNC,
     OUTCOMES,
-    PageClock,
     board_of,
     board_of_many,
     tunnel_config,
+    web_app,
 )
 
 PROMETHEUS_ACCEPT = (
@@ -68,15 +67,11 @@ class Site:
         registry = CollectorRegistry()
         Gauge("qsticky_a", "First.", registry=registry).set(1)
         Counter("qsticky_b", "Second.", ["x"], registry=registry).labels("y" * 2000).inc()
-        settings: dict[str, Any] = {
-            "board": self.board,
+        parts: dict[str, Any] = {
             "registry": lambda: registry,
-            "status_json": lambda: b'{"healthy": true}',
             "request_sync": lambda tunnel, pushed: self.synced.append((tunnel, pushed)),
-            "version": "2.0.0",
-            "clock": PageClock(),
         }
-        self.app = WebApp(WebParts(**(settings | given)))
+        self.app = web_app(self.board, **(parts | given))
 
     def ask(self, path: str, method: str = "GET", body: bytes = b"", **headers: str) -> Answer:
         """Send a request; header names with underscores."""
