@@ -9,12 +9,27 @@ from exporter.simulator.world import Generation, Role, SimulatedGluetun, Status
 from tests.rig import GLUETUN_KEY, Rig, make_rig, role_with
 
 
-def test_a_role_with_the_old_route_alone_is_told_the_new_one(tmp_path: Path) -> None:
-    """Without either route: tests/simulated/test_check.py."""
-    with make_rig(tmp_path, role=role_with("GET /v1/openvpn/portforwarded")) as rig:
+@pytest.mark.parametrize(
+    ("route", "advice"),
+    [
+        ("GET /v1/openvpn/portforwarded", ['add "GET /v1/portforward" to the routes']),
+        (
+            "GET /v1/vpn/status",
+            [
+                '"GET /v1/portforward" (Gluetun 3.41 and later)',
+                '"GET /v1/openvpn/portforwarded" (up to 3.40',
+            ],
+        ),
+    ],
+)
+def test_the_route_that_the_role_lacks_is_named(
+    tmp_path: Path, route: str, advice: list[str]
+) -> None:
+    """With Gluetun's version `qsticky check` is more exact: tests/simulated/test_check.py."""
+    with make_rig(tmp_path, role=role_with(route)) as rig:
         outcome = rig.check()
         assert outcome.state is SyncState.GLUETUN_UNAUTHORIZED
-        assert 'add "GET /v1/portforward" to the routes' in outcome.failures[0].fix
+        assert [words for words in advice if words not in outcome.failures[0].fix] == []
         assert rig.qbittorrent.writes == []
 
 
