@@ -141,6 +141,15 @@ def test_a_corrected_password_is_tried_at_once_also_during_a_ban(
     assert until_in_sync(rejected) == 0
 
 
+def test_a_ban_is_waited_out(rejected: Rig, password_file: Path) -> None:
+    password_file.write_text(rejected.qbittorrent.password)
+    ban(rejected)
+    rejected.check()
+    assert rejected.later(HOUR / 2).state is SyncState.QBITTORRENT_BANNED
+    assert rejected.later(HOUR / 2 + 1).in_sync
+    assert len(rejected.qbittorrent.login_attempts) == 2
+
+
 def test_a_restart_of_qbittorrent_that_is_seen_ends_the_wait_for_a_ban(
     rejected: Rig, password_file: Path
 ) -> None:
