@@ -1,8 +1,10 @@
 """Made-up outcomes, one for each state, for the tests and pictures of the status page."""
 
-from pathlib import Path
+from typing import Any
 
-from exporter.config.load import TunnelConfig, load_config
+from prometheus_client import CollectorRegistry
+
+from exporter.config.load import TunnelConfig
 from exporter.model import (
     BindResult,
     ConnectionStatus,
@@ -22,7 +24,8 @@ from exporter.model import (
     VpnStatus,
 )
 from exporter.report.board import StatusBoard
-from tests.fakes import FakeClock
+from exporter.web.app import WebApp, WebParts
+from tests.fakes import FakeClock, tunnels
 
 NOW = 1_800_000_000.0
 """2027-01-15 08:00:00 UTC; the moments of these outcomes are Unix times."""
@@ -41,8 +44,8 @@ class PageClock(FakeClock):
 
 def tunnel_config(name: str = "default", **environ: str) -> TunnelConfig:
     """A tunnel as it is by default."""
-    given = {"GLUETUN_APIKEY": "key", **environ}
-    return load_config(given, Path("/nowhere")).tunnels[0]._replace(name=name)
+    [made] = tunnels(name, **environ)
+    return made
 
 
 LISTENING = QbittorrentReading(
@@ -239,3 +242,16 @@ def _with_port(outcome: Outcome, port: int) -> Outcome:
         other = qbittorrent.listening_port == 51413
         qbittorrent = qbittorrent._replace(listening_port=port + other)
     return outcome._replace(gluetun=gluetun, qbittorrent=qbittorrent)
+
+
+def web_app(board: StatusBoard, **parts: Any) -> WebApp:
+    """Return the web application on this board; what it needs beside that does nothing."""
+    given: dict[str, Any] = {
+        "board": board,
+        "registry": CollectorRegistry,
+        "status_json": lambda: b'{"healthy": true}',
+        "request_sync": lambda tunnel, pushed: None,
+        "version": "2.0.0",
+        "clock": PageClock(),
+    }
+    return WebApp(WebParts(**(given | parts)))

@@ -13,7 +13,7 @@ from typing import Any, ParamSpec, Self, TypeVar
 
 from exporter.config.load import Config, TunnelConfig, load_config
 from exporter.daemon.service import Service
-from exporter.model import Operation, Outcome, SyncState
+from exporter.model import EventKind, Operation, Outcome, SyncState
 from exporter.report.log import logger, set_up
 from exporter.simulator.world import (
     Generation,
@@ -25,6 +25,7 @@ from exporter.simulator.world import (
 )
 from exporter.tunnel.tunnel import Tunnel
 from tests.fakes import FakeClock, InlineExecutor
+from tests.parts.daemon import way_to
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -39,10 +40,11 @@ class Recorder:
     """A reader that keeps what it is told."""
 
     def __init__(self) -> None:
+        self.names: list[str] = []
         self.outcomes: list[Outcome] = []
 
     def set_tunnels(self, tunnels: Iterable[TunnelConfig]) -> None:
-        """Nothing: it keeps what it is told, of any tunnel."""
+        self.names = [tunnel.name for tunnel in tunnels]
 
     def publish(self, outcome: Outcome) -> None:
         self.outcomes.append(outcome)
@@ -89,18 +91,12 @@ class Rig:
         self._inline = InlineExecutor(self.clock)
         self._executor = executor or self._inline
         time = self.clock.monotonic
-        role = Role(auth="apikey", apikey=GLUETUN_KEY)
-        self.gluetun = gluetun or SimulatedGluetun("3.41", role=role, clock=time)
+        self.gluetun = gluetun or SimulatedGluetun("3.41", role=role_with(), clock=time)
         self.qbittorrent = qbittorrent or SimulatedQbittorrent("5.1.0", clock=time, **ON_TUN0)
         self.path = folder / "status.json"
         self.yaml = folder / "qsticky.yaml"
         self.environ = {
-            "GLUETUN_HOST": self.gluetun.host,
-            "GLUETUN_PORT": str(self.gluetun.port),
-            "GLUETUN_APIKEY": GLUETUN_KEY,
-            "QBITTORRENT_HOST": self.qbittorrent.host,
-            "QBITTORRENT_PORT": str(self.qbittorrent.port),
-            "QBITTORRENT_PASS": self.qbittorrent.password,
+            **way_to(self.gluetun, self.qbittorrent, GLUETUN_KEY),
             "HEALTH_FILE": str(self.path),
             "LOG_LEVEL": "DEBUG",
             "LOG_FORMAT": log_format,
@@ -278,12 +274,36 @@ def make_rig(  # noqa: PLR0913  # each is an option, given by name
 ) -> Rig:
     """Return a rig with servers of these kinds; `options` are those of qBittorrent."""
     clock = FakeClock()
-    role = role or Role(auth="apikey", apikey=GLUETUN_KEY)
     gluetun = SimulatedGluetun(
-        generation, role=role, forwarded_port=forwarded_port, clock=clock.monotonic
+        generation, role=role or role_with(), forwarded_port=forwarded_port, clock=clock.monotonic
     )
     qbittorrent = SimulatedQbittorrent(version, clock=clock.monotonic, **{**ON_TUN0, **options})
     return Rig(folder, clock=clock, gluetun=gluetun, qbittorrent=qbittorrent, environ=environ)
+
+
+def role_with(*routes: str) -> Role:
+    """Return a role of our key for these routes of Gluetun; for all where none is named."""
+    return Role(auth="apikey", apikey=GLUETUN_KEY, routes=routes or None)
+
+
+def named(names: Iterable[str]) -> list[dict[str, object]]:
+    """Return entries of the YAML file that have a name and nothing else."""
+    return [{"name": name} for name in names]
+
+
+def kinds(*outcomes: Outcome) -> list[EventKind]:
+    """Return what happened in these checks."""
+    return [event.kind for outcome in outcomes for event in outcome.events]
+
+
+def rebinds(*outcomes: Outcome) -> int:
+    """Count how often the port was opened again."""
+    return kinds(*outcomes).count(EventKind.REBIND)
+
+
+def ban(rig: Rig) -> None:
+    """Have somebody else at our address get the password wrong too often, for an hour."""
+    rig.qbittorrent._access._banned_until["127.0.0.1"] = rig.clock.now + 3600
 
 
 def asked(server: SimulatedServer) -> list[str]:

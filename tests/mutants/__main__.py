@@ -71,6 +71,7 @@ TESTS = {
         "simulated/test_vpn_restart",
         "simulated/test_messages",
         "simulated/test_faults",
+        "simulated/test_check",
     ],
     "servers.operations": ["unit/test_operations"],
     "daemon.loop": ["simulated/test_loop", "simulated/test_reload", "simulated/test_status_file"],

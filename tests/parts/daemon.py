@@ -10,12 +10,13 @@ import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Protocol, Self
 
 from tests.parts.debian import PartMissing
 
 ROOT = Path(__file__).parents[2]
 PATIENCE = 30.0
+STOP_SECONDS = 5.0
 
 
 class QstickyProcess:
@@ -112,6 +113,42 @@ class QstickyProcess:
             self.lines.append(line)
             self._queue.put(line)
         self._queue.put(None)
+
+
+class Server(Protocol):
+    """A Gluetun or a qBittorrent, real or simulated."""
+
+    host: str
+    port: int
+
+
+class Client(Server, Protocol):
+    """A qBittorrent."""
+
+    @property
+    def password(self) -> str: ...
+
+
+def way_to(gluetun: Server, qbittorrent: Client, key: str = "") -> dict[str, str]:
+    """Return the variables that lead to both servers; without a key Gluetun asks for none."""
+    return {
+        "GLUETUN_HOST": gluetun.host,
+        "GLUETUN_PORT": str(gluetun.port),
+        **({"GLUETUN_APIKEY": key} if key else {"GLUETUN_AUTH_TYPE": "none"}),
+        "QBITTORRENT_HOST": qbittorrent.host,
+        "QBITTORRENT_PORT": str(qbittorrent.port),
+        "QBITTORRENT_PASS": qbittorrent.password,
+    }
+
+
+def end(process: subprocess.Popen[bytes]) -> None:
+    """End a process cleanly, by force where that takes too long."""
+    process.terminate()
+    try:
+        process.wait(STOP_SECONDS)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()
 
 
 def wait_until(condition: Callable[[], object], what: str) -> None:

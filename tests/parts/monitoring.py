@@ -8,14 +8,11 @@ import urllib.error
 import urllib.parse
 import urllib.request
 from collections.abc import Iterable, Mapping
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from queue import Queue
-from threading import Thread
 from typing import Any, Self
 
 from tests.parts import debian
-from tests.parts.daemon import wait_until
+from tests.parts.daemon import end, wait_until
 from tests.parts.qbittorrent import free_port
 
 SUITE = "sid"
@@ -23,17 +20,10 @@ SUITE = "sid"
 
 TEMPLATES = Path("/usr/share/prometheus/alertmanager")
 
-STOP_SECONDS = 5.0
-
 
 def promtool() -> Path:
     """Return Prometheus' checker; or raise PartMissing."""
     return _program("promtool")
-
-
-def amtool() -> Path:
-    """Return Alertmanager's checker; or raise PartMissing."""
-    return _program("amtool")
 
 
 def run(program: Path, *arguments: str | Path, stdin: str = "") -> subprocess.CompletedProcess[str]:
@@ -88,12 +78,7 @@ class Server:
 
     def __exit__(self, *_: object) -> None:
         assert self._process is not None
-        self._process.terminate()
-        try:
-            self._process.wait(STOP_SECONDS)
-        except subprocess.TimeoutExpired:
-            self._process.kill()
-            self._process.wait()
+        end(self._process)
 
     def arguments(self) -> list[str]:
         """The command line, without the program."""
@@ -175,32 +160,3 @@ class RealAlertmanager(Server):
         place = f"mkdir -p {TEMPLATES.parent} && ln -s '{ours}' {TEMPLATES}"
         script = f'mount -t tmpfs none /usr/share && {place} && exec "$@"'
         return ["unshare", "--map-root-user", "--mount", "sh", "-c", script, "sh"]
-
-
-class WebhookReceiver:
-    """Takes what an Alertmanager sends to a webhook; wait for `notifications`."""
-
-    def __init__(self) -> None:
-        self.notifications: Queue[dict[str, Any]] = Queue()
-        arrived = self.notifications
-
-        class Handler(BaseHTTPRequestHandler):
-            def do_POST(self) -> None:
-                body = self.rfile.read(int(self.headers["Content-Length"]))
-                arrived.put(json.loads(body))
-                self.send_response(200)
-                self.end_headers()
-
-            def log_message(self, *arguments: object) -> None:
-                """Stay quiet."""
-
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self.url = f"http://127.0.0.1:{self._server.server_port}/"
-
-    def __enter__(self) -> Self:
-        Thread(target=self._server.serve_forever, daemon=True).start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._server.shutdown()
-        self._server.server_close()

@@ -8,10 +8,8 @@ from typing import Self
 
 from tests.conftest import Certificate
 from tests.parts import debian
-from tests.parts.daemon import listens, wait_until
+from tests.parts.daemon import end, listens, wait_until
 from tests.parts.qbittorrent import free_port
-
-STOP_SECONDS = 5.0
 
 _CONFIG = """
 daemon off;
@@ -103,12 +101,7 @@ class Nginx:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._process.terminate()
-        try:
-            self._process.wait(STOP_SECONDS)
-        except subprocess.TimeoutExpired:
-            self._process.kill()
-            self._process.wait()
+        end(self._process)
 
     def _ready(self) -> bool:
         assert self._process.poll() is None, (self._folder / "log").read_text()

@@ -1,62 +1,34 @@
 """A service that says whether it gets in on a port, and a proxy on the way to it."""
 
-import threading
 from collections.abc import Callable
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import Self
+
+from exporter.simulator.http import Answer, Request
+from tests.parts.plain_server import PlainServer
 
 
-class Outside:
-    """Answers each request alike until told otherwise; use it as a context.
+class Outside(PlainServer):
+    """Replies to each request alike until told otherwise; use it as a context.
 
-    As a proxy it answers for whichever server is asked for through it, and refuses tunnels.
+    As a proxy it replies for whichever server is asked for through it, and refuses tunnels.
     """
 
-    def __init__(self, answer: str = "1") -> None:
+    def __init__(self, reply: str = "1") -> None:
+        super().__init__()
         self.status = 200
-        self.answer: Callable[[str], str] = lambda target: answer
-        """What it answers to a target, such as `/45720`."""
-        self.asked: list[str] = []
-        """The targets that were asked for: with a scheme and a host as a proxy."""
-        self.headers: dict[str, str] = {}
-        """Of the last request."""
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), self._handler())
-        self._server.daemon_threads = True
+        self.reply: Callable[[str], str] = lambda target: reply
+        """What it says to a target, such as `/45720`."""
 
-    def says(self, answer: str, status: int = 200) -> None:
-        """Answer so from now on."""
-        self.status, self.answer = status, lambda target: answer
+    def says(self, reply: str, status: int = 200) -> None:
+        """Reply so from now on."""
+        self.status, self.reply = status, lambda target: reply
 
     @property
-    def address(self) -> str:
-        """Where it listens."""
-        return f"http://127.0.0.1:{self._server.server_port}"
+    def asked(self) -> list[str]:
+        """The targets that were asked for: with a scheme and a host as a proxy."""
+        return [target for _, target, _ in self.requests]
 
-    def __enter__(self) -> Self:
-        threading.Thread(target=self._serve, daemon=True).start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._server.shutdown()
-        self._server.server_close()
-
-    def _serve(self) -> None:
-        self._server.serve_forever(poll_interval=0.02)
-
-    def _handler(self) -> type[BaseHTTPRequestHandler]:
-        outside = self
-
-        class Handler(BaseHTTPRequestHandler):
-            def do_GET(self) -> None:
-                outside.asked.append(self.path)
-                outside.headers = dict(self.headers.items())
-                body = outside.answer(self.path).encode()
-                self.send_response(outside.status)
-                self.send_header("Content-Length", str(len(body)))
-                self.end_headers()
-                self.wfile.write(body)
-
-            def log_message(self, *_: object) -> None:
-                """Nothing."""
-
-        return Handler
+    def answer(self, request: Request) -> Answer:
+        """Say what the test wants."""
+        if request.method == "CONNECT":
+            return Answer(501)
+        return Answer(self.status, self.reply(request.target).encode())

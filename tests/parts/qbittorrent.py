@@ -6,7 +6,6 @@ import hashlib
 import http.client
 import json
 import os
-import signal
 import socket
 import ssl
 import subprocess
@@ -19,6 +18,7 @@ from typing import Self
 from urllib.parse import urlencode
 
 from tests.parts import debian
+from tests.parts.daemon import end
 
 VERSIONS = ("4.2.5", "4.5.2", "5.1.0", "5.3.0")
 
@@ -29,7 +29,6 @@ _handed_out: set[int] = set()
 """A port that is free now may be meant for a server that starts later."""
 
 START_SECONDS = 15.0
-STOP_SECONDS = 5.0
 
 
 @functools.cache
@@ -44,14 +43,10 @@ def launcher(version: str) -> Path:
 class Seed:
     """What a profile says before the first start."""
 
-    username: str = "admin"
     password: str = "real-password"
     api_key: str | None = None
     listening_port: int | None = None
-    web_port: int | None = None
-    web_address: str = "127.0.0.1"
     interface: str = "lo"
-    locale: str = "en"
     bypass_local_auth: bool = False
     ban_after: int = 5
     ban_seconds: int = 3600
@@ -68,35 +63,15 @@ class RealQbittorrent:
         self.version = version
         self.profile = profile
         self.seed = seed or Seed()
-        self.username = self.seed.username
+        self.username = "admin"
         self.password = self.seed.password
-        self.api_key = self.seed.api_key
         self.host = "127.0.0.1"
-        self.port = self.seed.web_port or free_port()
+        self.port = free_port()
         self.first_listening_port = self.seed.listening_port or free_port()
+        self._output = self.profile / "output.txt"
         self._program = launcher(version)
         self._process: subprocess.Popen[bytes] | None = None
         self._write_config()
-
-    @property
-    def https(self) -> bool:
-        """Whether the WebUI speaks TLS."""
-        return self.seed.certificate is not None
-
-    @property
-    def url(self) -> str:
-        """The WebUI's address, without a slash at the end."""
-        return f"{'https' if self.https else 'http'}://{self.host}:{self.port}"
-
-    @property
-    def output(self) -> Path:
-        """What the server wrote to its standard output and error."""
-        return self.profile / "output.txt"
-
-    @property
-    def pid(self) -> int:
-        """The process id of the running server."""
-        return self._running().pid
 
     def __enter__(self) -> Self:
         self.start()
@@ -105,8 +80,8 @@ class RealQbittorrent:
     def __exit__(self, *_: object) -> None:
         self.stop()
 
-    def start(self, *, wait_until_listening: bool = False) -> None:
-        """Start and wait until the WebUI accepts; on request also until a port is bound."""
+    def start(self) -> None:
+        """Start and wait until the WebUI accepts."""
         if self._process is not None:
             raise RuntimeError(f"qBittorrent {self.version} runs already")
         environment = {
@@ -115,7 +90,7 @@ class RealQbittorrent:
             "XDG_CONFIG_HOME": str(self.profile / "xdg"),
             "LC_ALL": "C.UTF-8",
         }
-        with self.output.open("ab") as output:
+        with self._output.open("ab") as output:
             self._process = subprocess.Popen(
                 [str(self._program), f"--profile={self.profile}"],
                 stdin=subprocess.DEVNULL,
@@ -125,30 +100,22 @@ class RealQbittorrent:
                 start_new_session=True,
             )
         try:
-            self._wait_for_web()
-            if wait_until_listening:
-                self.wait_until_listening()
+            self._wait_for_web(self._process)
         except BaseException:
             self.kill()
             raise
 
     def stop(self) -> None:
         """End it cleanly, so that it saves its settings; by force where that takes too long."""
-        if self._process is None:
-            return
-        self._process.send_signal(signal.SIGTERM)
-        try:
-            self._process.wait(STOP_SECONDS)
-        except subprocess.TimeoutExpired:
-            self.kill()
+        if self._process is not None:
+            end(self._process)
         self._process = None
 
     def kill(self) -> None:
         """End it at once, as a power cut does."""
-        if self._process is None:
-            return
-        self._process.kill()
-        self._process.wait()
+        if self._process is not None:
+            self._process.kill()
+            self._process.wait()
         self._process = None
 
     def restart(self) -> None:
@@ -187,23 +154,18 @@ class RealQbittorrent:
             connection.close()
 
     def _connection(self) -> http.client.HTTPConnection:
-        if not self.https:
+        if self.seed.certificate is None:
             return http.client.HTTPConnection(self.host, self.port, timeout=5)
         context = ssl.create_default_context()
         context.check_hostname = False
         context.verify_mode = ssl.CERT_NONE
         return http.client.HTTPSConnection(self.host, self.port, timeout=5, context=context)
 
-    def _running(self) -> subprocess.Popen[bytes]:
-        if self._process is None:
-            raise RuntimeError(f"qBittorrent {self.version} is not running")
-        return self._process
-
-    def _wait_for_web(self) -> None:
+    def _wait_for_web(self, process: subprocess.Popen[bytes]) -> None:
         # 4.5.2 never ends after a SIGTERM that came before its WebUI was up
         deadline = time.monotonic() + START_SECONDS
         while time.monotonic() < deadline:
-            if self._running().poll() is not None:
+            if process.poll() is not None:
                 raise RuntimeError(f"qBittorrent {self.version} ended: {self._last_words()}")
             try:
                 socket.create_connection((self.host, self.port), timeout=1).close()
@@ -214,7 +176,7 @@ class RealQbittorrent:
         raise TimeoutError(f"qBittorrent {self.version} opened no WebUI: {self._last_words()}")
 
     def _last_words(self) -> str:
-        return self.output.read_text(errors="replace")[-500:].strip() or "no output"
+        return self._output.read_text(errors="replace")[-500:].strip() or "no output"
 
     def _write_config(self) -> None:
         directory = self.profile / "qBittorrent" / "config"
@@ -231,7 +193,7 @@ class RealQbittorrent:
             # the country database would be downloaded, and stopping would wait for it
             r"Connection\ResolvePeerCountries=false",
             r"Connection\UPnP=false",
-            rf"General\Locale={seed.locale}",
+            r"General\Locale=en",
             # 4.2 reads these instead of [BitTorrent]
             rf"Connection\PortRangeMin={self.first_listening_port}",
             *(rf"Connection\{name}={seed.interface}" for name in ("Interface", "InterfaceName")),
@@ -243,11 +205,11 @@ class RealQbittorrent:
     def _web_settings(self) -> dict[str, str | int]:
         seed = self.seed
         settings: dict[str, str | int] = {
-            "Address": seed.web_address,
+            "Address": self.host,
             "Port": self.port,
             "UseUPnP": "false",
             "LocalHostAuth": "false" if seed.bypass_local_auth else "true",
-            "Username": seed.username,
+            "Username": self.username,
             "Password_PBKDF2": f'"@ByteArray({_pbkdf2(seed.password)})"',
             "MaxAuthenticationFailCount": seed.ban_after,
             "BanDuration": seed.ban_seconds,

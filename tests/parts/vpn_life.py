@@ -13,7 +13,7 @@ from urllib.parse import urlencode
 
 from exporter.simulator.world import Role, SimulatedGluetun, Status
 from tests.parts import namespace
-from tests.parts.daemon import QstickyProcess
+from tests.parts.daemon import QstickyProcess, way_to
 from tests.parts.outside import Outside
 from tests.parts.peer import Peer, connects
 from tests.parts.qbittorrent import RealQbittorrent, Seed
@@ -83,7 +83,7 @@ class VpnLife:
         seed = Seed(interface=binding.interface, listening_port=PORT)
         self.qbittorrent = RealQbittorrent(version, folder / "profile", seed)
         self.outside = Outside()
-        self.outside.answer = self._connects_back
+        self.outside.reply = self._connects_back
         self._asked = asked
         self.qsticky = self._qsticky(folder)
         self._earlier_output = ""
@@ -124,18 +124,12 @@ class VpnLife:
 
     def _qsticky(self, folder: Path, *command: str) -> QstickyProcess:
         environ = {
+            **way_to(self.gluetun, self.qbittorrent, "key"),
             "CHECK_INTERVAL": f"{CHECK_INTERVAL:.0f}",
-            "GLUETUN_HOST": self.gluetun.host,
-            "GLUETUN_PORT": str(self.gluetun.port),
-            "GLUETUN_AUTH_TYPE": "apikey",
-            "GLUETUN_APIKEY": "key",
-            "QBITTORRENT_HOST": self.qbittorrent.host,
-            "QBITTORRENT_PORT": str(self.qbittorrent.port),
-            "QBITTORRENT_PASS": self.qbittorrent.password,
             "WEB_LISTEN_ADDRESS": f"127.0.0.1:{WEB_PORT}",
         }
         if self._asked:
-            environ["REACHABILITY_URL"] = f"{self.outside.address}/{{port}}"
+            environ["REACHABILITY_URL"] = f"{self.outside.url}/{{port}}"
             environ["REACHABILITY_INTERVAL"] = "60"
         return QstickyProcess(environ, folder, command)
 

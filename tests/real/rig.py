@@ -12,7 +12,7 @@ from pathlib import Path
 
 from exporter.config.load import load_config
 from exporter.daemon.service import TunnelFactory
-from exporter.model import EventKind, Outcome
+from exporter.model import Outcome
 from exporter.report.saved import read_saved
 from exporter.report.status_file import StatusFile
 from exporter.simulator.world import SimulatedGluetun
@@ -131,13 +131,3 @@ class Rig:
         self._file.write()
         (tunnel,) = config.tunnels
         self._tunnel = TunnelFactory(self.clock, self._file, try_at_once=True).make(tunnel)
-
-
-def rebinds(*outcomes: Outcome) -> int:
-    """Count how often the port was opened again."""
-    return kinds(*outcomes).count(EventKind.REBIND)
-
-
-def kinds(*outcomes: Outcome) -> list[EventKind]:
-    """Return what happened in these checks."""
-    return [event.kind for outcome in outcomes for event in outcome.events]

@@ -11,21 +11,19 @@ from typing import TYPE_CHECKING, Literal
 
 import pytest
 from playwright.sync_api import Browser, ConsoleMessage, Page, ViewportSize, sync_playwright
-from prometheus_client import CollectorRegistry
 
 from exporter.model import SyncState
 from exporter.report.board import StatusBoard
-from exporter.web.app import WebApp, WebParts
 from exporter.web.server import WebServer
 from tests.conftest import missing_part
 from tests.outcomes import (
     IN_SYNC,
     NOW,
     OUTCOMES,
-    PageClock,
     board_of,
     board_of_many,
     tunnel_config,
+    web_app,
 )
 from tests.parts.debian import REPOSITORY
 
@@ -62,16 +60,10 @@ class Site:
         self.url = f"http://{self.server.address}/"
 
     def show(self, board: StatusBoard) -> None:
-        self._app = WebApp(
-            WebParts(
-                board=board,
-                registry=CollectorRegistry,
-                status_json=lambda: b'{"healthy": true}\n',
-                request_sync=lambda tunnel, pushed: self.synced.append((tunnel, pushed)),
-                version="2.0.0",
-                docs_url="https://example.org/",
-                clock=PageClock(),
-            )
+        self._app = web_app(
+            board,
+            request_sync=lambda tunnel, pushed: self.synced.append((tunnel, pushed)),
+            docs_url="https://example.org/",
         )
 
     def _answer(

@@ -18,19 +18,20 @@ import yaml
 from exporter.simulator.world import Role, SimulatedGluetun, SimulatedQbittorrent
 from tests.conftest import missing_part
 from tests.parts import monitoring
-from tests.parts.daemon import ROOT, QstickyProcess, clock_off_by, wait_until
+from tests.parts.daemon import ROOT, QstickyProcess, clock_off_by, wait_until, way_to
 from tests.parts.debian import PartMissing
-from tests.parts.monitoring import RealAlertmanager, RealPrometheus, WebhookReceiver
+from tests.parts.monitoring import RealAlertmanager, RealPrometheus
 from tests.parts.qbittorrent import free_port
+from tests.parts.receiver import Receiver
 
 API_KEY = "simulated-key"
 PORT = 45720
 PATIENCE_SECONDS = 30.0
 
 
-def told(receiver: WebhookReceiver) -> tuple[str, str, int]:
+def told(receiver: Receiver) -> tuple[str, str, int]:
     """Wait for the next notification; return its alert, its status, and of how many tunnels."""
-    message = receiver.notifications.get(timeout=PATIENCE_SECONDS)
+    message = json.loads(receiver.arrived.get(timeout=PATIENCE_SECONDS))
     return message["groupLabels"]["alertname"], message["status"], len(message["alerts"])
 
 
@@ -43,7 +44,7 @@ class Chain:
     daemon: QstickyProcess
     web_port: int
     prometheus: RealPrometheus
-    receiver: WebhookReceiver
+    receiver: Receiver
 
     def told(self) -> tuple[str, str]:
         """Wait for the next notification, of one alert; return its name and status."""
@@ -79,7 +80,7 @@ def running_chain(folder: Path, **environ: str) -> Iterator[Chain]:
     rules = re.sub(r"for: (10|5|2)m", "for: 2s", (ROOT / "alerts.yml").read_text())
     (folder / "alerts.yml").write_text(rules)
     with contextlib.ExitStack() as stack:
-        receiver = stack.enter_context(WebhookReceiver())
+        receiver = stack.enter_context(Receiver())
         role = Role(auth="apikey", apikey=API_KEY)
         gluetun = stack.enter_context(SimulatedGluetun("3.41", role=role, forwarded_port=PORT))
         qbittorrent = stack.enter_context(SimulatedQbittorrent("5.1.0"))
@@ -101,17 +102,8 @@ def qsticky(
     folder: Path,
     environ: Mapping[str, str],
 ) -> QstickyProcess:
-    given = {
-        "GLUETUN_HOST": gluetun.host,
-        "GLUETUN_PORT": str(gluetun.port),
-        "GLUETUN_APIKEY": API_KEY,
-        "QBITTORRENT_HOST": qbittorrent.host,
-        "QBITTORRENT_PORT": str(qbittorrent.port),
-        "QBITTORRENT_PASS": qbittorrent.password,
-        "CHECK_INTERVAL": "1",
-        "WEB_LISTEN_ADDRESS": f"127.0.0.1:{port}",
-    }
-    return QstickyProcess({**given, **environ}, folder)
+    given = {"CHECK_INTERVAL": "1", "WEB_LISTEN_ADDRESS": f"127.0.0.1:{port}"}
+    return QstickyProcess({**way_to(gluetun, qbittorrent, API_KEY), **given, **environ}, folder)
 
 
 def alertmanager_config(webhook: str) -> str:
@@ -160,7 +152,7 @@ def test_a_cause_is_told_once_and_so_is_its_end(alert: str, chain: Chain) -> Non
     ends(chain)
     assert chain.told() == (alert, "resolved")
     wait_until(chain.in_sync, "the tunnel is in sync again")
-    assert chain.receiver.notifications.empty()
+    assert chain.receiver.arrived.empty()
 
 
 def test_five_minutes_between_the_clocks_are_told_and_change_nothing_else(
@@ -174,9 +166,9 @@ def test_five_minutes_between_the_clocks_are_told_and_change_nothing_else(
 
 
 @pytest.fixture
-def alerting(parts: None, tmp_path: Path) -> Iterator[tuple[RealAlertmanager, WebhookReceiver]]:
+def alerting(parts: None, tmp_path: Path) -> Iterator[tuple[RealAlertmanager, Receiver]]:
     with (
-        WebhookReceiver() as receiver,
+        Receiver() as receiver,
         RealAlertmanager(tmp_path, alertmanager_config(receiver.url)) as alertmanager,
     ):
         yield alertmanager, receiver
@@ -186,7 +178,7 @@ NAS, ATTIC = "nas:9809", "attic:9809"
 
 
 def test_tunnels_that_break_at_once_are_one_message_each_way(
-    alerting: tuple[RealAlertmanager, WebhookReceiver],
+    alerting: tuple[RealAlertmanager, Receiver],
 ) -> None:
     alertmanager, receiver = alerting
     alerts = [labels("QStickyVPNDown", NAS, tunnel=f"tunnel{i}") for i in range(300)]
@@ -196,11 +188,11 @@ def test_tunnels_that_break_at_once_are_one_message_each_way(
     assert told(receiver) == ("QStickyVPNDown", "firing", 2)
     alertmanager.send(alerts, ended=True)
     assert told(receiver) == ("QStickyVPNDown", "resolved", 300)
-    assert receiver.notifications.empty()
+    assert receiver.arrived.empty()
 
 
 def test_while_qsticky_is_down_nobody_is_told_that_something_else_ended(
-    alerting: tuple[RealAlertmanager, WebhookReceiver],
+    alerting: tuple[RealAlertmanager, Receiver],
 ) -> None:
     alertmanager, receiver = alerting
     vpn, down = labels("QStickyVPNDown", NAS, tunnel="home"), labels("QStickyDown", NAS)

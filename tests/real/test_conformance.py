@@ -48,19 +48,19 @@ SCENARIOS: list[tuple[Scenario, dict[str, Any]]] = [
 ]
 
 
+SEED_NAMES = {"bypass": "bypass_local_auth", "session_timeout": "session_timeout_seconds"}
+
+
 def _seed(options: dict[str, Any], port: int, certificate: Certificate) -> Seed:
-    https = options.get("https")
-    return Seed(
-        password=PASSWORD,
-        listening_port=port,
-        api_key=options.get("api_key"),
-        bypass_local_auth=options.get("bypass", False),
-        ban_after=options.get("ban_after", 5),
-        ban_seconds=options.get("ban_seconds", 3600),
-        session_timeout_seconds=options.get("session_timeout", 3600),
-        certificate=certificate.file if https else None,
-        certificate_key=certificate.key if https else None,
-    )
+    given = {SEED_NAMES.get(name, name): value for name, value in _settings(options).items()}
+    if options.get("https"):
+        given |= {"certificate": certificate.file, "certificate_key": certificate.key}
+    return Seed(password=PASSWORD, listening_port=port, **given)
+
+
+def _settings(options: dict[str, Any]) -> dict[str, Any]:
+    """Return what both servers are told; the rest is about the comparison."""
+    return {name: value for name, value in options.items() if name not in ("https", "versions")}
 
 
 def _simulated(
@@ -74,16 +74,12 @@ def _simulated(
         version,
         password=PASSWORD,
         listening_port=port,
-        api_key=options.get("api_key"),
-        bypass=options.get("bypass", False),
-        ban_after=options.get("ban_after", 5),
-        ban_seconds=options.get("ban_seconds", 3600),
-        session_timeout=options.get("session_timeout", 3600),
         interface="lo",
         loopback=loopback_addresses(),
         privileged_ports=os.geteuid() == 0,
         clock=clock,
         tls=(certificate.file, certificate.key) if options.get("https") else None,
+        **_settings(options),
     )
 
 

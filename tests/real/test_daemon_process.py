@@ -2,8 +2,6 @@
 
 import datetime
 import signal
-import subprocess
-import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,12 +13,8 @@ from tests.conftest import missing_part
 from tests.parts.daemon import QstickyProcess, clock_off_by, listens, wait_until
 from tests.parts.debian import PartMissing
 from tests.parts.namespace import own_interface
-from tests.parts.proxy import Proxy
 from tests.parts.qbittorrent import RealQbittorrent, Seed, free_port
 
-OLD_HEALTHCHECK = (
-    "import json; exit(0 if json.load(open('/app/health/status.json'))['healthy'] else 1)"
-)
 ONE_VERSION = pytest.mark.parametrize("qbittorrent_version", ["5.1.0"], indirect=True)
 
 
@@ -65,12 +59,6 @@ def without_qbittorrent(gluetun: SimulatedGluetun) -> dict[str, str]:
     }
 
 
-def healthcheck(daemon: QstickyProcess) -> int:
-    """Run the line of people's compose files, on this daemon's file."""
-    line = OLD_HEALTHCHECK.replace("/app/health/status.json", str(daemon.health_file))
-    return subprocess.run([sys.executable, "-c", line], check=False).returncode
-
-
 def test_does_its_main_job_with_the_existing_variables_alone(
     gluetun: SimulatedGluetun, qbittorrent: RealQbittorrent, tmp_path: Path
 ) -> None:
@@ -85,7 +73,6 @@ def test_does_its_main_job_with_the_existing_variables_alone(
         wait_until(lambda: daemon.status["state"] == "in_sync", "status.json says in_sync")
         assert listens(first)
         assert not listens(before)
-        assert healthcheck(daemon) == 0
 
         gluetun.forwarded_ports = [second]
         daemon.wait_for(f"Successfully updated port to {second}")
@@ -98,7 +85,6 @@ def test_does_its_main_job_with_the_existing_variables_alone(
         }
         assert daemon.stop() == 0
         assert daemon.status["state"] == "stopped"
-        assert healthcheck(daemon) == 1
     assert [line for line in daemon.lines if "WARNING" in line or "ERROR" in line] == []
 
 
@@ -158,29 +144,3 @@ def test_the_checks_go_on_across_the_end_of_daylight_saving_time(tmp_path: Path)
             for _ in range(4):
                 assert "still no_port" in daemon.wait_for("2026-10-25 02:00:0")
             daemon.stop()
-
-
-@ONE_VERSION
-def test_check_and_once_say_by_their_exit_codes_whether_all_is_well(
-    gluetun: SimulatedGluetun, qbittorrent: RealQbittorrent, tmp_path: Path
-) -> None:
-    environ = existing_environment(gluetun, qbittorrent)
-    with Proxy(qbittorrent.port) as proxy:
-        wrong = {"QBITTORRENT_PORT": str(proxy.port), "QBITTORRENT_PASS": "wrong"}
-        for _ in range(3):
-            code, said = ended("check", environ | wrong, tmp_path)
-            assert code == 3
-            assert "QBITTORRENT_PASS" in said
-        assert len(proxy.logins) == 1
-    code, said = ended("check", environ, tmp_path)
-    assert (code, "✗ qBittorrent's listening port" in said) == (3, True)
-    assert ended("once", environ, tmp_path)[0] == 0
-    assert ended("check", environ, tmp_path)[0] == 0
-    qbittorrent.stop()
-    assert ended("once", environ, tmp_path)[0] == 3
-
-
-def ended(command: str, environ: dict[str, str], folder: Path) -> tuple[int, str]:
-    """Run a command to its end; return its exit code and what it printed."""
-    with QstickyProcess(environ, folder, command=[command]) as process:
-        return process.wait(), process.output

@@ -14,7 +14,7 @@ import pytest
 
 from exporter.simulator.world import Role, SimulatedGluetun, SimulatedQbittorrent
 from tests.conftest import missing_part
-from tests.parts.daemon import ROOT, QstickyProcess, wait_until
+from tests.parts.daemon import ROOT, QstickyProcess, wait_until, way_to
 from tests.parts.documentation import FILES, PAGES, commands
 from tests.parts.qbittorrent import free_port
 from tests.parts.receiver import Receiver
@@ -50,12 +50,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Run]:
         Receiver() as receiver,
     ):
         environ = {
-            "GLUETUN_HOST": gluetun.host,
-            "GLUETUN_PORT": str(gluetun.port),
-            "GLUETUN_APIKEY": KEY,
-            "QBITTORRENT_HOST": qbittorrent.host,
-            "QBITTORRENT_PORT": str(qbittorrent.port),
-            "QBITTORRENT_PASS": qbittorrent.password,
+            **way_to(gluetun, qbittorrent, KEY),
             "QSTICKY_CONFIG": str(tunnels),
             "NOTIFY_URLS": f"json://{receiver.place}/",
             "WEB_LISTEN_ADDRESS": web,

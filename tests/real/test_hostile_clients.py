@@ -35,9 +35,9 @@ SERVER = """
 import logging, sys
 from prometheus_client import CollectorRegistry
 from prometheus_client.core import GaugeMetricFamily
-from exporter.web.app import WebApp, WebParts
+from exporter.clock import Clock
 from exporter.web.server import WebServer
-from tests.outcomes import board_of_many
+from tests.outcomes import board_of_many, web_app
 
 tunnels = int(sys.argv[1])
 
@@ -54,13 +54,7 @@ class Series:
 logging.basicConfig(level=logging.DEBUG)
 registry = CollectorRegistry()
 registry.register(Series())
-app = WebApp(WebParts(
-    board=board_of_many(tunnels),
-    registry=lambda: registry,
-    status_json=lambda: b"{}",
-    request_sync=lambda tunnel, pushed: None,
-    version="2.0.0",
-))
+app = web_app(board_of_many(tunnels), registry=lambda: registry, clock=Clock())
 server = WebServer(app, "127.0.0.1:0")
 server.start()
 print(server.address, flush=True)

@@ -1,6 +1,6 @@
 """Fewer than 5 failed logins in any hour, whatever happens: on every real qBittorrent.
 
-The rules themselves are tested in tests/unit/test_decide_login.py; here a proxy counts attempts.
+The rules themselves are tested in tests/unit/test_logins.py; here a proxy counts attempts.
 """
 
 import itertools

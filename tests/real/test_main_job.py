@@ -6,7 +6,8 @@ from exporter.model import EventKind, Outcome, Reason, SyncState
 from tests.conftest import Certificate
 from tests.parts.daemon import listens
 from tests.parts.qbittorrent import Seed, free_port
-from tests.real.rig import Rig, kinds
+from tests.real.rig import Rig
+from tests.rig import kinds
 
 API_KEY = "qbt_" + "A" * 28
 

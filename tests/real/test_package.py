@@ -15,7 +15,7 @@ from trove_classifiers import classifiers
 from exporter import HOME, __version__
 from exporter.simulator.world import World
 from tests.conftest import missing_part
-from tests.parts.daemon import ROOT
+from tests.parts.daemon import ROOT, way_to
 
 NAME = f"qsticky-{__version__}"
 PROGRAM = {
@@ -128,14 +128,7 @@ def test_nothing_is_missing_from_the_lock(qsticky: Qsticky) -> None:
 def test_the_installed_command_sets_the_port_and_is_healthy_then(qsticky: Qsticky) -> None:
     with World() as world:
         world.gluetun.change_port(40_123)
-        servers = {
-            "GLUETUN_HOST": world.gluetun.host,
-            "GLUETUN_PORT": str(world.gluetun.port),
-            "GLUETUN_APIKEY": "simulated-key",
-            "QBITTORRENT_HOST": world.qbittorrent.host,
-            "QBITTORRENT_PORT": str(world.qbittorrent.port),
-            "QBITTORRENT_PASS": world.qbittorrent.password,
-        }
+        servers = way_to(world.gluetun, world.qbittorrent, "simulated-key")
         assert qsticky("qsticky", "healthcheck").returncode == 1
         once = qsticky("qsticky", "once", **servers)
         assert (once.returncode, once.stderr) == (0, "")

@@ -15,7 +15,8 @@ from tests.parts.daemon import listens, wait_until
 from tests.parts.namespace import NamespaceMissing, in_namespace, own_interface
 from tests.parts.proxy import CutOff, Page
 from tests.parts.qbittorrent import Seed
-from tests.real.rig import STATUS_LAG, Rig, kinds, rebinds
+from tests.real.rig import STATUS_LAG, Rig
+from tests.rig import kinds, rebinds
 
 SET = "/api/v2/app/setPreferences"
 VPN_SEED = Seed(interface="tun0")
@@ -121,15 +122,6 @@ def test_opens_the_port_again_after_a_reconnect_as_rebind_says(
     assert rebinds(outcome) == expected
     assert rig.proxy.count(SET) == before + 2 * expected
     assert listens(rig.port)
-
-
-def test_trackers_hear_of_a_new_port_on_request(rig: Rig) -> None:
-    path = "/api/v2/torrents/reannounce"
-    rig.restart(REANNOUNCE_AFTER_CHANGE="true")
-    assert rig.check().failures == ()
-    assert rig.proxy.count(path) == 1
-    assert rig.later(30).in_sync
-    assert rig.proxy.count(path) == 1
 
 
 def test_upnp_is_switched_off_on_request_and_the_socket_stays(rig: Rig) -> None:

@@ -16,7 +16,7 @@ import yaml
 
 from exporter.simulator.world import SimulatedGluetun, SimulatedQbittorrent
 from tests.conftest import missing_part
-from tests.parts.daemon import QstickyProcess, wait_until
+from tests.parts.daemon import QstickyProcess, wait_until, way_to
 from tests.parts.qbittorrent import free_port
 
 PORT = 45720
@@ -52,14 +52,7 @@ def environ() -> Iterator[dict[str, str]]:
         SimulatedGluetun("3.40", forwarded_port=PORT) as gluetun,
         SimulatedQbittorrent() as qbittorrent,
     ):
-        yield {
-            "GLUETUN_HOST": gluetun.host,
-            "GLUETUN_PORT": str(gluetun.port),
-            "GLUETUN_AUTH_TYPE": "none",
-            "QBITTORRENT_HOST": qbittorrent.host,
-            "QBITTORRENT_PORT": str(qbittorrent.port),
-            "QBITTORRENT_PASS": "simulated-password",
-        }
+        yield way_to(gluetun, qbittorrent)
 
 
 def said_healthy(file: Path) -> list[bool]:

@@ -19,13 +19,11 @@ from exporter.errors import StatusFileError
 from exporter.healthcheck import judge
 from exporter.simulator.world import (
     Generation,
-    Role,
     SimulatedGluetun,
-    SimulatedQbittorrent,
     Status,
 )
 from tests.parts.outside import Outside
-from tests.rig import GLUETUN_KEY, ON_TUN0, Rig, make_rig
+from tests.rig import Rig, ban, make_rig, role_with
 
 PORT = 45720
 
@@ -131,10 +129,6 @@ def heal(bench: Bench) -> None:
     bench.qbittorrent.heal()
 
 
-def ban(bench: Bench) -> None:
-    bench.qbittorrent._access._banned_until["127.0.0.1"] = bench.clock.now + 3600
-
-
 def wait_an_hour(bench: Bench) -> None:
     bench.clock.now += 3601
 
@@ -164,7 +158,7 @@ FAULTS: dict[str, tuple[Scene, str, Scene]] = {
     ),
     "Gluetun's port": (answer(Status(401, "Unauthorized\n")), "QBITTORRENT_PORT", heal),
     "another program": (answer(Status(200, "<html>")), "lead to the right server", heal),
-    "a ban": (ban, "the ban ends by itself", wait_an_hour),
+    "a ban": (lambda bench: ban(bench.rig), "the ban ends by itself", wait_an_hour),
     "a port in use": (restart_beside(PORT), "another program may use", restart_beside()),
     "another port": (set_another_port, "start qsticky, which sets it", Bench.daemon_runs),
 }
@@ -204,47 +198,30 @@ def test_a_wrong_setting_is_the_only_thing_named(
 def test_a_role_without_the_route(bench: Bench, generation: Generation) -> None:
     """The route that the fix names is one that Gluetun of that version starts with."""
     routes = ["GET /v1/vpn/status", "GET /v1/version"]
-    role = Role(auth="apikey", apikey=GLUETUN_KEY, routes=routes)
-    with SimulatedGluetun(generation, role=role) as gluetun:
+    with SimulatedGluetun(generation, role=role_with(*routes)) as gluetun:
         line = bench.fault(GLUETUN_PORT=str(gluetun.port))
     assert line.text.endswith("although it accepts our credentials")
     route = line.fix.split('"')[1]
     old = generation == "3.40"
     assert route == ("GET /v1/openvpn/portforwarded" if old else "GET /v1/portforward")
-    role = Role(auth="apikey", apikey=GLUETUN_KEY, routes=[*routes, route])
-    with SimulatedGluetun(generation, role=role) as gluetun:
+    with SimulatedGluetun(generation, role=role_with(*routes, route)) as gluetun:
         bench.assert_all_well(GLUETUN_PORT=str(gluetun.port))
 
 
 def test_a_role_that_may_not_restart_the_vpn(bench: Bench) -> None:
-    routes = ["GET /v1/portforward", "GET /v1/vpn/status"]
-    role = Role(auth="apikey", apikey=GLUETUN_KEY, routes=routes)
+    role = role_with("GET /v1/portforward", "GET /v1/vpn/status")
     with SimulatedGluetun("3.41", role=role) as gluetun:
         line = bench.fault(GLUETUN_PORT=str(gluetun.port), RESTART_VPN_AFTER="600")
     named = line.fix.split('"')[1::2]
-    role = Role(auth="apikey", apikey=GLUETUN_KEY, routes=["GET /v1/portforward", *named])
+    role = role_with("GET /v1/portforward", *named)
     with SimulatedGluetun("3.41", role=role) as gluetun:
         bench.assert_all_well(GLUETUN_PORT=str(gluetun.port))
         assert gluetun.vpn_status == "running"
 
 
 def test_a_role_that_hides_the_vpn_status_is_no_fault(bench: Bench) -> None:
-    role = Role(auth="apikey", apikey=GLUETUN_KEY, routes=["GET /v1/portforward"])
-    with SimulatedGluetun("3.41", role=role) as gluetun:
+    with SimulatedGluetun("3.41", role=role_with("GET /v1/portforward")) as gluetun:
         bench.assert_all_well(GLUETUN_PORT=str(gluetun.port))
-
-
-def test_a_wrong_api_key_of_qbittorrent(bench: Bench) -> None:
-    right = "qbt_" + "A" * 28
-    time = bench.clock.monotonic
-    with SimulatedQbittorrent(
-        "5.3.0", api_key=right, listening_port=PORT, clock=time, **ON_TUN0
-    ) as qbittorrent:
-        bench.clock.now += 2
-        bench.environ["QBITTORRENT_PORT"] = str(qbittorrent.port)
-        assert "QBITTORRENT_API_KEY" in bench.fault(QBITTORRENT_API_KEY="qbt_" + "B" * 28).fix
-        bench.assert_all_well(QBITTORRENT_API_KEY=right)
-        assert qbittorrent.login_attempts == []
 
 
 def test_a_wrong_password_and_never_a_ban(bench: Bench) -> None:
@@ -400,7 +377,7 @@ def test_the_command_prints_the_lines_and_exits_with_0_or_3(
 )
 def test_a_service_outside_is_asked_once(bench: Bench, answer: str, said: str) -> None:
     with Outside(answer) as service:
-        lines = bench.check(REACHABILITY_URL=service.address + "/{port}")
+        lines = bench.check(REACHABILITY_URL=service.url + "/{port}")
         assert service.asked == [f"/{PORT}"]
     [line] = [line for line in lines if str(line).startswith(said)]
     assert line.ok or line.fix
@@ -409,7 +386,7 @@ def test_a_service_outside_is_asked_once(bench: Bench, answer: str, said: str) -
 def test_nobody_is_asked_for_a_port_that_is_not_set(bench: Bench) -> None:
     set_another_port(bench)
     with Outside() as service:
-        lines = bench.check(REACHABILITY_URL=service.address + "/{port}")
+        lines = bench.check(REACHABILITY_URL=service.url + "/{port}")
         assert service.asked == []
     assert any(line.text.startswith("Nobody outside was asked") for line in lines)
 
@@ -417,7 +394,7 @@ def test_nobody_is_asked_for_a_port_that_is_not_set(bench: Bench) -> None:
 def test_an_address_that_gluetun_does_not_show_is_named(bench: Bench) -> None:
     bench.gluetun.public_ip = ""
     with Outside() as service:
-        line = bench.fault(REACHABILITY_URL=service.address + "/{ip}/{port}")
+        line = bench.fault(REACHABILITY_URL=service.url + "/{ip}/{port}")
         assert "GET /v1/publicip/ip" in line.fix
         assert service.asked == []
 

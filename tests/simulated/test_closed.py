@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 
 from exporter.model import BindResult, ConnectionStatus, EventKind, Reason, SyncState
-from exporter.simulator.world import Status, Version
-from tests.rig import FIRST_PORT, Rig, asked, make_rig
+from exporter.simulator.world import Status
+from tests.rig import FIRST_PORT, Rig, asked, kinds, make_rig
 
 TRANSFER = "GET /api/v2/transfer/info"
 CLOSED = Status(200, '{"connection_status": "disconnected"}')
@@ -92,35 +92,28 @@ def test_where_the_port_is_set_first_nobody_waits_for_the_old_sockets_status(rig
     assert outcome.next_check_seconds == 3
 
 
-@pytest.mark.parametrize("version", ["4.2.5", "5.1.0"])
-def test_a_socket_on_loopback_alone_is_said_to_be_closed_and_not_reopened(
-    tmp_path: Path, version: Version
-) -> None:
+def test_a_socket_on_loopback_alone_is_said_to_be_closed_and_not_reopened(rig: Rig) -> None:
     """Gluetun's wiki recommends a down command that chooses `lo`."""
-    with make_rig(tmp_path, version=version) as rig:
-        rig.check()
-        rig.qbittorrent.set_preferences({"current_network_interface": "lo"})
-        outcome = rig.later(30)
-        assert (outcome.state, outcome.port_bound) == (SyncState.NOT_LISTENING, False)
-        assert outcome.qbittorrent
-        assert outcome.qbittorrent.bind_result is BindResult.LOOPBACK
-        assert "choose the VPN's network interface" in outcome.failures[0].fix
-        rig.run_for(400)
-        assert rig.qbittorrent.writes == [45720]
-        rig.qbittorrent.set_preferences({"current_network_interface": "tun0"})
-        rig.run_for(31)
-        assert rig.last.in_sync
+    rig.check()
+    rig.qbittorrent.set_preferences({"current_network_interface": "lo"})
+    outcome = rig.later(30)
+    assert (outcome.state, outcome.port_bound) == (SyncState.NOT_LISTENING, False)
+    assert outcome.qbittorrent
+    assert outcome.qbittorrent.bind_result is BindResult.LOOPBACK
+    assert "choose the VPN's network interface" in outcome.failures[0].fix
+    rig.run_for(400)
+    assert rig.qbittorrent.writes == [45720]
+    rig.qbittorrent.set_preferences({"current_network_interface": "tun0"})
+    rig.run_for(31)
+    assert rig.last.in_sync
 
 
 def test_a_port_that_is_set_on_loopback_alone_is_not_in_sync(tmp_path: Path) -> None:
     with make_rig(tmp_path, interface="lo") as rig:
         outcome = rig.check()
         assert outcome.state is SyncState.NOT_LISTENING
-        assert EventKind.PORT_UPDATE not in [event.kind for event in outcome.events]
-        assert outcome.failures[0].message == (
-            f"qBittorrent at {rig.qbittorrent.host}:{rig.qbittorrent.port} listens on port 45720 "
-            "of the loopback interface alone, where no peer gets in"
-        )
+        assert EventKind.PORT_UPDATE not in kinds(outcome)
+        assert "loopback" in outcome.failures[0].message
 
 
 @pytest.mark.parametrize(("port", "neighbour"), [(50001, 50002), (65535, 65534)])
@@ -157,12 +150,8 @@ def test_after_six_reopenings_in_5_minutes_the_port_is_not_called_open(tmp_path:
         rig.run_for(5)
         assert rig.last.state is SyncState.NOT_LISTENING
         assert rig.qbittorrent.writes.count(45721) == 6
-        assert rig.last.failures[0].message == (
-            f"qBittorrent at {rig.qbittorrent.host}:{rig.qbittorrent.port} may sit on a dead "
-            "socket on port 45720: the VPN reconnected, and the port was reopened 6 times in "
-            "5 minutes already"
-        )
-        assert rig.last.failures[0].fix == "see Gluetun's log for why the VPN reconnects so often"
+        assert "reopened 6 times in 5 minutes already" in rig.last.failures[0].message
+        assert "why the VPN reconnects so often" in rig.last.failures[0].fix
         rig.run_for(270)
         assert rig.last.in_sync
         assert rig.qbittorrent.writes.count(45721) == 7

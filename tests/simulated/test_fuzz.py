@@ -28,8 +28,8 @@ from exporter.servers.logins import Logins
 from exporter.servers.operations import Operations
 from exporter.servers.qbittorrent import Listening, Qbittorrent
 from exporter.simulator.http import Answer, Request
-from exporter.simulator.server import SimulatedServer
 from tests.fakes import START, FakeClock
+from tests.parts.plain_server import PlainServer
 from tests.rig import Rig
 
 ODD_NUMBERS = st.sampled_from(
@@ -52,7 +52,7 @@ def answers(*keys: str) -> st.SearchStrategy[bytes]:
     return st.binary() | JSON.map(encoded) | near.map(encoded) | st.lists(near).map(encoded)
 
 
-class Parrot(SimulatedServer):
+class Parrot(PlainServer):
     """Says the same to everybody: a body, or bytes that need not be HTTP."""
 
     def __init__(self) -> None:
@@ -66,13 +66,7 @@ class Parrot(SimulatedServer):
         return Answer(self.status, body, close=self.raw is not None)
 
     def head(self, answer: Answer) -> bytes:
-        if self.raw is not None:
-            return self.raw
-        length = len(answer.body)
-        return f"HTTP/1.1 {answer.status} Something\r\nContent-Length: {length}\r\n\r\n".encode()
-
-    def malformed(self) -> Answer:
-        return Answer(400)
+        return super().head(answer) if self.raw is None else self.raw
 
 
 @pytest.fixture

@@ -10,7 +10,7 @@ import pytest
 from exporter.errors import ForbiddenHost
 from exporter.model import Operation, Reason, SyncState
 from exporter.simulator.world import Fault, Status
-from tests.rig import Rig, asked, make_rig
+from tests.rig import Rig, asked, ban, make_rig
 
 LOGIN = "/api/v2/auth/login"
 HOUR = 3600.0
@@ -40,18 +40,7 @@ def until_in_sync(rig: Rig) -> float:
     return round(rig.clock.now - started)
 
 
-def ban(rig: Rig) -> None:
-    """Somebody else at our address got it wrong too often."""
-    rig.qbittorrent._access._banned_until["127.0.0.1"] = rig.clock.now + HOUR
-
-
 # ways in
-
-
-def test_one_session_is_kept(rig: Rig) -> None:
-    for _ in range(5):
-        assert rig.later(30).in_sync
-    assert len(rig.qbittorrent.login_attempts) == 1
 
 
 def test_the_bypass_needs_no_login(tmp_path: Path) -> None:
@@ -218,14 +207,6 @@ def test_a_port_that_qbittorrent_does_not_listen_on_is_told_from_a_refused_name(
     assert outcome.failures[0].reason is Reason.FORBIDDEN_HOST
     assert outcome.failures[0].fix == ForbiddenHost.default_fix
     assert rig.later(30).in_sync
-
-
-def test_a_cookie_marked_secure_over_plain_http_is_sent_back(tmp_path: Path) -> None:
-    """A broken HTTPS set-up of qBittorrent marks it so; a browser would withhold it."""
-    with make_rig(tmp_path, secure_cookie=True) as rig:
-        assert rig.check().in_sync
-        assert rig.later(30).in_sync
-        assert len(rig.qbittorrent.login_attempts) == 1
 
 
 def test_a_proxy_that_removes_cookies_is_named_and_not_asked_at_each_check(rig: Rig) -> None:

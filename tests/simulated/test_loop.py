@@ -1,6 +1,5 @@
 """When checks run: on time, spread, pushed, and whatever hangs."""
 
-import datetime
 import json
 import signal
 import threading
@@ -9,15 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from exporter.daemon.scheduler import SteadyScheduler
 from exporter.model import Reason, SyncState
 from exporter.simulator.world import Fault, Role, SimulatedGluetun
-from tests.fakes import FakeClock
-from tests.rig import HeldExecutor, Rig, asked, make_rig
-
-
-def named(names: str) -> list[dict[str, object]]:
-    return [{"name": name} for name in names]
+from tests.rig import HeldExecutor, Rig, asked, make_rig, named
 
 
 def checked_at(rig: Rig) -> list[int]:
@@ -39,20 +32,6 @@ def test_the_first_check_is_at_once_then_confirmed_then_one_in_each_interval(
     assert checked_at(rig) == [0, 3, 33, 63, 93]
 
 
-def test_the_end_of_daylight_saving_time_stops_no_job() -> None:
-    """schedule itself would compare local times and wait for an hour here."""
-    clock = FakeClock()
-    runs: list[float] = []
-    end_of_summer = datetime.datetime(2026, 10, 25, 0, 59, 50, tzinfo=datetime.UTC)
-    clock.set_wall(end_of_summer.timestamp())
-    scheduler = SteadyScheduler(clock)
-    scheduler.every(10.0).do(lambda: runs.append(clock.wall() - end_of_summer.timestamp()))
-    for _ in range(40):
-        scheduler.run_pending()
-        clock.now += 1
-    assert runs == [0, 10, 20, 30]
-
-
 def test_first_checks_are_spread(tmp_path: Path, held: HeldExecutor) -> None:
     with Rig(tmp_path, tunnels=named("abc"), executor=held) as rig:
         begun = []
@@ -66,7 +45,7 @@ def test_first_checks_are_spread(tmp_path: Path, held: HeldExecutor) -> None:
 def test_first_checks_of_many_take_no_longer_than_an_interval(
     tmp_path: Path, held: HeldExecutor
 ) -> None:
-    names = [{"name": f"t{number}"} for number in range(50)]
+    names = named(f"t{number}" for number in range(50))
     environ = {"CHECK_INTERVAL": "1"}
     with Rig(tmp_path, tunnels=names, executor=held, environ=environ) as rig:
         rig.run_for(1)

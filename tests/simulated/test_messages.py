@@ -15,12 +15,11 @@ from exporter.simulator.world import (
     AnyFault,
     Fault,
     RedirectAway,
-    Role,
     SimulatedQbittorrent,
     Status,
 )
 from tests.conftest import Certificate
-from tests.rig import GLUETUN_KEY, Rig, make_rig
+from tests.rig import Rig, make_rig, role_with
 
 CANARY = "canary-password"
 API_KEY = "qbt_" + "canary" * 4 + "AAAA"
@@ -52,9 +51,9 @@ def for_long(strike: Strike) -> Strike:
     return strike_early
 
 
-def role_with(*routes: str) -> Strike:
+def role_of(*routes: str) -> Strike:
     def strike(rig: Rig) -> None:
-        rig.gluetun._roles = [Role(auth="apikey", apikey=GLUETUN_KEY, routes=routes)]
+        rig.gluetun._roles = [role_with(*routes)]
         rig.gluetun.forwarded_ports = []
 
     return for_long(strike)
@@ -97,7 +96,7 @@ def no_disk(rig: Rig) -> None:
 STATUS, PORT, ADDRESS = "/v1/vpn/status", "/v1/portforward", "/v1/publicip/ip"
 PREFERENCES = "/api/v2/app/preferences"
 PAGE = Status(200, "<html>canary</html>")
-MAY_READ = role_with(f"GET {STATUS}", f"GET {PORT}")
+MAY_READ = role_of(f"GET {STATUS}", f"GET {PORT}")
 
 SCENES: dict[str, tuple[type[errors.QstickyError] | None, Strike, dict[str, str]]] = {
     "Gluetun is away": (errors.Unreachable, gluetun(Fault.REFUSE), {}),
@@ -106,7 +105,7 @@ SCENES: dict[str, tuple[type[errors.QstickyError] | None, Strike, dict[str, str]
     "a reset": (errors.Unreachable, gluetun(Fault.RESET), {}),
     "it hangs": (errors.TimedOut, qbittorrent(Fault.HANG), {}),
     "no HTTPS there": (errors.TimedOut, settings, {"GLUETUN_HTTPS": "true"}),
-    "no role": (errors.Unauthorized, role_with(f"GET {STATUS}"), {}),
+    "no role": (errors.Unauthorized, role_of(f"GET {STATUS}"), {}),
     "no restarts": (errors.Unauthorized, MAY_READ, {"RESTART_VPN_AFTER": "300"}),
     "a wrong API key": (errors.Unauthorized, settings, {"QBITTORRENT_API_KEY": API_KEY}),
     "a wrong password": (errors.LoginRejected, another_password, {}),

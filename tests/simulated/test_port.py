@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from exporter.model import EventKind, Outcome, Reason, SyncState, VpnStatus
+from exporter.model import EventKind, Reason, SyncState, VpnStatus
 from exporter.simulator.world import (
     Fault,
     Generation,
@@ -15,11 +15,7 @@ from exporter.simulator.world import (
     Version,
 )
 from tests.fakes import FakeClock
-from tests.rig import FIRST_PORT, ON_TUN0, Rig, make_rig
-
-
-def kinds(outcome: Outcome) -> list[EventKind]:
-    return [event.kind for event in outcome.events]
+from tests.rig import FIRST_PORT, ON_TUN0, Rig, kinds, make_rig
 
 
 @pytest.mark.parametrize(
@@ -72,15 +68,6 @@ def test_how_long_a_new_port_was_not_open_is_counted_with_the_wait_for_qbittorre
     counts = [rig.metric(f"{name}_bucket", le=bound) for bound in ("10.0", "30.0", "+Inf")]
     assert counts == [1, 2, 2]
     assert rig.later(30).opened_after_seconds is None
-
-
-def test_the_last_change_is_not_when_we_were_started(rig: Rig) -> None:
-    changed_at = rig.check().saved.port_changed_at
-    rig.clock.now += 500
-    rig.start_daemon()
-    outcome = rig.check()
-    assert outcome.saved.port_changed_at == pytest.approx(changed_at, abs=0.01)
-    assert EventKind.PORT_CHANGE not in kinds(outcome)
 
 
 def test_a_drift_is_corrected_and_its_likely_cause_is_named(rig: Rig) -> None:
@@ -143,13 +130,6 @@ def test_one_of_several_forwarded_ports_is_picked(rig: Rig) -> None:
     assert outcome.state is SyncState.GLUETUN_UNREACHABLE
     assert "GLUETUN_PORT_INDEX" in outcome.failures[0].fix
     assert rig.qbittorrent.listening_port == 50002
-
-
-def test_a_preference_that_does_not_stick_is_out_of_sync(rig: Rig) -> None:
-    rig.qbittorrent.fail("/api/v2/app/setPreferences", Status(200))
-    outcome = rig.check()
-    assert outcome.state is SyncState.OUT_OF_SYNC
-    assert outcome.failures[0].reason is Reason.VERIFY_MISMATCH
 
 
 def test_that_a_change_is_needed_is_said_once_for_each_port(rig: Rig) -> None:
@@ -242,50 +222,6 @@ def test_an_occupied_port_is_not_in_sync_and_is_repaired_once_it_is_free(rig: Ri
     outcome = rig.later(31)
     assert (outcome.in_sync, outcome.port_bound) == (True, True)
     assert rig.qbittorrent.writes == [45720, 45721, 45720]
-
-
-def test_where_rebinding_is_forbidden_an_occupied_port_stays_so_and_is_checked_on(
-    rig: Rig,
-) -> None:
-    rig.start_daemon(REBIND="never")
-    rig.qbittorrent.occupied.add(45720)
-    checks = [rig.check(), rig.later(60), rig.later(600)]
-    assert [check.state for check in checks] == [SyncState.NOT_LISTENING] * 3
-    assert all(3 <= check.next_check_seconds <= 30 for check in checks)
-    assert rig.qbittorrent.writes == [45720]
-
-
-def test_a_socket_that_qbittorrent_calls_closed_is_not_proved_by_an_old_log_entry(
-    rig: Rig,
-) -> None:
-    rig.check()
-    rig.gluetun.forwarded_ports = []
-    closed = Status(200, '{"connection_status": "disconnected"}')
-    rig.qbittorrent.fail("/api/v2/transfer/info", closed)
-    assert not rig.later(30).port_bound
-
-
-def test_the_proof_of_the_old_port_is_none_of_the_new_one(rig: Rig) -> None:
-    rig.check()
-    rig.gluetun.forwarded_ports = [50001]
-    rig.qbittorrent.occupied.add(50001)
-    outcome = rig.later(30)
-    assert (outcome.state, outcome.listening_port) == (SyncState.NOT_LISTENING, 50001)
-    assert not outcome.port_bound
-
-
-def test_the_dead_socket_that_an_old_libtorrent_keeps_is_reopened_after_a_reconnect(
-    tmp_path: Path,
-) -> None:
-    with make_rig(tmp_path, version="4.5.2") as rig:
-        rig.check()
-        rig.gluetun.reconnect(gap_seconds=1)
-        rig.later(0.5)
-        rig.qbittorrent.vpn_interface_recreated()
-        assert not rig.qbittorrent.incoming_peer()
-        assert EventKind.REBIND in kinds(rig.later(2))
-        assert rig.last.in_sync
-        assert rig.qbittorrent.incoming_peer()
 
 
 @pytest.mark.parametrize("policy", ["auto", "never"])

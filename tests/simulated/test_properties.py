@@ -27,7 +27,6 @@ from exporter.simulator.world import (
     AnyFault,
     Fault,
     RedirectAway,
-    Role,
     SimulatedGluetun,
     SimulatedQbittorrent,
     Status,
@@ -35,7 +34,7 @@ from exporter.simulator.world import (
 )
 from exporter.web.words import WORDS
 from tests.fakes import FakeClock
-from tests.rig import GLUETUN_KEY, ON_TUN0, Rig
+from tests.rig import ON_TUN0, Rig, role_with
 
 # far apart, so that the neighbour that a re-bind sets is none of them
 PORTS = st.sampled_from([2000, 20000, 45720, 50001, 65535])
@@ -100,11 +99,10 @@ class Life(RuleBasedStateMachine):
     def begin(self, version: Version, rebind: str) -> None:
         clock = FakeClock()
         time = clock.monotonic
-        role = Role(auth="apikey", apikey=GLUETUN_KEY)
         self.rig = Rig(
             Path(self.folder.name),
             clock=clock,
-            gluetun=SimulatedGluetun("3.41", role=role, clock=time),
+            gluetun=SimulatedGluetun("3.41", role=role_with(), clock=time),
             qbittorrent=SimulatedQbittorrent(version, clock=time, **ON_TUN0),
             environ={"REBIND": rebind, "REQUEST_TIMEOUT": "10"},
         )

@@ -1,12 +1,11 @@
 """What a check asks the servers, and that exactly this is timed and counted."""
 
-import json
 from collections import Counter
 from pathlib import Path
 
 from exporter.model import ConnectionStatus, SyncState
-from exporter.simulator.world import Fault, Role, Status
-from tests.rig import GLUETUN_KEY, Rig, asked, make_rig
+from exporter.simulator.world import Fault, Status
+from tests.rig import Rig, asked, make_rig, role_with
 
 PORT, STATUS, ADDRESS = "GET /v1/portforward", "GET /v1/vpn/status", "GET /v1/publicip/ip"
 TORRENTS = "GET /api/v2/torrents/info"
@@ -137,8 +136,7 @@ def test_what_was_not_sent_is_not_counted(tmp_path: Path) -> None:
 def test_a_refused_vpn_status_is_one_failure_and_not_asked_again_until_gluetun_failed(
     tmp_path: Path,
 ) -> None:
-    role = Role(auth="apikey", apikey=GLUETUN_KEY, routes=[PORT])
-    with make_rig(tmp_path, role=role) as rig:
+    with make_rig(tmp_path, role=role_with(PORT)) as rig:
 
         def refusals() -> float:
             name = "qsticky_operation_failures_total"
@@ -155,12 +153,3 @@ def test_a_refused_vpn_status_is_one_failure_and_not_asked_again_until_gluetun_f
         rig.gluetun.start()
         rig.later(1)
         assert (refusals(), asked(rig.gluetun)[:2]) == (2, [PORT, STATUS])
-
-
-def test_page_metrics_and_file_show_the_same_state(rig: Rig) -> None:
-    rig.check()
-    rig.gluetun.stop()
-    rig.later(30)
-    assert rig.shown_state() is SyncState.GLUETUN_UNREACHABLE
-    assert rig.status["state"] == "gluetun_unreachable"
-    assert json.loads(rig.get("/status.json")[1])["state"] == "gluetun_unreachable"

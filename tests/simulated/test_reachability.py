@@ -9,19 +9,14 @@ from typing import Any
 
 import pytest
 
-from exporter.model import EventKind, SyncState
+from exporter.model import SyncState
 from exporter.servers.reachability import probe
-from exporter.simulator.world import Role
 from tests.fakes import FakeClock, InlineExecutor
 from tests.parts.outside import Outside
-from tests.rig import FIRST_PORT, GLUETUN_KEY, HeldExecutor, Rig, asked, make_rig
+from tests.rig import FIRST_PORT, HeldExecutor, Rig, asked, make_rig, rebinds, role_with
 
 ORDER = "PUT /v1/vpn/status"
-ROLE = Role(
-    auth="apikey",
-    apikey=GLUETUN_KEY,
-    routes=("GET /v1/portforward", "GET /v1/vpn/status", "GET /v1/publicip/ip", ORDER),
-)
+ROLE = role_with("GET /v1/portforward", "GET /v1/vpn/status", "GET /v1/publicip/ip", ORDER)
 
 
 @pytest.fixture
@@ -31,7 +26,7 @@ def service() -> Iterator[Outside]:
 
 
 def rig_for(folder: Path, service: Outside, path: str = "/{port}", **environ: str) -> Rig:
-    given = {"REACHABILITY_URL": service.address + path, **environ}
+    given = {"REACHABILITY_URL": service.url + path, **environ}
     return make_rig(folder, role=ROLE, environ=given)
 
 
@@ -42,11 +37,6 @@ def rig(tmp_path: Path, service: Outside) -> Iterator[Rig]:
         rig.run_for(20)
         assert len(service.asked) == 1
         yield rig
-
-
-def rebinds(rig: Rig) -> int:
-    events = [event for outcome in rig.recorder.outcomes for event in outcome.events]
-    return sum(event.kind is EventKind.REBIND for event in events)
 
 
 def reachable(rig: Rig) -> float | None:
@@ -62,7 +52,7 @@ def shut(rig: Rig, service: Outside) -> None:
 
 
 def test_nobody_is_asked_unless_that_is_configured(tmp_path: Path, service: Outside) -> None:
-    with make_rig(tmp_path, environ={"REACHABILITY_PROXY": service.address}) as rig:
+    with make_rig(tmp_path, environ={"REACHABILITY_PROXY": service.url}) as rig:
         rig.run_for(700)
         assert service.asked == []
         assert rig.service._prober is None
@@ -96,12 +86,16 @@ def test_nobody_gets_in_although_all_looks_right_and_everybody_is_told(
     assert told["last_reached"] == told["last_reachability_check"] is not None
     service.says("0")
     rig.run_for(591)  # the next question
-    assert (rig.last.state, rebinds(rig), reachable(rig)) == (SyncState.IN_SYNC, 0, 0)
+    assert (rig.last.state, rebinds(*rig.recorder.outcomes), reachable(rig)) == (
+        SyncState.IN_SYNC,
+        0,
+        0,
+    )
     rig.run_for(30)  # once more
-    assert (rig.last.state, rebinds(rig)) == (SyncState.IN_SYNC, 1)
+    assert (rig.last.state, rebinds(*rig.recorder.outcomes)) == (SyncState.IN_SYNC, 1)
     rig.lines()
     rig.run_for(60)  # a minute is the least
-    assert (rig.last.state, rebinds(rig)) == (SyncState.NOT_REACHABLE, 1)
+    assert (rig.last.state, rebinds(*rig.recorder.outcomes)) == (SyncState.NOT_REACHABLE, 1)
     assert rig.lines() == [
         (
             "ERROR",
@@ -118,19 +112,12 @@ def test_nobody_gets_in_although_all_looks_right_and_everybody_is_told(
     rig.run_for(130)
     assert not rig.status["healthy"]
     rig.run_for(1200)
-    assert (rig.last.state, rebinds(rig)) == (SyncState.NOT_REACHABLE, 1)
+    assert (rig.last.state, rebinds(*rig.recorder.outcomes)) == (SyncState.NOT_REACHABLE, 1)
     service.says("1")
     rig.run_for(600)
     assert rig.last.in_sync
     assert rig.status["healthy"]
     assert "Somebody outside last got in" in rig.get("/")[1]
-
-
-def test_another_port_has_another_chance(rig: Rig, service: Outside) -> None:
-    shut(rig, service)
-    rig.gluetun.forwarded_ports = [50001]
-    assert rig.check().in_sync
-    assert reachable(rig) is None
 
 
 def test_a_reconnect_with_the_same_port_is_no_proof(rig: Rig, service: Outside) -> None:
@@ -145,14 +132,10 @@ def test_a_reconnect_with_the_same_port_is_no_proof(rig: Rig, service: Outside) 
     assert rig.last.in_sync
 
 
-@pytest.mark.parametrize(
-    ("answer", "status", "reason"),
-    [("", 429, "rate_limited"), ("<html>", 200, "invalid_response"), ("0", 403, "http_4xx")],
-)
 def test_a_service_without_an_answer_changes_nothing_and_is_said_once(
-    rig: Rig, service: Outside, answer: str, status: int, reason: str
+    rig: Rig, service: Outside
 ) -> None:
-    service.says(answer, status)
+    service.says("", 429)
     rig.lines()
     rig.run_for(1900)
     assert len(service.asked) == 4
@@ -162,18 +145,18 @@ def test_a_service_without_an_answer_changes_nothing_and_is_said_once(
     assert rig.last.failures == ()
     assert reachable(rig) is None
     failures = "qsticky_operation_failures_total"
-    assert rig.metric(failures, operation="reachability", reason=reason) == 3
+    assert rig.metric(failures, operation="reachability", reason="rate_limited") == 3
 
 
 def test_where_an_old_libtorrent_is_watched_the_answer_is_heard_too(
     tmp_path: Path, service: Outside
 ) -> None:
-    given = {"REACHABILITY_URL": service.address + "/{port}"}
+    given = {"REACHABILITY_URL": service.url + "/{port}"}
     service.says("0")
     with make_rig(tmp_path, version="4.5.2", role=ROLE, environ=given) as rig:
         rig.run_for(60)
         assert any(outcome.is_watch for outcome in rig.recorder.outcomes)
-        assert rebinds(rig) == 1
+        assert rebinds(*rig.recorder.outcomes) == 1
 
 
 def test_a_vpn_that_lets_nobody_in_is_restarted(tmp_path: Path, service: Outside) -> None:
@@ -203,7 +186,7 @@ def test_the_vpns_address_is_named_and_without_it_nobody_is_asked(
 def test_a_reload_begins_and_ends_it(tmp_path: Path, service: Outside) -> None:
     with make_rig(tmp_path) as rig:
         rig.run_for(5)
-        entry: dict[str, Any] = {"name": "default", "reachability_url": service.address + "/{port}"}
+        entry: dict[str, Any] = {"name": "default", "reachability_url": service.url + "/{port}"}
         rig.write_tunnels([entry])
         assert rig.reload() == ""
         service.says("0")
@@ -285,7 +268,7 @@ def test_a_service_that_hangs_delays_nothing_and_is_not_asked_again(
 
 def test_many_tunnels_are_asked_for_one_after_the_other(tmp_path: Path, service: Outside) -> None:
     names = [f"t{number}" for number in range(60)]
-    given = {"REACHABILITY_URL": service.address + "/{port}", "CHECK_INTERVAL": "3600"}
+    given = {"REACHABILITY_URL": service.url + "/{port}", "CHECK_INTERVAL": "3600"}
     with make_rig(tmp_path, environ=given) as rig:
         rig.write_tunnels([{"name": name} for name in names])
         rig.start_daemon()

@@ -7,11 +7,7 @@ from pathlib import Path
 import pytest
 
 from exporter.tunnel.tunnel import Tunnel
-from tests.rig import HeldExecutor, Rig
-
-
-def named(names: str) -> list[dict[str, object]]:
-    return [{"name": name} for name in names]
+from tests.rig import HeldExecutor, Rig, named
 
 
 @pytest.fixture
@@ -34,15 +30,6 @@ def shown(rig: Rig) -> list[str]:
 
 def is_connected(tunnel: Tunnel) -> bool:
     return tunnel._gluetun._transport._adapter._pool is not None
-
-
-def test_a_file_that_did_not_change_leaves_all_as_it_is(rig: Rig) -> None:
-    before = dict(rig.service._tunnels)
-    assert rig.reload() == ""
-    rig.run_for(10)
-    assert rig.service._tunnels == before
-    assert rig.checked == []
-    assert rig.metric("qsticky_config_reloads_total") == 1
 
 
 def test_of_20_tunnels_those_that_did_not_change_are_kept_with_all_that_they_know(
@@ -106,13 +93,6 @@ def test_the_connections_of_what_is_removed_or_changed_are_closed(rig: Rig) -> N
     rig.write_tunnels([{"name": "a", "rebind": "never"}])
     rig.reload()
     assert not any(map(is_connected, before))
-
-
-def test_all_that_changed_are_checked_at_once(rig: Rig) -> None:
-    rig.write_tunnels([{"name": name, "rebind": "never"} for name in "ab"])
-    rig.reload()
-    rig.run_for(1)
-    assert set(rig.checked) == {"a", "b"}
 
 
 def test_a_rejected_login_is_known_whatever_else_changes(rig: Rig) -> None:

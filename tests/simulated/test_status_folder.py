@@ -1,45 +1,24 @@
 """Whoever may write in the status folder stops no start, and gets nothing else written."""
 
 import os
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from tests.rig import FIRST_PORT, make_rig
-
-
-def fifo(path: Path, _: Path) -> None:
-    os.mkfifo(path)
-
-
-def symbolic_link(path: Path, victim: Path) -> None:
-    path.symlink_to(victim)
+from tests.traps import TRAPS, Trap
 
 
 def link_to_nothing(path: Path, victim: Path) -> None:
     path.symlink_to(victim.with_name("nothing"))
 
 
-def link_to_itself(path: Path, _: Path) -> None:
-    path.symlink_to(path)
-
-
-def hard_link(path: Path, victim: Path) -> None:
-    path.hardlink_to(victim)
-
-
 def folder(path: Path, _: Path) -> None:
     path.mkdir()
 
 
-LAID = [fifo, symbolic_link, link_to_nothing, link_to_itself, hard_link, folder]
-
-
-@pytest.mark.parametrize("lay", LAID)
-def test_a_start_goes_on_whatever_lies_in_the_place_of_the_file(
-    lay: Callable[[Path, Path], None], tmp_path: Path
-) -> None:
+@pytest.mark.parametrize("lay", [*TRAPS, link_to_nothing, folder])
+def test_a_start_goes_on_whatever_lies_in_the_place_of_the_file(lay: Trap, tmp_path: Path) -> None:
     status_folder = tmp_path / "health"
     status_folder.mkdir(mode=0o777)
     victim = tmp_path / "victim"

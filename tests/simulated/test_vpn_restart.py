@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 
 from exporter.model import Reason, SyncState
-from exporter.simulator.world import AnyFault, Fault, Role, Status
-from tests.rig import GLUETUN_KEY, Rig, asked, make_rig
+from exporter.simulator.world import AnyFault, Fault, Status
+from tests.rig import Rig, asked, make_rig, role_with
 
 ORDER = "PUT /v1/vpn/status"
 ROUTES = ("GET /v1/portforward", "GET /v1/vpn/status", ORDER)
@@ -19,8 +19,7 @@ HOUR = 3600.0
 @pytest.fixture
 def rig(tmp_path: Path) -> Iterator[Rig]:
     """A tunnel in sync that may restart the VPN after ten minutes."""
-    role = Role(auth="apikey", apikey=GLUETUN_KEY, routes=ROUTES)
-    with make_rig(tmp_path, role=role, environ=ENVIRON) as rig:
+    with make_rig(tmp_path, role=role_with(*ROUTES), environ=ENVIRON) as rig:
         assert rig.check().in_sync
         yield rig
 
@@ -127,7 +126,7 @@ def test_a_vpn_that_stops_late_counts_as_restarted_only_once_it_was_down(rig: Ri
 def test_a_role_that_does_not_suffice_is_named_once_and_nothing_is_stopped(
     tmp_path: Path, routes: tuple[str, ...]
 ) -> None:
-    role = Role(auth="apikey", apikey=GLUETUN_KEY, routes=routes)
+    role = role_with(*routes)
     with make_rig(tmp_path, role=role, environ=ENVIRON, forwarded_port=0) as rig:
         rig.check()
         assert run_for(rig, HOUR) == len(routes) - 1, "asked for once, where a restart is due"

@@ -5,8 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from exporter.model import EventKind
-from tests.rig import Rig, asked, make_rig
+from tests.rig import Rig, asked, make_rig, rebinds
 
 PORT = "GET /v1/portforward"
 
@@ -41,9 +40,7 @@ def test_a_reconnect_between_two_checks_is_noticed_and_answered(old: Rig) -> Non
     old.gluetun.reconnect(gap_seconds=0.87)
     old.run_for(4)
     assert old.qbittorrent.incoming_peer()
-    assert [event.kind for outcome in old.recorder.outcomes for event in outcome.events].count(
-        EventKind.REBIND
-    ) == 1
+    assert rebinds(*old.recorder.outcomes) == 1
 
 
 def test_a_push_makes_it_unnecessary_for_good(old: Rig) -> None:

@@ -25,123 +25,66 @@ def entry(kind: int, address: str, socket: str = "TCP/45720") -> tuple[int, str]
 
 VPN, VPN_FAILED = entry(OK, "10.2.0.2"), entry(BAD, "10.2.0.2")
 IPV6, IPV6_FAILED = entry(OK, "fd7d:76ee::2"), entry(BAD, "fd7d:76ee::2")
-LOOPBACK = entry(OK, "127.0.0.1")
+LOOPBACK, TAKEN = entry(OK, "127.0.0.1"), entry(BAD, "10.2.0.2", "UTP/45720")
 
 
-@pytest.mark.parametrize(
-    ("entries", "result"),
-    [
-        pytest.param([VPN], BOUND, id="a TCP socket on an address of the VPN is the proof"),
-        pytest.param(
-            [(OK, "Lausche erfolgreich auf folgender IP: „10.2.0.2“ Port: „TCP/45720“")],
-            BOUND,
-            id="the language of the log does not matter",
-        ),
-        pytest.param(
-            [entry(OK, "10.2.0.2", "TCP/45721"), entry(OK, "10.2.0.2", "UTP/45720")],
-            UNKNOWN,
-            id="another port, or UDP alone, proves nothing",
-        ),
-        pytest.param(
-            [(1, "Trying to listen on IP: 10.2.0.2, port: TCP/45720")],
-            UNKNOWN,
-            id="other kinds of entries are no proof",
-        ),
-        pytest.param(
-            [(OK, f"{'a long story ' * 40} IP: 10.2.0.2, port: TCP/45720")],
-            UNKNOWN,
-            id="an entry far longer than those about sockets",
-        ),
-        pytest.param(
-            [(OK, "10.2.0.2, TCP/45720")], UNKNOWN, id="no word for port before its number"
-        ),
-        pytest.param(
-            [(OK, "IP: 10.2.0.2, port: TCP/45720: no peer")], UNKNOWN, id="a colon behind"
-        ),
-        pytest.param(
-            [(OK, "IP: 10.2.0.2, port: TCP/45720, 3 peers")], UNKNOWN, id="a number behind"
-        ),
-        pytest.param(
-            [(OK, f"IP: 10.2.0.2, port: TCP/45720{' and so on' * 4}")],
-            UNKNOWN,
-            id="a sentence behind",
-        ),
-        pytest.param(
-            [(OK, "Listens on 10.2.0.2. The port is TCP/45720")], BOUND, id="a full stop behind"
-        ),
-        pytest.param([VPN, VPN_FAILED], FAILED, id="the last word on a socket counts: failed"),
-        pytest.param([VPN_FAILED, VPN], BOUND, id="the last word on a socket counts: bound"),
-        pytest.param([LOOPBACK], ON_LOOPBACK, id="no peer reaches loopback"),
-        pytest.param([entry(OK, "::1")], ON_LOOPBACK, id="no peer reaches loopback, IPv6"),
-        pytest.param([LOOPBACK, VPN], BOUND, id="loopback beside an address does no harm"),
-        pytest.param(
-            [(OK, "Successfully listening on IP: 10.2.0.2, port: TCP/45720")],
-            BOUND,
-            id="as 4.2 writes it",
-        ),
-        pytest.param(
-            [(BAD, "Failed to listen on IP: 10.2.0.2, port: TCP/45720. Reason: in use")],
-            FAILED,
-            id="a failure as 4.2 writes it",
-        ),
-        pytest.param(
-            [(OK, '成功监听 IP。IP:"10.2.0.2"。端口:"TCP/45720"')], BOUND, id="in Chinese"
-        ),
-        pytest.param(
-            [(OK, 'IP "fd7d:76ee::2" portu "TCP/45720" dinleniyor')],
-            BOUND,
-            id="in a language whose verb comes last",
-        ),
-        pytest.param(
-            [(OK, "Performance alert: film TCP/45720.1.2.3.4: send buffer watermark too low")],
-            UNKNOWN,
-            id="a torrent's name with a port before an address",
-        ),
-        pytest.param(
-            [(OK, "Performance alert: 1.2.3.4 TCP/45720: performance warning: too few peers")],
-            UNKNOWN,
-            id="a torrent's name with an address before a port",
-        ),
-        pytest.param(
-            [(OK, "Torrent: 1.2.3.4 TCP/45720. Error: no space")],
-            UNKNOWN,
-            id="a torrent's name in a short entry",
-        ),
-        pytest.param(
-            [(OK, "10.2.0.2 TCP/45720 and 10.2.0.3 TCP/45720")],
-            UNKNOWN,
-            id="two ports in one entry",
-        ),
-        pytest.param(
-            [(OK, 'Saved 3 files. IP: "10.2.0.2". Port: "TCP/45720"')],
-            UNKNOWN,
-            id="another number before",
-        ),
-        pytest.param([LOOPBACK, VPN_FAILED], FAILED, id="loopback does not outweigh a failure"),
-        pytest.param([IPV6], BOUND, id="IPv6 where there is nothing else"),
-        pytest.param([VPN_FAILED, IPV6], FAILED, id="a forwarded port is IPv4: IPv6 is not enough"),
-        pytest.param([VPN, IPV6_FAILED], BOUND, id="IPv6 that fails does no harm"),
-        pytest.param(
-            [entry(BAD, "fe80::1")],
-            UNKNOWN,
-            id="a link-local address still being checked is no failure",
-        ),
-        pytest.param([entry(BAD, "10.2.0.2", "UTP/45720")], FAILED, id="a taken UTP port"),
-        pytest.param(
-            [entry(BAD, "10.2.0.2", "UTP/45720"), entry(OK, "fe80::1%tun0")],
-            FAILED,
-            id="a taken UTP port beside a link-local address, by which no peer comes",
-        ),
-        pytest.param(
-            [entry(BAD, "10.2.0.2", "UTP/45720"), IPV6],
-            FAILED,
-            id="a taken UTP port of IPv4 beside an open one of IPv6",
-        ),
-        pytest.param([entry(OK, "fe80::1%tun0")], UNKNOWN, id="a link-local address alone"),
-        pytest.param([entry(BAD, "10.2.0.2", "UDP/45720")], FAILED, id="a taken UDP port"),
-    ],
-)
-def test_what_the_log_proves(entries: list[tuple[int, str]], result: BindResult) -> None:
+BEHIND = "IP: 10.2.0.2, port: TCP/45720"
+IN_ENGLISH_OF_4_2 = "Successfully listening on IP: 10.2.0.2, port: TCP/45720"
+PROVED: dict[str, tuple[BindResult, list[tuple[int, str]]]] = {
+    "a TCP socket on an address of the VPN is the proof": (BOUND, [VPN]),
+    "the last word on a socket counts: failed": (FAILED, [VPN, VPN_FAILED]),
+    "the last word on a socket counts: bound": (BOUND, [VPN_FAILED, VPN]),
+    "another port proves nothing": (UNKNOWN, [entry(OK, "10.2.0.2", "TCP/45721")]),
+    "UDP alone proves nothing": (UNKNOWN, [entry(OK, "10.2.0.2", "UTP/45720")]),
+    "a taken UTP port": (FAILED, [TAKEN]),
+    "a taken UDP port": (FAILED, [entry(BAD, "10.2.0.2", "UDP/45720")]),
+    # loopback, by which no peer comes
+    "loopback alone": (ON_LOOPBACK, [LOOPBACK]),
+    "loopback alone, IPv6": (ON_LOOPBACK, [entry(OK, "::1")]),
+    "loopback beside an address does no harm": (BOUND, [LOOPBACK, VPN]),
+    "loopback does not outweigh a failure": (FAILED, [LOOPBACK, VPN_FAILED]),
+    # a forwarded port is IPv4
+    "IPv6 where there is nothing else": (BOUND, [IPV6]),
+    "IPv6 is not enough": (FAILED, [VPN_FAILED, IPV6]),
+    "IPv6 that fails does no harm": (BOUND, [VPN, IPV6_FAILED]),
+    "IPv6 beside a taken UTP port": (FAILED, [TAKEN, IPV6]),
+    "a link-local address alone": (UNKNOWN, [entry(OK, "fe80::1%tun0")]),
+    "a link-local address still being checked": (UNKNOWN, [entry(BAD, "fe80::1")]),
+    "a link-local address beside a taken UTP port": (FAILED, [TAKEN, entry(OK, "fe80::1%tun0")]),
+    # the language does not matter
+    "as 4.2 writes it": (BOUND, [(OK, IN_ENGLISH_OF_4_2)]),
+    "a failure as 4.2 writes it": (FAILED, [(BAD, f"Failed to listen on {BEHIND}. Reason: x")]),
+    "in German": (BOUND, [(OK, "Lausche auf folgender IP: „10.2.0.2“ Port: „TCP/45720“")]),
+    "in Chinese": (BOUND, [(OK, '成功监听 IP。IP:"10.2.0.2"。端口:"TCP/45720"')]),
+    "a verb that comes last": (BOUND, [(OK, 'IP "fd7d:76ee::2" portu "TCP/45720" dinleniyor')]),
+    "a full stop behind": (BOUND, [(OK, "Listens on 10.2.0.2. The port is TCP/45720")]),
+    # what is about something else
+    "another kind of entry": (UNKNOWN, [(1, IN_ENGLISH_OF_4_2)]),
+    "an entry far too long": (UNKNOWN, [(OK, f"{'a long story ' * 40} {BEHIND}")]),
+    "no word for port before its number": (UNKNOWN, [(OK, "10.2.0.2, TCP/45720")]),
+    "a colon behind": (UNKNOWN, [(OK, f"{BEHIND}: no peer")]),
+    "a number behind": (UNKNOWN, [(OK, f"{BEHIND}, 3 peers")]),
+    "a sentence behind": (UNKNOWN, [(OK, f"{BEHIND}{' and so on' * 4}")]),
+    "another number before": (UNKNOWN, [(OK, f"Saved 3 files. {BEHIND}")]),
+    "two ports in one entry": (UNKNOWN, [(OK, "10.2.0.2 TCP/45720 and 10.2.0.3 TCP/45720")]),
+    "a torrent's name, the port first": (
+        UNKNOWN,
+        [(OK, "Performance alert: film TCP/45720.1.2.3.4: send buffer watermark too low")],
+    ),
+    "a torrent's name, the address first": (
+        UNKNOWN,
+        [(OK, "Performance alert: 1.2.3.4 TCP/45720: performance warning: too few peers")],
+    ),
+    "a torrent's name in a short entry": (
+        UNKNOWN,
+        [(OK, "Torrent: 1.2.3.4 TCP/45720. Error: no space")],
+    ),
+}
+
+
+@pytest.mark.parametrize("case", PROVED)
+def test_what_the_log_proves(case: str) -> None:
+    result, entries = PROVED[case]
     assert log_of(*entries).result(45720) is result
 
 

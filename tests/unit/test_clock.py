@@ -6,11 +6,6 @@ from exporter.clock import Clock
 from tests.fakes import NOW, START, FakeClock
 
 
-@pytest.fixture
-def clock() -> FakeClock:
-    return FakeClock()
-
-
 def test_a_moment_and_its_time_of_day_convert_into_each_other(clock: FakeClock) -> None:
     assert clock.unix(NOW - 60) == START - 60
     assert clock.moment(START - 60) == NOW - 60

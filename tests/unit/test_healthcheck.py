@@ -24,11 +24,6 @@ HEALTHY = {
 }
 
 
-@pytest.fixture
-def path(tmp_path: Path) -> Path:
-    return tmp_path / "status.json"
-
-
 def verdict(path: Path, **changes: Any) -> tuple[bool, str]:
     path.write_text(json.dumps(HEALTHY | changes))
     return judge(str(path), NOW)
@@ -171,8 +166,6 @@ def test_what_may_hold_a_password_is_not_shown(text: str, hidden: bool) -> None:
     "content",
     [
         "",
-        "hello",
-        "null",
         "[]",
         "{}",
         "\udcff",
@@ -183,7 +176,6 @@ def test_what_may_hold_a_password_is_not_shown(text: str, hidden: bool) -> None:
         json.dumps(HEALTHY | {"interval_seconds": None}),
         json.dumps(HEALTHY | {"interval_seconds": 10**400}),
         json.dumps(HEALTHY | {"timestamp": 1800000000}),
-        json.dumps(HEALTHY | {"timestamp": "now"}),
         json.dumps({key: HEALTHY[key] for key in ("healthy", "timestamp", "interval_seconds")}),
     ],
     ids=lambda content: ascii(content[:100]),

@@ -4,7 +4,6 @@ import io
 import json
 import logging
 import re
-from collections.abc import Iterator
 
 import pytest
 
@@ -17,11 +16,7 @@ TIMED_OUT = Event(EventKind.STATE, Level.WARNING, "Gluetun timed out", "look at 
 BANNED = Event(EventKind.STATE, Level.ERROR, "qBittorrent refuses our address", "wait an hour")
 
 
-@pytest.fixture(autouse=True)
-def untouched_logger() -> Iterator[None]:
-    before = (logger.handlers, logger.level, logger.propagate)
-    yield
-    logger.handlers, logger.level, logger.propagate = before
+pytestmark = pytest.mark.usefixtures("own_logger")
 
 
 def lines_of(

@@ -130,11 +130,6 @@ def test_a_try_without_an_answer_leaves_the_count_of_rejections() -> None:
 # The logins at one server, and what a restart keeps of them
 
 
-@pytest.fixture
-def clock() -> FakeClock:
-    return FakeClock()
-
-
 def fail(
     logins: Logins, credentials: tuple[str, str] = WRONG, reason: Reason = Reason.AUTH
 ) -> None:

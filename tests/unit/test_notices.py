@@ -48,6 +48,19 @@ class Story:
         self.notices.set_tunnels(tunnels(*self.names))
         self.told: list[tuple[float, str, str]] = []
 
+    @classmethod
+    def of(
+        cls, parts: list[tuple[SyncState, float]], before: dict[str, Saved] | None = None
+    ) -> "Story":
+        """A story of one tunnel, to its end."""
+        story = cls(before=before)
+        for state, seconds in parts:
+            story.lasts(state, seconds)
+        return story
+
+    def first_lines(self) -> list[tuple[float, str]]:
+        return [(at, body.partition("\n")[0]) for at, _, body in self.told]
+
     def lasts(self, state: SyncState, seconds: float, *names: str) -> None:
         """Check for so long, and look every 5 s for what is due; other tunnels are in sync."""
         start = self.clock.now
@@ -69,6 +82,9 @@ class Story:
             self.told.append((self.clock.now - NOW, message.title, message.body))
 
 
+FIRST = (225, "Gluetun timed out at gluetun:8000, since 2026-09-21 14:15 UTC")
+
+
 @pytest.mark.parametrize(
     ("story", "told"),
     [
@@ -77,69 +93,51 @@ class Story:
         ([(OK, 120), (NO_PORT, 9 * MINUTE), (OK, 120)], []),
         (
             [(OK, 120), (AWAY, 23 * MINUTE), (OK, 120)],
-            [
-                (
-                    225,
-                    "qSticky: problem",
-                    "Gluetun timed out at gluetun:8000, since 2026-09-21 14:15 UTC\nFix: start it",
-                ),
-                (1570, "qSticky: recovery", "Open again on port 45720 after 23 min"),
-            ],
+            [FIRST, (1570, "Open again on port 45720 after 23 min")],
         ),
         (
             # not in sync for a minute: the same problem goes on
             [(OK, 120), (AWAY, 120), (OK, 60), (AWAY, 60), (OK, 90)],
-            [
-                (
-                    225,
-                    "qSticky: problem",
-                    "Gluetun timed out at gluetun:8000, since 2026-09-21 14:15 UTC\nFix: start it",
-                ),
-                (430, "qSticky: recovery", "Open again on port 45720 after 4 min"),
-            ],
-        ),
-        (
-            [(NO_PORT, 620)],
-            [
-                (
-                    615,
-                    "qSticky: problem",
-                    "Gluetun forwards no port, since 2026-09-21 14:13 UTC\nFix: check that "
-                    "VPN_PORT_FORWARDING=on and that the VPN server supports port forwarding; "
-                    "restarting Gluetun often helps",
-                )
-            ],
-        ),
-        (
-            [(SyncState.VPN_DOWN, 620)],
-            [
-                (
-                    615,
-                    "qSticky: problem",
-                    "The VPN is crashed, since 2026-09-21 14:13 UTC\nFix: see Gluetun's log for "
-                    "the reason; restarting Gluetun often helps",
-                )
-            ],
-        ),
-        (
-            [(SyncState.NOT_LISTENING, 110)],
-            [
-                (
-                    105,
-                    "qSticky: problem",
-                    "Not listening, since 2026-09-21 14:13 UTC\nFix: see the status page",
-                )
-            ],
+            [FIRST, (430, "Open again on port 45720 after 4 min")],
         ),
     ],
 )
 def test_a_problem_is_told_after_its_grace_and_its_end_after_a_minute(
-    story: list[tuple[SyncState, float]], told: list[tuple[float, str, str]]
+    story: list[tuple[SyncState, float]], told: list[tuple[float, str]]
 ) -> None:
-    one = Story()
-    for state, seconds in story:
-        one.lasts(state, seconds)
-    assert one.told == told
+    assert Story.of(story).first_lines() == told
+
+
+@pytest.mark.parametrize(
+    ("state", "at", "said"),
+    [
+        (
+            NO_PORT,
+            615,
+            "Gluetun forwards no port, since 2026-09-21 14:13 UTC\nFix: check that "
+            "VPN_PORT_FORWARDING=on and that the VPN server supports port forwarding; "
+            "restarting Gluetun often helps",
+        ),
+        (
+            SyncState.VPN_DOWN,
+            615,
+            "The VPN is crashed, since 2026-09-21 14:13 UTC\nFix: see Gluetun's log for "
+            "the reason; restarting Gluetun often helps",
+        ),
+        (
+            SyncState.NOT_LISTENING,
+            105,
+            "Not listening, since 2026-09-21 14:13 UTC\nFix: see the status page",
+        ),
+        (
+            AWAY,
+            105,
+            "Gluetun timed out at gluetun:8000, since 2026-09-21 14:13 UTC\nFix: start it",
+        ),
+    ],
+)
+def test_a_problem_is_told_with_what_to_do(state: SyncState, at: float, said: str) -> None:
+    assert Story.of([(state, at + 5)]).told == [(at, "qSticky: problem", said)]
 
 
 def test_a_check_that_does_not_end_is_a_problem_too() -> None:
@@ -163,7 +161,7 @@ def test_a_tunnel_that_flaps_is_told_once_in_half_an_hour_with_how_often() -> No
         story.lasts(OK, 120)
     story.lasts(OK, 2000)
     since = "Gluetun timed out at gluetun:8000, since 2026-09-21"
-    assert [(at, body.partition("\n")[0]) for at, _, body in story.told] == [
+    assert story.first_lines() == [
         (405, f"{since} 14:18 UTC"),
         (490, "Open again on port 45720 after 2 min"),
         (2205, "7 problems in the last 30 min, now open on port 45720"),
@@ -179,7 +177,7 @@ def test_a_problem_that_lasts_beyond_the_half_hour_is_told_as_one() -> None:
         story.lasts(state, 120)
     story.lasts(AWAY, 1800)
     story.lasts(OK, 100)
-    assert [body.partition("\n")[0] for _, _, body in story.told[2:]] == [
+    assert [said for _, said in story.first_lines()[2:]] == [
         "Gluetun timed out at gluetun:8000, since 2026-09-21 14:26 UTC; "
         "2 problems in the last 30 min",
         "Open again on port 45720 after 30 min",
@@ -271,10 +269,7 @@ TOLD = FAILING._replace(was_unhealthy=True)
 def test_a_restart_repeats_no_problem_and_loses_no_end(
     before: Saved, story: list[tuple[SyncState, float]], told: list[tuple[float, str]]
 ) -> None:
-    one = Story(before={"default": before})
-    for state, seconds in story:
-        one.lasts(state, seconds)
-    assert [(at, body.partition("\n")[0]) for at, _, body in one.told] == told
+    assert Story.of(story, {"default": before}).first_lines() == told
 
 
 def test_a_reload_keeps_what_was_told_and_drops_tunnels_that_are_gone() -> None:

@@ -11,11 +11,6 @@ PORT, LOG = Operation.GLUETUN_PORT, Operation.QBITTORRENT_LOG
 
 
 @pytest.fixture
-def clock() -> FakeClock:
-    return FakeClock()
-
-
-@pytest.fixture
 def did(clock: FakeClock) -> Operations:
     return Operations(clock)
 

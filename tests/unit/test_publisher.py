@@ -2,34 +2,19 @@
 
 import io
 import json
-from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from exporter.config.load import TunnelConfig
 from exporter.daemon.publisher import Publisher
-from exporter.model import Operation, OperationResult, Outcome, Reason, SyncState
-from exporter.report.log import logger, set_up
+from exporter.model import Operation, OperationResult, Reason, SyncState
+from exporter.report.log import set_up
 from exporter.report.status_file import StatusFile
 from tests.fakes import IN_SYNC, FakeClock, tunnels
+from tests.rig import Recorder
 
 NO_PORT = IN_SYNC._replace(state=SyncState.NO_PORT)
-
-
-class Recorder:
-    """A reader that keeps what it gets."""
-
-    def __init__(self) -> None:
-        self.names: list[str] = []
-        self.outcomes: list[Outcome] = []
-
-    def set_tunnels(self, tunnels: Iterable[TunnelConfig]) -> None:
-        self.names = [tunnel.name for tunnel in tunnels]
-
-    def publish(self, outcome: Outcome) -> None:
-        self.outcomes.append(outcome)
 
 
 class Published:
@@ -60,12 +45,10 @@ def published(tmp_path: Path) -> Published:
 
 
 @pytest.fixture
-def log() -> Iterator[io.StringIO]:
-    before = (logger.handlers, logger.level, logger.propagate)
+def log(own_logger: None) -> io.StringIO:
     stream = io.StringIO()
     set_up("INFO", "text", stream)
-    yield stream
-    logger.handlers, logger.level, logger.propagate = before
+    return stream
 
 
 def said(log: io.StringIO) -> list[str]:
@@ -118,15 +101,6 @@ def test_a_watch_for_the_port_alone_is_no_reason_to_write(published: Published) 
     published.publisher.publish(IN_SYNC._replace(is_watch=True))
     assert published.publisher.due_in_seconds == 30.0
     assert len(published.writes) == written
-
-
-def test_the_file_is_written_while_a_check_hangs_too(published: Published) -> None:
-    published.start()
-    published.publisher.publish(IN_SYNC)
-    published.clock.now += 600
-    published.publisher.write()
-    assert published.document()["timestamp"] == "2026-09-21T14:23:20.000+00:00"
-    assert published.document()["healthy"] is False
 
 
 def test_a_file_that_cannot_be_written_is_said_once_and_when_it_is_over(

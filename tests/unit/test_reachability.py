@@ -82,7 +82,7 @@ def reason(answer: Answer) -> Reason:
 
 
 def test_the_port_and_the_address_are_put_into_the_url(service: Outside) -> None:
-    answer = asked(f"{service.address}/api/{{ip}}/{{port}}?key=a%20b")
+    answer = asked(f"{service.url}/api/{{ip}}/{{port}}?key=a%20b")
     assert service.asked == [f"/api/{IP}/45720?key=a%20b"]
     assert (answer.port, answer.asked_at, answer.reachable) == (45720, NOW, True)
     assert (answer.operation.reason, answer.failure) == (None, None)
@@ -103,7 +103,7 @@ def test_what_is_no_answer_has_its_reason(
     service: Outside, status: int, body: str, expected: Reason
 ) -> None:
     service.says(body, status)
-    assert reason(asked(f"{service.address}/{{port}}")) is expected
+    assert reason(asked(f"{service.url}/{{port}}")) is expected
 
 
 def test_a_service_that_is_away_is_not_known_either() -> None:
@@ -113,17 +113,18 @@ def test_a_service_that_is_away_is_not_known_either() -> None:
 
 
 def test_a_proxy_is_asked_in_place_of_the_service(service: Outside) -> None:
-    proxy = service.address.replace("http://", "http://user:secret@")
+    proxy = service.url.replace("http://", "http://user:secret@")
     assert asked("http://ifconfig.example/port/{port}", proxy).reachable is True
     assert service.asked == ["http://ifconfig.example:80/port/45720"]
-    assert service.headers["Host"] == "ifconfig.example"
-    assert service.headers["Proxy-Authorization"] == "Basic dXNlcjpzZWNyZXQ="
+    [(_, _, headers)] = service.requests
+    assert headers["host"] == "ifconfig.example"
+    assert headers["proxy-authorization"] == "Basic dXNlcjpzZWNyZXQ="
 
 
 @pytest.mark.parametrize("scheme", ["http", "https"])
 def test_a_proxy_that_refuses_is_named_without_its_password(service: Outside, scheme: str) -> None:
     service.says("no", 407)
-    proxy = service.address.replace("http://", "http://user:secret@")
+    proxy = service.url.replace("http://", "http://user:secret@")
     if scheme == "http":
         with socket.create_server(("127.0.0.1", 0)) as free:
             proxy = f"http://user:secret@127.0.0.1:{free.getsockname()[1]}"

@@ -13,13 +13,9 @@ import pytest
 from exporter.errors import StatusFileError
 from exporter.model import Reason
 from exporter.report import safe_file
+from tests.traps import TRAPS
 
 FREE_SPACE = "free some space on that disk; qSticky goes on without the file meanwhile"
-
-
-@pytest.fixture
-def path(tmp_path: Path) -> Path:
-    return tmp_path / "status.json"
 
 
 @pytest.fixture
@@ -38,25 +34,6 @@ def message_of(path: Path) -> str:
         safe_file.write(path, b"new")
     assert raised.value.reason is Reason.IO
     return raised.value.message
-
-
-def fifo(path: Path, _: Path) -> None:
-    os.mkfifo(path)
-
-
-def symbolic_link(path: Path, victim: Path) -> None:
-    path.symlink_to(victim)
-
-
-def hard_link(path: Path, victim: Path) -> None:
-    path.hardlink_to(victim)
-
-
-def link_to_itself(path: Path, _: Path) -> None:
-    path.symlink_to(path)
-
-
-TRAPS = [fifo, symbolic_link, hard_link, link_to_itself]
 
 
 @pytest.fixture(params=TRAPS, ids=lambda kind: kind.__name__)

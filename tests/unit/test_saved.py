@@ -39,16 +39,6 @@ EVERYTHING = Saved(
 )
 
 
-@pytest.fixture
-def path(tmp_path: Path) -> Path:
-    return tmp_path / "status.json"
-
-
-@pytest.fixture
-def clock() -> FakeClock:
-    return FakeClock()
-
-
 def write(path: Path, facts: object) -> None:
     path.write_text(json.dumps({"healthy": True, "tunnels": {"default": facts}}))
 
@@ -162,25 +152,18 @@ def _vpn(at: str, restarts: str = "1") -> str:
 
 _DAMAGED = {
     "half": '{"healthy": true, "tunn',
-    "garbage": "\x00\x01\x02",
-    "not JSON": "hello",
     "a list": "[]",
-    "a number": "5",
     "null": "null",
     "deep": "[" * 100_000,
     "huge": " " * 20_000_001,
     "somebody else's": '{"name": "left-pad", "version": "1.0.0"}',
     "tunnels a list": '{"healthy": true, "tunnels": [1]}',
-    "tunnels null": '{"healthy": true, "tunnels": null}',
     "tunnel a text": _TUNNEL % '"x"',
     "port a text": _TUNNEL % '{"last_forwarded_port": "x"}',
-    "port a list": _TUNNEL % '{"last_forwarded_port": [1]}',
     "port infinite": _TUNNEL % '{"last_forwarded_port": 1e999}',
-    "port of 400 digits": _TUNNEL % f'{{"last_forwarded_port": {"9" * 400}}}',
     "port of 5000 digits": _TUNNEL % f'{{"last_forwarded_port": {"9" * 5000}}}',
     "port too high": _TUNNEL % '{"last_forwarded_port": 65536}',
     "port too low": _TUNNEL % '{"last_forwarded_port": 1023}',
-    "port negative": _TUNNEL % '{"last_forwarded_port": -45720}',
     "time a number": _TUNNEL % '{"last_success": 5}',
     "time nonsense": _time("yesterday"),
     "time before 1970": _time("1969-12-31T23:59:59+00:00"),
@@ -189,14 +172,12 @@ _DAMAGED = {
     "time after 2100": _time("2100-01-01T00:00:01+00:00"),
     "login a text": _TUNNEL % '{"login": "x"}',
     "login half": _TUNNEL % '{"login": {"attempts_at": []}}',
-    "login attempts": _login(attempts_at="5"),
     "login attempts, many": _login(attempts_at=str([1] * 301)),
     "login attempt NaN": _login(attempts_at="[NaN]"),
     "login attempt negative": _login(attempts_at="[-1]"),
     "login rejections infinite": _login(rejections="Infinity"),
     "login until infinite": _login(suspended_until="1e999"),
     "login until, far away": _login(suspended_until="1e300"),
-    "login reason": _login(reason='"bad mood"'),
     "login reason a list": _login(reason="[]"),
     "VPN restarted, far away": _vpn("1e18"),
     "VPN restarted, text": _vpn('"soon"'),

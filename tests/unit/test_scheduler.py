@@ -73,14 +73,6 @@ def test_a_job_that_was_missed_runs_once(diary: Diary) -> None:
     assert diary.run_for(1) == [("a", 0), ("a", 1000)]
 
 
-@pytest.mark.parametrize("step", [-3600, 3600])
-def test_setting_the_system_clock_moves_no_job(step: float, diary: Diary) -> None:
-    diary.job("a", 30)
-    diary.run_for(1)
-    diary.clock.set_wall(diary.clock.wall() + step)
-    assert diary.run_for(60) == [("a", 0), ("a", 30), ("a", 60)]
-
-
 def test_without_jobs_nothing_is_ever_due(diary: Diary) -> None:
     assert diary.scheduler.idle() == float("inf")
 

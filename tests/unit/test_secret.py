@@ -31,12 +31,6 @@ def test_its_file_is_read_again_and_nothing_of_it_is_shown(file: Path) -> None:
     assert "-fox" not in repr(secret) + repr(secret.current())
 
 
-def test_blanks_around_it_are_cut_when_its_file_is_read_again(file: Path) -> None:
-    file.write_text("\tanother \n")
-
-    assert Secret("one", file).current().value == "another"
-
-
 @pytest.mark.parametrize(
     ("content", "problem"),
     [

@@ -22,6 +22,7 @@ from exporter.simulator.http import Answer
 from exporter.simulator.http import Request as Asked
 from exporter.simulator.server import SimulatedServer
 from tests.fakes import FakeClock, tunnels
+from tests.parts.plain_server import PlainServer
 
 VERSION, LOGIN = "/api/v2/app/version", "/api/v2/auth/login"
 PREFERENCES = "/api/v2/app/preferences"
@@ -30,7 +31,7 @@ LOGIN_NEEDED = Answer(403, b"Forbidden")
 A_PAGE = {"Content-Type": "text/html"}
 
 
-class CookieServer(SimulatedServer):
+class CookieServer(PlainServer):
     """Accepts every login, and sets the cookies that a test wants."""
 
     def __init__(self, on_login: list[str]) -> None:
@@ -42,23 +43,13 @@ class CookieServer(SimulatedServer):
 
     def answer(self, request: Asked) -> Answer:
         if self.proxy_refuses:
-            return Answer(401)
+            return Answer(401, headers={"WWW-Authenticate": "Basic"})
         if request.path == LOGIN:
             self.sessions += 1
             return Answer(200, b"Ok.", {"set-cookie": "\n".join(self.on_login)})
         if request.path == PREFERENCES and self.sessions:
             return Answer(200, b"{}", {"set-cookie": "\n".join(self.on_others)})
         return Answer(403, b"Forbidden")
-
-    def head(self, answer: Answer) -> bytes:
-        cookies = [line for line in answer.headers.get("set-cookie", "").split("\n") if line]
-        lines = [f"HTTP/1.1 {answer.status} OK", f"Content-Length: {len(answer.body)}"]
-        lines += [f"Set-Cookie: {cookie}" for cookie in cookies]
-        lines += ["WWW-Authenticate: Basic"] * self.proxy_refuses
-        return "\r\n".join([*lines, "\r\n"]).encode("latin-1")
-
-    def malformed(self) -> Answer:
-        return Answer(400)
 
     def cookies_for(self, path: str) -> list[str | None]:
         """The cookies that came with each request for a path."""
@@ -169,7 +160,7 @@ def test_what_is_no_cookie_is_dropped_in_no_time(nonsense: str, server: CookieSe
     assert server.cookies_for(PREFERENCES)[-1] == "SID=one"
 
 
-class AnsweringServer(SimulatedServer):
+class AnsweringServer(PlainServer):
     """Gives the same answer to each question for a path, and a session to nobody else."""
 
     def __init__(self, answers: dict[str, Answer]) -> None:
@@ -178,14 +169,6 @@ class AnsweringServer(SimulatedServer):
 
     def answer(self, request: Asked) -> Answer:
         return self.answers.get(request.path, Answer(200, b"{}"))
-
-    def head(self, answer: Answer) -> bytes:
-        lines = [f"HTTP/1.1 {answer.status} OK", f"Content-Length: {len(answer.body)}"]
-        lines += [f"{name}: {value}" for name, value in answer.headers.items()]
-        return "\r\n".join([*lines, "\r\n"]).encode()
-
-    def malformed(self) -> Answer:
-        return Answer(400)
 
 
 @pytest.mark.parametrize(

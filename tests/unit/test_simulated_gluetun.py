@@ -1,49 +1,27 @@
-"""The simulated Gluetun answers as the real one was measured, and servers fail on request."""
+"""The simulated Gluetun answers as the real one was measured."""
 
-import contextlib
 import json
-import socket
 import threading
 import time
-from collections.abc import Iterator
 
 import pytest
 import requests
 
 from exporter.simulator.world import (
-    AnyFault,
-    Fault,
     Generation,
-    RedirectAway,
     Role,
     SimulatedGluetun,
-    Status,
 )
+from tests.fakes import FakeClock
 
 GENERATIONS: tuple[Generation, ...] = ("3.40", "3.41", "main")
 KEY = {"X-API-Key": "the-key"}
 
 
-class Clock:
-    """A clock that stands still until it is moved."""
-
-    def __init__(self) -> None:
-        self.now = 1000.0
-
-    def __call__(self) -> float:
-        return self.now
-
-
-@pytest.fixture
-def clock() -> Clock:
-    return Clock()
-
-
-def gluetun_of(generation: Generation, clock: Clock | None = None) -> SimulatedGluetun:
+def gluetun_of(generation: Generation, clock: FakeClock | None = None) -> SimulatedGluetun:
     role = Role(auth="apikey", apikey="the-key")
-    return SimulatedGluetun(
-        generation, role=role, forwarded_port=42001, clock=clock or time.monotonic
-    )
+    now = clock.monotonic if clock else time.monotonic
+    return SimulatedGluetun(generation, role=role, forwarded_port=42001, clock=now)
 
 
 def ask(
@@ -198,33 +176,7 @@ def test_gluetun_does_not_start_with_a_role_for_an_unknown_route() -> None:
         SimulatedGluetun("3.40", role=role)
 
 
-def test_the_provider_changes_the_port_after_a_moment_without(clock: Clock) -> None:
-    with gluetun_of("3.41", clock) as gluetun:
-        gluetun.change_port(50000)
-        assert ask(gluetun, "/v1/portforward")[1] == '{"port":0}\n'
-        assert ask(gluetun, "/v1/vpn/status")[1] == '{"status":"running"}\n'
-        clock.now += 0.06
-        assert ask(gluetun, "/v1/portforward")[1] == '{"port":50000}\n'
-
-
-def test_a_reconnect_goes_through_its_steps(clock: Clock) -> None:
-    with gluetun_of("3.41", clock) as gluetun:
-        gluetun.reconnect(gap_seconds=2.0)
-        seen = []
-        for moment in (0.0, 0.07, 0.11, 2.0, 2.1, 2.43):
-            clock.now = 1000.0 + moment
-            seen.append((gluetun.vpn_status, gluetun.forwarded_ports))
-        assert seen == [
-            ("running", []),
-            ("stopping", []),
-            ("stopped", []),
-            ("starting", []),
-            ("running", []),
-            ("running", [42001]),
-        ]
-
-
-def test_the_tunnel_is_stopped_and_started_over_the_api(clock: Clock) -> None:
+def test_the_tunnel_is_stopped_and_started_over_the_api(clock: FakeClock) -> None:
     with gluetun_of("3.41", clock) as gluetun:
         path = "/v1/vpn/status"
         stopped = ask(gluetun, path, "PUT", data='{"status":"stopped"}')
@@ -246,144 +198,3 @@ def test_the_port_list_waits_for_a_running_command() -> None:
             assert answers == []
         asking.join(5)
         assert answers == ['{"port":42001,"ports":[42001]}\n']
-
-
-def test_a_restarted_gluetun_has_no_port_until_its_tunnel_is_up(clock: Clock) -> None:
-    with gluetun_of("3.41", clock) as gluetun:
-        port = gluetun.port
-        gluetun.stop()
-        with pytest.raises(requests.ConnectionError):
-            ask(gluetun, "/v1/portforward")
-        gluetun.start(tunnel_seconds=30)
-        assert gluetun.port == port
-        assert ask(gluetun, "/v1/portforward")[1] == '{"port":0}\n'
-        clock.now += 30
-        assert ask(gluetun, "/v1/portforward")[1] == '{"port":42001}\n'
-
-
-def test_requests_are_recorded() -> None:
-    with gluetun_of("3.41") as gluetun:
-        ask(gluetun, "/v1/portforward")
-        method, path, headers = gluetun.requests[0]
-        assert (method, path, headers["x-api-key"]) == ("GET", "/v1/portforward", "the-key")
-
-
-# Faults
-
-
-@pytest.fixture
-def gluetun() -> Iterator[SimulatedGluetun]:
-    with gluetun_of("3.41") as started:
-        yield started
-
-
-@pytest.mark.parametrize(
-    "fault", [Fault.REFUSE, Fault.RESET, Fault.LOST, Fault.CUT], ids=lambda fault: fault.name
-)
-def test_a_broken_connection_is_an_error_for_the_client(
-    gluetun: SimulatedGluetun, fault: Fault
-) -> None:
-    gluetun.fail("/v1/portforward", fault)
-    with pytest.raises(requests.RequestException):
-        ask(gluetun, "/v1/portforward")
-    assert ask(gluetun, "/v1/vpn/status")[0] == 200
-    gluetun.heal()
-    assert ask(gluetun, "/v1/portforward")[0] == 200
-
-
-def test_a_refused_connection_is_refused_by_the_system(gluetun: SimulatedGluetun) -> None:
-    gluetun.fail(None, Fault.REFUSE)
-    with pytest.raises(ConnectionRefusedError):
-        socket.create_connection((gluetun.host, gluetun.port), 1)
-    gluetun.heal()
-    assert ask(gluetun, "/v1/portforward")[0] == 200
-
-
-@pytest.mark.parametrize(
-    ("fault", "most_bytes"), [(Fault.HANG, 0), (Fault.SLOW, 6)], ids=["HANG", "SLOW"]
-)
-def test_little_or_nothing_comes_within_half_a_second(
-    gluetun: SimulatedGluetun, fault: Fault, most_bytes: int
-) -> None:
-    gluetun.fail(None, fault)
-    received = b""
-    with socket.create_connection((gluetun.host, gluetun.port), 5) as connection:
-        connection.sendall(b"GET /v1/portforward HTTP/1.1\r\nX-API-Key: the-key\r\n\r\n")
-        limit = time.monotonic() + 0.5
-        while (left := limit - time.monotonic()) > 0:
-            connection.settimeout(left)
-            with contextlib.suppress(TimeoutError):
-                received += connection.recv(1000)
-    assert b"HTTP/1.1 200 OK".startswith(received)
-    assert len(received) <= most_bytes
-
-
-@pytest.mark.parametrize(
-    "fault", [Fault.HANG, Fault.SLOW, Fault.ENDLESS], ids=lambda fault: fault.name
-)
-def test_a_server_stops_within_a_second_whatever_it_does(
-    gluetun: SimulatedGluetun, fault: Fault
-) -> None:
-    gluetun.fail("/v1", fault)
-    with socket.create_connection((gluetun.host, gluetun.port), 5) as connection:
-        connection.sendall(b"GET /v1/portforward HTTP/1.1\r\nX-API-Key: the-key\r\n\r\n")
-        while not gluetun.requests:
-            time.sleep(0.01)
-        before = time.monotonic()
-        gluetun.stop()
-        assert time.monotonic() - before < 1
-    assert not [each for each in threading.enumerate() if str(gluetun.port) in each.name]
-
-
-@pytest.mark.parametrize(
-    ("fault", "status", "begin"),
-    [
-        (Status(404), 404, b""),
-        (Status(503, "no backend"), 503, b"no backend"),
-        (Fault.GARBAGE, 200, b"\x80\x81"),
-        (Fault.HTML, 200, b"<!DOCTYPE html>"),
-        (Fault.DEEP_JSON, 200, b"[[[["),
-        (Fault.WRONG_TYPE, 200, b'{"port": {"unexpected": true}}'),
-        (Fault.WRONG_LENGTH, 200, b'{"port"'),
-        (Fault.REDIRECT_LOOP, 302, b""),
-        (RedirectAway("http://other.example/"), 302, b""),
-    ],
-    ids=str,
-)
-def test_a_wrong_answer_is_given(
-    gluetun: SimulatedGluetun, fault: AnyFault, status: int, begin: bytes
-) -> None:
-    gluetun.fail("/v1/portforward", fault)
-    url = f"{gluetun.url}/v1/portforward"
-    answer = requests.get(url, headers=KEY, allow_redirects=False, timeout=5)
-    assert answer.status_code == status
-    assert answer.content.startswith(begin)
-
-
-def test_redirects_lead_where_they_say(gluetun: SimulatedGluetun) -> None:
-    gluetun.fail(None, Fault.REDIRECT_LOOP)
-    with pytest.raises(requests.TooManyRedirects):
-        requests.get(gluetun.url, timeout=5)
-    gluetun.heal()
-    gluetun.fail(None, RedirectAway("http://other.example/"))
-    answer = requests.get(gluetun.url, allow_redirects=False, timeout=5)
-    assert answer.headers["Location"] == "http://other.example/"
-
-
-def test_a_false_gzip_cannot_be_read(gluetun: SimulatedGluetun) -> None:
-    gluetun.fail(None, Fault.BAD_GZIP)
-    with pytest.raises(requests.exceptions.ContentDecodingError):
-        requests.get(gluetun.url, timeout=5)
-
-
-def test_huge_and_endless_bodies_go_on_past_any_limit(gluetun: SimulatedGluetun) -> None:
-    for fault in (Fault.HUGE, Fault.ENDLESS):
-        gluetun.fail(None, fault, times=1)
-        with requests.get(gluetun.url, timeout=5, stream=True) as answer:
-            assert len(answer.raw.read(500_000)) == 500_000
-
-
-def test_a_fault_ends_after_its_number_of_times(gluetun: SimulatedGluetun) -> None:
-    gluetun.fail(None, Status(500), times=2)
-    statuses = [ask(gluetun, "/v1/portforward")[0] for _ in range(3)]
-    assert statuses == [500, 500, 200]

@@ -6,30 +6,16 @@ import pytest
 import requests
 
 from exporter.simulator.world import SimulatedGluetun, SimulatedQbittorrent, Version, World
+from tests.fakes import FakeClock
 
 PORT = 45720
 KEY = "simulated-key"
 
 
-class Clock:
-    """A clock that stands still until it is moved."""
-
-    def __init__(self) -> None:
-        self.now = 1000.0
-
-    def __call__(self) -> float:
-        return self.now
-
-
 @pytest.fixture
-def clock() -> Clock:
-    return Clock()
-
-
-@pytest.fixture
-def world(clock: Clock) -> Iterator[World]:
+def world(clock: FakeClock) -> Iterator[World]:
     """A world in sync, with a libtorrent whose sockets die."""
-    with World(version="4.5.2", clock=clock) as made:
+    with World(version="4.5.2", clock=clock.monotonic) as made:
         made.qbittorrent.listening_port = PORT
         clock.now += 5
         yield made
@@ -54,7 +40,7 @@ def ask(gluetun: SimulatedGluetun) -> int:
 
 
 def test_a_reconnect_takes_port_and_interface_away_and_brings_both_back(
-    world: World, clock: Clock
+    world: World, clock: FakeClock
 ) -> None:
     seen = []
     world.gluetun.reconnect(gap_seconds=0.87)
@@ -76,9 +62,9 @@ def test_a_reconnect_takes_port_and_interface_away_and_brings_both_back(
     ("version", "survives"), [("4.2.5", True), ("4.5.2", False), ("5.1.0", True), ("5.3.0", True)]
 )
 def test_a_reconnect_that_nobody_saw_leaves_what_libtorrent_leaves(
-    version: Version, survives: bool, clock: Clock
+    version: Version, survives: bool, clock: FakeClock
 ) -> None:
-    with World(version=version, clock=clock) as world:
+    with World(version=version, clock=clock.monotonic) as world:
         world.qbittorrent.listening_port = PORT
         assert world.is_open()
         world.gluetun.reconnect(gap_seconds=0.87)
@@ -90,7 +76,7 @@ def test_a_reconnect_that_nobody_saw_leaves_what_libtorrent_leaves(
         assert world.is_open()
 
 
-def test_ten_reconnects_in_a_row_end_with_the_last(world: World, clock: Clock) -> None:
+def test_ten_reconnects_in_a_row_end_with_the_last(world: World, clock: FakeClock) -> None:
     for _ in range(10):
         world.gluetun.reconnect(gap_seconds=0.87)
         clock.now += 0.7
@@ -100,7 +86,7 @@ def test_ten_reconnects_in_a_row_end_with_the_last(world: World, clock: Clock) -
 
 
 def test_a_restarted_gluetun_is_away_then_has_another_key_then_no_port(
-    world: World, clock: Clock
+    world: World, clock: FakeClock
 ) -> None:
     world.gluetun.restart(away_seconds=2, another_key_seconds=20, tunnel_seconds=30)
     with pytest.raises(requests.ConnectionError):
@@ -116,7 +102,7 @@ def test_a_restarted_gluetun_is_away_then_has_another_key_then_no_port(
 
 
 def test_a_stopped_vpn_takes_the_interface_with_it_whoever_stops_it(
-    world: World, clock: Clock
+    world: World, clock: FakeClock
 ) -> None:
     seen = []
     for status in ("crashed", "running"):
@@ -134,7 +120,7 @@ def test_a_stopped_vpn_takes_the_interface_with_it_whoever_stops_it(
 
 
 def test_a_port_that_the_provider_changes_during_a_reconnect_is_the_one_that_comes(
-    world: World, clock: Clock
+    world: World, clock: FakeClock
 ) -> None:
     world.gluetun.reconnect(public_ip="198.51.100.9")
     clock.now += 1
@@ -147,9 +133,9 @@ def test_a_port_that_the_provider_changes_during_a_reconnect_is_the_one_that_com
 # Who gets in
 
 
-def test_nobody_gets_in_through_loopback_or_the_local_network(clock: Clock) -> None:
+def test_nobody_gets_in_through_loopback_or_the_local_network(clock: FakeClock) -> None:
     with SimulatedQbittorrent(
-        "5.1.0", interface="lo", listening_port=PORT, lan=("172.18.0.2",), clock=clock
+        "5.1.0", interface="lo", listening_port=PORT, lan=("172.18.0.2",), clock=clock.monotonic
     ) as qbittorrent:
         assert qbittorrent.bound_ports == {PORT}
         assert not qbittorrent.peer_gets_in(PORT)
@@ -161,8 +147,8 @@ def test_nobody_gets_in_through_loopback_or_the_local_network(clock: Clock) -> N
         assert not qbittorrent.peer_gets_in(PORT)
 
 
-def test_nobody_gets_in_over_ipv4_where_only_ipv6_is_open(clock: Clock) -> None:
-    with SimulatedQbittorrent("4.5.2", clock=clock) as qbittorrent:
+def test_nobody_gets_in_over_ipv4_where_only_ipv6_is_open(clock: FakeClock) -> None:
+    with SimulatedQbittorrent("4.5.2", clock=clock.monotonic) as qbittorrent:
         qbittorrent.occupied_ipv4.add(PORT)
         qbittorrent.listening_port = PORT
         assert status_of(qbittorrent) == "firewalled"
@@ -174,10 +160,10 @@ def test_nobody_gets_in_over_ipv4_where_only_ipv6_is_open(clock: Clock) -> None:
 
 @pytest.mark.parametrize("version", ["4.2.5", "4.5.2", "5.1.0", "5.3.0"])
 def test_on_all_interfaces_one_that_comes_up_late_may_be_missed(
-    version: Version, clock: Clock
+    version: Version, clock: FakeClock
 ) -> None:
     with SimulatedQbittorrent(
-        version, interface="", listening_port=PORT, clock=clock
+        version, interface="", listening_port=PORT, clock=clock.monotonic
     ) as qbittorrent:
         qbittorrent.vpn_interface.comes_up_late = True
         qbittorrent.vpn_interface.lose(back_after=1)
@@ -187,8 +173,8 @@ def test_on_all_interfaces_one_that_comes_up_late_may_be_missed(
         assert qbittorrent.peer_gets_in(PORT)
 
 
-def test_no_port_below_1024_without_privileges(clock: Clock) -> None:
-    with SimulatedQbittorrent("4.5.2", clock=clock) as qbittorrent:
+def test_no_port_below_1024_without_privileges(clock: FakeClock) -> None:
+    with SimulatedQbittorrent("4.5.2", clock=clock.monotonic) as qbittorrent:
         qbittorrent.listening_port = 80
         assert (qbittorrent.listening_port, qbittorrent.bound_ports) == (80, set())
 
@@ -196,9 +182,9 @@ def test_no_port_below_1024_without_privileges(clock: Clock) -> None:
 # What the API says of it
 
 
-def test_the_connection_status_lags_from_4_6_on(clock: Clock) -> None:
-    old = SimulatedQbittorrent("4.5.2", clock=clock)
-    new = SimulatedQbittorrent("5.1.0", clock=clock)
+def test_the_connection_status_lags_from_4_6_on(clock: FakeClock) -> None:
+    old = SimulatedQbittorrent("4.5.2", clock=clock.monotonic)
+    new = SimulatedQbittorrent("5.1.0", clock=clock.monotonic)
 
     def statuses() -> tuple[str, str]:
         return old.connection_status, new.connection_status
@@ -216,9 +202,9 @@ def test_the_connection_status_lags_from_4_6_on(clock: Clock) -> None:
 
 
 def test_disconnected_is_still_shown_for_a_moment_after_the_interface_is_back(
-    clock: Clock,
+    clock: FakeClock,
 ) -> None:
-    with SimulatedQbittorrent("5.1.0", listening_port=PORT, clock=clock) as qbittorrent:
+    with SimulatedQbittorrent("5.1.0", listening_port=PORT, clock=clock.monotonic) as qbittorrent:
         clock.now += 3
         qbittorrent.vpn_interface.lose(back_after=4.6)
         clock.now += 4.7
@@ -228,8 +214,8 @@ def test_disconnected_is_still_shown_for_a_moment_after_the_interface_is_back(
         assert status_of(qbittorrent) == "firewalled"
 
 
-def test_a_peer_makes_it_connected_until_the_port_changes(clock: Clock) -> None:
-    with SimulatedQbittorrent("4.5.2", clock=clock) as qbittorrent:
+def test_a_peer_makes_it_connected_until_the_port_changes(clock: FakeClock) -> None:
+    with SimulatedQbittorrent("4.5.2", clock=clock.monotonic) as qbittorrent:
         assert qbittorrent.incoming_peer()
         assert status_of(qbittorrent) == "connected"
         qbittorrent.listening_port = PORT
@@ -238,9 +224,9 @@ def test_a_peer_makes_it_connected_until_the_port_changes(clock: Clock) -> None:
 
 @pytest.mark.parametrize("version", ["4.2.5", "4.5.2"])
 def test_qt_5_sees_within_ten_seconds_that_the_interface_is_gone(
-    version: Version, clock: Clock
+    version: Version, clock: FakeClock
 ) -> None:
-    with SimulatedQbittorrent(version, listening_port=PORT, clock=clock) as qbittorrent:
+    with SimulatedQbittorrent(version, listening_port=PORT, clock=clock.monotonic) as qbittorrent:
         clock.now += 5
         qbittorrent.vpn_interface.lose(back_after=30)
         clock.now += 10
@@ -257,40 +243,22 @@ def test_qt_5_sees_within_ten_seconds_that_the_interface_is_gone(
     ("version", "end"), [("4.2.5", "suffer)"), ("5.3.0", "#enum-performance-warning-t")]
 )
 def test_a_performance_alert_begins_with_a_torrents_name(
-    version: Version, end: str, clock: Clock
+    version: Version, end: str, clock: FakeClock
 ) -> None:
-    with SimulatedQbittorrent(version, clock=clock) as qbittorrent:
+    with SimulatedQbittorrent(version, clock=clock.monotonic) as qbittorrent:
         qbittorrent.log_performance_alert("TCP/45720.1.2.3.4")
         said = messages(qbittorrent)[-1]
     assert said.startswith("Performance alert: TCP/45720.1.2.3.4: performance warning: ")
     assert said.endswith(end)
 
 
-def test_login_attempts_are_noted_by_the_clock(clock: Clock) -> None:
-    with SimulatedQbittorrent("5.1.0", password="right", clock=clock) as qbittorrent:
-        url = f"{qbittorrent.url}/api/v2/auth/login"
-        for password in ("wrong", "right"):
-            requests.post(url, data={"username": "admin", "password": password}, timeout=5)
-            clock.now += 10
-        assert qbittorrent.login_attempts == [1000.0, 1010.0]
-        assert qbittorrent.failed_logins == 1
-
-
-def test_preferences_hold_canaries_in_their_secrets() -> None:
-    with SimulatedQbittorrent("5.3.0", bypass=True) as qbittorrent:
-        url = f"{qbittorrent.url}/api/v2/app/preferences"
-        shown = requests.get(url, timeout=5).json()
-    secrets = [value for name, value in shown.items() if name.endswith("_password")]
-    assert secrets == ["canary-dyndns-password", "canary-mail-password", "canary-proxy-password"]
-
-
 # The demo
 
 
 def test_the_demos_first_minute_shows_a_port_change_a_reconnect_and_a_dead_socket(
-    clock: Clock,
+    clock: FakeClock,
 ) -> None:
-    with World(version="4.5.2", clock=clock) as world:
+    with World(version="4.5.2", clock=clock.monotonic) as world:
         first = world.next_event()
         clock.now += 1
         world.qbittorrent.listening_port = world.gluetun.forwarded_ports[0]

@@ -57,11 +57,6 @@ class Written:
 
 
 @pytest.fixture
-def path(tmp_path: Path) -> Path:
-    return tmp_path / "status.json"
-
-
-@pytest.fixture
 def written(path: Path) -> Written:
     return Written(path)
 
@@ -222,29 +217,6 @@ def test_a_check_that_does_not_end_is_unhealthy_after_the_grace(
     assert written.document()["healthy"] is True
     written.clock.now += 1
     assert written.document()["healthy"] is False
-
-
-@pytest.mark.parametrize("step", [-259_200, 259_200], ids=["back", "on"])
-def test_setting_the_system_clock_changes_no_age(step: int, written: Written) -> None:
-    written.clock.now += 60
-    written.publish(IN_SYNC._replace(finished_at=NOW + 60))
-    written.clock.set_wall(written.clock.wall() + step)
-    written.clock.now += 30
-    document = written.document()
-    assert (document["uptime"], document["uptime_seconds"]) == ("0:01:30", 90.0)
-    assert document["healthy"] is document["tunnels"]["default"]["healthy"] is True
-    written.clock.now += 91
-    assert written.document()["healthy"] is False
-
-
-def test_times_do_not_change_from_write_to_write_while_the_clock_is_corrected(
-    written: Written,
-) -> None:
-    written.publish(IN_SYNC)
-    before = written.default()
-    written.clock.offset += 0.4
-    written.publish(IN_SYNC)
-    assert written.default() == before
 
 
 # Tunnels that come and go

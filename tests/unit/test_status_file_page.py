@@ -10,34 +10,21 @@ from typing import Any
 import pytest
 import yaml
 
-from exporter.config.load import load_config
 from exporter.model import (
     Failure,
-    GluetunReading,
     Operation,
     Outcome,
-    QbittorrentReading,
     Reason,
-    Saved,
     SavedLogins,
     SavedVpnRestart,
     SyncState,
 )
 from exporter.report.status_file import StatusFile
-from tests.fakes import START, FakeClock
+from tests.fakes import IN_SYNC, NOW, START, FakeClock, tunnels
 
 PAGE = Path(__file__).parents[2] / "docs" / "status-file.md"
 
-NOW = FakeClock().monotonic()
 STARTING = Outcome("default", SyncState.STARTING, None)
-IN_SYNC = Outcome(
-    "default",
-    SyncState.IN_SYNC,
-    NOW,
-    gluetun=GluetunReading(45720),
-    qbittorrent=QbittorrentReading(45720),
-    saved=Saved(forwarded_port=45720, port_changed_at=NOW - 3600, succeeded_at=NOW),
-)
 REJECTED = IN_SYNC._replace(
     state=SyncState.QBITTORRENT_UNAUTHORIZED,
     qbittorrent=None,
@@ -79,7 +66,7 @@ def tables() -> tuple[dict[str, str], dict[str, str]]:
 
 def document(outcome: Outcome) -> dict[str, Any]:
     file = StatusFile(Path("unused"), "2.0.0", FakeClock(), {})
-    file.set_tunnels(load_config({}).tunnels)
+    file.set_tunnels(tunnels("default"))
     file.publish(outcome)
     made: dict[str, Any] = json.loads(file.content())
     return made

@@ -9,7 +9,6 @@ from exporter.model import (
     Failure,
     Operation,
     OperationResult,
-    Outcome,
     Reason,
     SyncState,
 )
@@ -24,11 +23,6 @@ FAILED = IN_SYNC._replace(
 
 
 @pytest.fixture
-def clock() -> FakeClock:
-    return FakeClock()
-
-
-@pytest.fixture
 def tally(clock: FakeClock) -> Tally:
     made = Tally("1.2.3", "abcdef", clock)
     made.set_tunnels(tunnels("default"))
@@ -37,10 +31,6 @@ def tally(clock: FakeClock) -> Tally:
 
 def default(tally: Tally) -> TunnelTally:
     return tally.snapshot().tunnels["default"]
-
-
-def test_before_the_first_check_a_tunnel_is_starting(tally: Tally) -> None:
-    assert default(tally).outcome == Outcome("default", SyncState.STARTING, None)
 
 
 def test_checks_count_and_those_out_of_sync_and_those_with_errors(tally: Tally) -> None:
