@@ -55,6 +55,7 @@ TESTS = {
     ],
     "tunnel.history": ["unit/test_history"],
     "tunnel.events": ["unit/test_events"],
+    "tunnel.outside": ["unit/test_outside", "simulated/test_reachability"],
     "tunnel.restart": ["unit/test_restart", "simulated/test_vpn_restart"],
     "servers.bind_log": ["unit/test_bind_log"],
     "servers.logins": ["unit/test_logins"],
@@ -73,12 +74,17 @@ TESTS = {
         "simulated/test_faults",
     ],
     "servers.operations": ["unit/test_operations"],
+    "servers.cookies": ["unit/test_session", "simulated/test_logins"],
+    "servers.reachability": ["unit/test_reachability", "simulated/test_reachability"],
     "daemon.loop": ["simulated/test_loop", "simulated/test_reload", "simulated/test_status_file"],
+    "daemon.prober": ["simulated/test_reachability"],
     "daemon.publisher": ["unit/test_publisher", "simulated/test_status_file"],
     "daemon.scheduler": ["unit/test_scheduler"],
     "report.board": ["unit/test_board"],
     "report.log": ["unit/test_log"],
     "report.metrics": ["unit/test_metrics", "unit/test_tally"],
+    "report.notices": ["unit/test_notices", "simulated/test_notifications"],
+    "report.notifier": ["unit/test_notifier", "unit/test_notices"],
     "report.safe_file": ["unit/test_safe_file"],
     "report.saved": ["unit/test_saved"],
     "report.status_file": ["unit/test_status_file", "unit/test_status_file_page"],
@@ -92,6 +98,7 @@ TESTS = {
     "config.tunnels_file": ["unit/test_tunnels_file", "unit/test_sources"],
     "config.strict_yaml": ["unit/test_tunnels_file"],
     "healthcheck": ["unit/test_healthcheck"],
+    "web.lengths": ["unit/test_webserver"],
 }
 """The few tests that guard a module, the fastest first."""
 SLOW = "test_never_sets_a_port_that_gluetun_does_not_report_now"
