@@ -84,7 +84,7 @@ TESTS = {
     "report.log": ["unit/test_log"],
     "report.metrics": ["unit/test_metrics", "unit/test_tally"],
     "report.notices": ["unit/test_notices", "simulated/test_notifications"],
-    "report.notifier": ["unit/test_notifier", "unit/test_notices"],
+    "report.notifier": ["unit/test_notifier", "simulated/test_notifications"],
     "report.safe_file": ["unit/test_safe_file"],
     "report.saved": ["unit/test_saved"],
     "report.status_file": ["unit/test_status_file", "unit/test_status_file_page"],

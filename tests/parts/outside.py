@@ -1,5 +1,6 @@
 """A service that says whether it gets in on a port, and a proxy on the way to it."""
 
+import ssl
 import threading
 from collections.abc import Callable
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -12,7 +13,7 @@ class Outside:
     As a proxy it answers for whichever server is asked for through it, and refuses tunnels.
     """
 
-    def __init__(self, answer: str = "1") -> None:
+    def __init__(self, answer: str = "1", context: ssl.SSLContext | None = None) -> None:
         self.status = 200
         self.answer: Callable[[str], str] = lambda target: answer
         """What it answers to a target, such as `/45720`."""
@@ -22,6 +23,10 @@ class Outside:
         """Of the last request."""
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), self._handler())
         self._server.daemon_threads = True
+        self._scheme = "http"
+        if context:
+            self._scheme = "https"
+            self._server.socket = context.wrap_socket(self._server.socket, server_side=True)
 
     def says(self, answer: str, status: int = 200) -> None:
         """Answer so from now on."""
@@ -30,7 +35,7 @@ class Outside:
     @property
     def address(self) -> str:
         """Where it listens."""
-        return f"http://127.0.0.1:{self._server.server_port}"
+        return f"{self._scheme}://127.0.0.1:{self._server.server_port}"
 
     def __enter__(self) -> Self:
         threading.Thread(target=self._serve, daemon=True).start()
@@ -55,6 +60,10 @@ class Outside:
                 self.send_header("Content-Length", str(len(body)))
                 self.end_headers()
                 self.wfile.write(body)
+
+            def do_CONNECT(self) -> None:
+                outside.asked.append(self.path)
+                self.send_error(407)
 
             def log_message(self, *_: object) -> None:
                 """Nothing."""
