@@ -27,7 +27,7 @@ from tests.mutants.mutator import Mutant, mutants
 ROOT = Path(__file__).parent.parent.parent
 PAGE = ROOT / "docs" / "mutants.md"
 TESTS = {
-    "clock": ["unit/test_clock"],
+    "clock": ["unit/test_clock", "unit/test_page"],
     "model": ["unit/test_model", "unit/test_metrics", "simulated/test_port"],
     "tunnel.decide": ["unit/test_decide", "simulated/test_port"],
     "tunnel.state": ["unit/test_decide", "simulated/test_port"],
