@@ -76,7 +76,12 @@ TESTS = {
     "servers.operations": ["unit/test_operations"],
     "servers.cookies": ["unit/test_session", "simulated/test_logins"],
     "servers.reachability": ["unit/test_reachability", "simulated/test_reachability"],
-    "daemon.loop": ["simulated/test_loop", "simulated/test_reload", "simulated/test_status_file"],
+    "daemon.loop": [
+        "simulated/test_loop",
+        "simulated/test_reload",
+        "simulated/test_status_file",
+        "simulated/test_reachability",
+    ],
     "daemon.prober": ["simulated/test_reachability"],
     "daemon.publisher": ["unit/test_publisher", "simulated/test_status_file"],
     "daemon.scheduler": ["unit/test_scheduler"],
