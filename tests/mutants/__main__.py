@@ -70,6 +70,7 @@ TESTS = {
         "simulated/test_gluetun_access",
         "simulated/test_questions",
         "simulated/test_vpn_restart",
+        "simulated/test_check",
         "simulated/test_messages",
         "simulated/test_faults",
     ],
