@@ -68,6 +68,7 @@ TESTS = {
     ],
     "servers.gluetun": [
         "simulated/test_gluetun_access",
+        "simulated/test_port",
         "simulated/test_questions",
         "simulated/test_vpn_restart",
         "simulated/test_check",

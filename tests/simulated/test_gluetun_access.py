@@ -90,6 +90,12 @@ def test_the_new_route_is_found_after_gluetun_was_upgraded(tmp_path: Path) -> No
             assert rig.later(30).in_sync
 
 
+def test_the_public_address_is_the_one_that_gluetun_says(rig: Rig) -> None:
+    outcome = rig.check()
+    assert outcome.gluetun
+    assert outcome.gluetun.public_ip == "203.0.113.7"
+
+
 def test_basic_authentication(tmp_path: Path) -> None:
     role = Role(auth="basic", username="me", password="secret")
     basic = {
