@@ -98,7 +98,7 @@ TESTS = {
     "report.tally": ["unit/test_tally", "unit/test_metrics"],
     "config.load": ["unit/test_load"],
     "config.settings": ["unit/test_settings", "unit/test_load", "unit/test_sources"],
-    "config.sources": ["unit/test_sources"],
+    "config.sources": ["unit/test_sources", "unit/test_load"],
     "config.secret": ["unit/test_secret"],
     "config.kinds": ["unit/test_kinds", "unit/test_settings", "unit/test_sources"],
     "config.given": ["unit/test_kinds", "unit/test_secret"],
