@@ -52,8 +52,8 @@ def test_checks_count_and_those_out_of_sync_and_those_with_errors(tally: Tally) 
 
 
 def test_the_bounds_of_durations_are_those_of_the_series_that_prometheus_has_kept() -> None:
-    assert OPERATION_BOUNDS == (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)
-    assert OPENING_BOUNDS == (0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300, 600)
+    assert OPERATION_BOUNDS == (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
+    assert OPENING_BOUNDS == (0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0, 600.0)
 
 
 def test_notifications_count_and_those_that_failed(tally: Tally) -> None:
