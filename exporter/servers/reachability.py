@@ -50,7 +50,7 @@ def _answer(config: ReachabilityConfig, port: int, public_ip: str) -> bool:
     proxy = config.proxy.current().value
     transport = Transport("The reachability service", server, TIMEOUT_SECONDS, proxy=proxy)
     transport.set_header("Host", address.netloc)  # without a port of ours, as services expect
-    target = address._replace(scheme="", netloc="", fragment="").geturl()
+    target = address._replace(scheme="", netloc="").geturl()
     target = target.replace("{port}", str(port)).replace("{ip}", public_ip)
     try:
         response = transport.get(target, limit=LARGEST_ANSWER_BYTES)

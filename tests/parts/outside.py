@@ -1,5 +1,6 @@
 """A service that says whether it gets in on a port, and a proxy on the way to it."""
 
+import ssl
 from collections.abc import Callable
 
 from exporter.simulator.http import Answer, Request
@@ -12,8 +13,8 @@ class Outside(PlainServer):
     As a proxy it replies for whichever server is asked for through it, and refuses tunnels.
     """
 
-    def __init__(self, reply: str = "1") -> None:
-        super().__init__()
+    def __init__(self, reply: str = "1", context: ssl.SSLContext | None = None) -> None:
+        super().__init__(context=context)
         self.status = 200
         self.reply: Callable[[str], str] = lambda target: reply
         """What it says to a target, such as `/45720`."""

@@ -46,6 +46,13 @@ def test_the_role_of_the_tool_that_qsticky_replaces_suffices(
             assert outcome.vpn_status is VpnStatus.UNKNOWN
 
 
+def test_without_a_port_the_old_route_of_the_status_is_believed(tmp_path: Path) -> None:
+    role = role_with("GET /v1/portforward", "GET /v1/openvpn/status")
+    with make_rig(tmp_path, role=role) as rig:
+        rig.gluetun.forwarded_ports = []
+        assert rig.check().vpn_status is VpnStatus.STOPPED
+
+
 @pytest.mark.parametrize("status", [401, 404, 405])
 def test_the_old_route_is_taken_however_the_new_one_is_refused(tmp_path: Path, status: int) -> None:
     with make_rig(tmp_path, "3.40") as rig:
@@ -81,6 +88,12 @@ def test_the_new_route_is_found_after_gluetun_was_upgraded(tmp_path: Path) -> No
         rig.gluetun._free_port()
         with SimulatedGluetun("main", role=role_with(), port=rig.gluetun.port):
             assert rig.later(30).in_sync
+
+
+def test_the_public_address_is_the_one_that_gluetun_says(rig: Rig) -> None:
+    outcome = rig.check()
+    assert outcome.gluetun
+    assert outcome.gluetun.public_ip == "203.0.113.7"
 
 
 def test_basic_authentication(tmp_path: Path) -> None:

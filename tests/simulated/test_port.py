@@ -121,6 +121,11 @@ def test_an_empty_list_is_no_port_and_qbittorrent_keeps_its_own(rig: Rig, body: 
     assert rig.qbittorrent.writes == [45720]
 
 
+def test_an_answer_that_says_nothing_of_a_port_is_not_one_without_a_port(rig: Rig) -> None:
+    rig.gluetun.fail("/v1/portforward", Status(200, "{}"))
+    assert rig.check().state is SyncState.GLUETUN_UNREACHABLE
+
+
 def test_one_of_several_forwarded_ports_is_picked(rig: Rig) -> None:
     rig.gluetun.forwarded_ports = [50001, 50002]
     rig.start_daemon(GLUETUN_PORT_INDEX="1")

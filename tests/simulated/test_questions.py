@@ -142,7 +142,7 @@ def test_a_refused_vpn_status_is_one_failure_and_not_asked_again_until_gluetun_f
             name = "qsticky_operation_failures_total"
             return rig.metric(name, operation="gluetun_status", reason="auth")
 
-        rig.check()
+        assert rig.check().in_sync
         assert asked(rig.gluetun)[:2] == [PORT, STATUS]
         rig.run_for(1000)
         assert (rig.last.state, rig.last.failures) == (SyncState.IN_SYNC, ())

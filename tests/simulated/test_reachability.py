@@ -219,6 +219,17 @@ def test_nobody_is_asked_for_a_port_that_is_known_to_be_closed(
         assert service.asked == []
 
 
+def test_a_question_is_dropped_when_its_port_is_gone_before_it_is_due(
+    tmp_path: Path, service: Outside
+) -> None:
+    with rig_for(tmp_path, service) as rig:
+        rig.run_for(5)
+        rig.gluetun.forwarded_ports = []
+        rig.check()
+        rig.run_for(60)
+        assert service.asked == []
+
+
 def test_a_check_that_began_before_the_answer_does_not_ask_again(
     tmp_path: Path, service: Outside
 ) -> None:
@@ -227,6 +238,7 @@ def test_a_check_that_began_before_the_answer_does_not_ask_again(
         early = rig.last
         rig.run_for(10)
         assert rig.service._prober
+        rig.service._prober.set_tunnels([rig.tunnel.config])  # as after a reload
         rig.service._prober.publish(early)
         rig.turn()
         assert len(service.asked) == 1
@@ -276,3 +288,15 @@ def test_many_tunnels_are_asked_for_one_after_the_other(tmp_path: Path, service:
         assert 15 <= len(service.asked) <= 22, "one a second"
         rig.run_for(50)
         assert len(service.asked) == 60
+
+
+def test_many_tunnels_with_a_short_interval_are_asked_for_faster(
+    tmp_path: Path, service: Outside
+) -> None:
+    url = service.url + "/{port}"
+    given = {"REACHABILITY_URL": url, "REACHABILITY_INTERVAL": "60", "CHECK_INTERVAL": "3600"}
+    with make_rig(tmp_path, environ=given) as rig:
+        rig.write_tunnels([{"name": f"t{number}"} for number in range(60)])
+        rig.start_daemon()
+        rig.run_for(48)
+        assert len(service.asked) == 60, "two a second"

@@ -44,6 +44,7 @@ TAKEN: list[tuple[Kind, str, Any]] = [
     (kinds.BASE_PATH, "", ""),
     (kinds.BASE_PATH, "/", ""),
     (kinds.BASE_PATH, "/qbittorrent", "/qbittorrent"),
+    (kinds.BASE_PATH, "/box", "/box"),
     (kinds.BASE_PATH, "my_apps/..q-1.~/", "/my_apps/..q-1.~"),
     (kinds.PORT_URL, "", ""),
     (kinds.PORT_URL, "http://box:81/{ip}?p={port}", "http://box:81/{ip}?p={port}"),

@@ -257,6 +257,12 @@ TOLD = FAILING._replace(was_unhealthy=True)
             [(70, "Open again on port 45720 after 22 min")],
             id="that came meanwhile, too",
         ),
+        pytest.param(
+            Saved(was_unhealthy=True),
+            [(OK, 90)],
+            [(70, "Open again on port 45720")],
+            id="whose beginning nobody knows, too",
+        ),
         pytest.param(FAILING, [(AWAY, 60), (OK, 90)], [], id="what it was away for is no problem"),
         pytest.param(
             FAILING,

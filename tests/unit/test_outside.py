@@ -65,6 +65,7 @@ def test_another_port_forgets_all_but_when_it_was_asked() -> None:
 
 def test_a_reconnect_forgets_a_first_closed_and_keeps_a_verdict() -> None:
     assert after_change(after("closed"), 2000.0).closed == 0
+    assert wants_rebind(after_change(after("closed closed"), 2000.0))
     known = after_change(after("closed closed rebind closed"), 2000.0)
     assert is_closed(known)
     assert not is_closed(answered(known, "open", 2010.0))
@@ -73,7 +74,8 @@ def test_a_reconnect_forgets_a_first_closed_and_keeps_a_verdict() -> None:
 def test_an_answer_to_a_question_from_before_a_change_says_nothing() -> None:
     known = after_change(after("closed"), 2000.0)
     for word in ("open", "closed", "unknown"):
-        assert answered(known, word, 1999.0) == known._replace(asked_at=1999.0)
+        for at in (1999.0, 2000.0):
+            assert answered(known, word, at) == known._replace(asked_at=at)
 
 
 def test_a_closed_that_is_explained_by_something_else_does_not_count() -> None:

@@ -1,6 +1,7 @@
 """Asking a service out there: which answers are understood, and the way through a proxy."""
 
 import socket
+import ssl
 from collections.abc import Iterator
 
 import pytest
@@ -11,6 +12,7 @@ from exporter.errors import InvalidResponse
 from exporter.model import Answer, Reason
 from exporter.servers.http import Response
 from exporter.servers.reachability import probe, understand
+from tests.conftest import Certificate
 from tests.fakes import NOW, FakeClock
 from tests.parts.outside import Outside
 
@@ -33,6 +35,8 @@ ANSWERS = {
     '{"status":true,"data":{"open":false}}': False,
     '{"ip":"::ffff","reachable":true}': None,
     '{"ip":"198.51.100.1","reachable":false}': None,
+    '{"ip":"unknown","reachable":true}': True,
+    '{"ip":5,"reachable":true}': True,
     '{"error":true,"open":false}': None,
     '{"open":false,"blocked":true}': None,
     '{"check":[{"status":true},{"status":false}]}': None,
@@ -44,6 +48,7 @@ ANSWERS = {
     "2": None,
     "open": None,
     "": None,
+    "да": None,
     "<html><body>1</body></html>": None,
     "{" * 9000: None,
 }
@@ -82,7 +87,7 @@ def reason(answer: Answer) -> Reason:
 
 
 def test_the_port_and_the_address_are_put_into_the_url(service: Outside) -> None:
-    answer = asked(f"{service.url}/api/{{ip}}/{{port}}?key=a%20b")
+    answer = asked(f"{service.url}/api/{{ip}}/{{port}}?key=a%20b#top")
     assert service.asked == [f"/api/{IP}/45720?key=a%20b"]
     assert (answer.port, answer.asked_at, answer.reachable) == (45720, NOW, True)
     assert (answer.operation.reason, answer.failure) == (None, None)
@@ -112,9 +117,23 @@ def test_a_service_that_is_away_is_not_known_either() -> None:
     assert reason(asked(f"http://127.0.0.1:{port}/{{port}}")) is Reason.CONNECTION
 
 
+def test_a_service_whose_certificate_nobody_trusts_is_not_believed(
+    certificate: Certificate,
+) -> None:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(certificate.file, certificate.key)
+    with Outside(context=context) as service:
+        assert reason(asked(f"{service.url}/{{port}}")) is Reason.TLS
+
+
+def test_https_is_asked_for_on_port_443_through_a_proxy_too(service: Outside) -> None:
+    asked("https://ifconfig.example/{port}", service.url)
+    assert service.asked == ["ifconfig.example:443"]
+
+
 def test_a_proxy_is_asked_in_place_of_the_service(service: Outside) -> None:
     proxy = service.url.replace("http://", "http://user:secret@")
-    assert asked("http://ifconfig.example/port/{port}", proxy).reachable is True
+    assert asked("http://ifconfig.example/port/{port}#top", proxy).reachable is True
     assert service.asked == ["http://ifconfig.example:80/port/45720"]
     [(_, _, headers)] = service.requests
     assert headers["host"] == "ifconfig.example"

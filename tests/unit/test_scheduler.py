@@ -84,3 +84,13 @@ def test_it_idles_no_longer_than_until_the_next_job_is_due(diary: Diary) -> None
     assert diary.scheduler.idle() == 0.5
     diary.clock.now += 2
     assert diary.scheduler.idle() == 0
+
+
+def test_a_job_says_in_how_many_seconds_it_is_due(diary: Diary) -> None:
+    job = diary.job("a", 30)
+    assert job.due_in == 0
+    job.run_in(5)
+    diary.clock.now += 2
+    assert job.due_in == 3
+    diary.clock.now += 4
+    assert job.due_in == 0

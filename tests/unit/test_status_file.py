@@ -266,3 +266,13 @@ def test_what_is_saved_is_on_the_disk_at_once_and_survives_a_stop(written: Writt
 def test_saving_goes_on_where_the_file_cannot_be_written(written: Written) -> None:
     written.path.mkdir()
     written.file.save("default", Saved(logins=LOGINS))
+
+
+def test_of_many_tunnels_only_the_first_login_of_an_hour_waits_for_the_next_write(
+    path: Path,
+) -> None:
+    many = Written(path, *(f"t{number}" for number in range(50)))
+    many.file.save("t0", Saved(logins=LOGINS))
+    assert not path.exists()
+    many.file.save("t0", Saved(logins=LOGINS._replace(attempts_at=(NOW - 50, NOW))))
+    assert path.exists()

@@ -12,7 +12,7 @@ from exporter.model import (
     Reason,
     SyncState,
 )
-from exporter.report.tally import REASONS, Tally, TunnelTally
+from exporter.report.tally import OPENING_BOUNDS, OPERATION_BOUNDS, REASONS, Tally, TunnelTally
 from tests.fakes import IN_SYNC, NOW, FakeClock, tunnels
 
 PORT, FILE = Operation.GLUETUN_PORT, Operation.STATUS_FILE
@@ -39,6 +39,18 @@ def test_checks_count_and_those_out_of_sync_and_those_with_errors(tally: Tally) 
         tally.publish(outcome)
     counted = default(tally)
     assert (counted.checks, counted.failed_checks, counted.checks_with_errors) == (3, 2, 1)
+
+
+def test_the_bounds_of_durations_are_those_of_the_series_that_prometheus_has_kept() -> None:
+    assert OPERATION_BOUNDS == (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
+    assert OPENING_BOUNDS == (0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0, 600.0)
+
+
+def test_notifications_count_and_those_that_failed(tally: Tally) -> None:
+    for success in (True, False, True):
+        tally.count_notification(success)
+    counted = tally.snapshot()
+    assert (counted.notifications, counted.failed_notifications) == (3, 1)
 
 
 def test_the_way_to_authenticate_is_kept_while_qbittorrent_does_not_answer(tally: Tally) -> None:
