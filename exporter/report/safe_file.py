@@ -83,9 +83,12 @@ def _replace(path: Path, content: bytes) -> None:
     new = path.with_name(f".{path.name}.{secrets.token_hex(8)}.new")
     descriptor = os.open(new, _NEW, 0o600)
     try:
-        with os.fdopen(descriptor, "wb") as file:
-            os.fchmod(file.fileno(), 0o644)
-            file.write(content)
+        try:
+            os.fchmod(descriptor, 0o644)
+            while content:  # a disk that gets full takes a part, and then none
+                content = content[os.write(descriptor, content) :]
+        finally:
+            os.close(descriptor)
         new.replace(path)
     except BaseException:
         with contextlib.suppress(OSError):

@@ -15,7 +15,7 @@ import re
 import time
 from collections.abc import Mapping
 from socket import socket
-from typing import Any, NamedTuple, cast
+from typing import Any, Literal, NamedTuple, cast
 from urllib.parse import urlencode, urlsplit
 
 import urllib3
@@ -231,12 +231,22 @@ class _DeadlineReader(io.RawIOBase):
         super().close()
 
 
+class _DeadlineSocket:
+    """What a response reads from: the socket, until a fixed time."""
+
+    def __init__(self, sock: socket) -> None:
+        self._sock = sock
+
+    def makefile(self, mode: Literal["rb"]) -> io.BufferedReader:
+        return io.BufferedReader(_DeadlineReader(self._sock, self._sock.makefile(mode, 0)))
+
+
 class _DeadlineResponse(http.client.HTTPResponse):
     """A response whose head and body together keep to the read timeout."""
 
     def __init__(self, sock: socket, *args: Any, **kwargs: Any) -> None:
-        super().__init__(sock, *args, **kwargs)
-        self.fp = io.BufferedReader(_DeadlineReader(sock, self.fp.detach()))
+        # it asks for nothing but a file
+        super().__init__(cast("socket", _DeadlineSocket(sock)), *args, **kwargs)
 
 
 class _HTTPConnection(HTTPConnection):
