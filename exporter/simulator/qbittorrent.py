@@ -39,7 +39,6 @@ class SimulatedQbittorrent(SimulatedServer):
         lan: Sequence[str] = (),
         privileged_ports: bool = False,
         tls: tuple[Path, Path] | None = None,
-        secure_cookie: bool | None = None,
         ban_after: int = 5,
         ban_seconds: int = 3600,
         session_timeout: int = 3600,
@@ -86,7 +85,7 @@ class SimulatedQbittorrent(SimulatedServer):
             password=password,
             clock=clock,
             write_log=self._journal.write,
-            secure_cookie=tls is not None if secure_cookie is None else secure_cookie,
+            secure_cookie=tls is not None,
         )
         self._web = WebUi(
             traits=traits,

@@ -74,7 +74,6 @@ TESTS = {
         "simulated/test_check",
         "simulated/test_messages",
         "simulated/test_faults",
-        "simulated/test_check",
     ],
     "servers.operations": ["unit/test_operations"],
     "servers.cookies": ["unit/test_session", "simulated/test_logins"],
