@@ -49,12 +49,12 @@ class BindLog:
         self.sockets: dict[Socket, bool] = {}
         """Whether the last try to open each succeeded."""
 
-    def fold(self, entries: Iterable[LogEntry]) -> bool:
+    def fold(self, entries: Iterable[LogEntry]) -> list[bool]:
         """Take in new entries; a later one about the same socket counts.
 
-        Returns whether one of them was opened.
+        Returns for each of them that is about a socket whether that was opened.
         """
-        opened = False
+        opened = []
         for entry in entries:
             found = socket_of(entry)
             if found is None:
@@ -62,7 +62,7 @@ class BindLog:
             if found.address.is_link_local:
                 continue  # no peer comes by it, and it is still being checked when it fails
             self.sockets[found] = entry.type == _LOG_INFO
-            opened = opened or self.sockets[found]
+            opened.append(self.sockets[found])
         if len(self.sockets) > _MOST_SOCKETS:
             self.sockets = dict(list(self.sockets.items())[-_MOST_SOCKETS:])
         return opened

@@ -76,6 +76,8 @@ class Qbittorrent:
         self._version: Version | None = None
         self.opened_at = -math.inf
         """When the log last showed for the first time that a socket was opened, or began anew."""
+        self.tried_at = -math.inf
+        """When it last showed for the first time that a socket was opened, or could not be."""
 
     @property
     def version(self) -> Version | None:
@@ -137,7 +139,10 @@ class Qbittorrent:
         entries = self._new_entries(did)  # this may begin a new session, or a new log
         if self._forget_old_sessions(did):
             entries = self._new_entries(did)
-        if self._bind_log.fold(entries):
+        opened = self._bind_log.fold(entries)
+        if opened:
+            self.tried_at = did.now()
+        if any(opened):
             self.opened_at = did.now()
         return self._bind_log.result(port)
 

@@ -100,8 +100,8 @@ class SimulatedQbittorrent(SimulatedServer):
         )
         self.occupied = self._listening.occupied
         """Ports that another program holds; to be added to."""
-        self.occupied_ipv4 = self._listening.occupied_ipv4
-        """The same on IPv4 only."""
+        self.occupied_at = self._listening.occupied_at
+        """The same on one address: pairs of address and port."""
         self.occupied_udp = self._listening.occupied_udp
         """The same for UDP only."""
         self.login_attempts = self._access.login_attempts

@@ -21,6 +21,7 @@ from exporter.model import (
 from exporter.servers.gluetun import Gluetun
 from exporter.servers.operations import Operations
 from exporter.servers.qbittorrent import Qbittorrent
+from exporter.tunnel.proof import BindProof
 
 ASK_ALL_EVERY = 300.0
 """How long a calm check leaves out what can only confirm what is known."""
@@ -36,6 +37,7 @@ class Observer:
     def __init__(self, gluetun: Gluetun, qbittorrent: Qbittorrent, clock: Clock) -> None:
         self._gluetun = gluetun
         self._qbittorrent = qbittorrent
+        self._proof = BindProof(qbittorrent, clock)
         self._clock = clock
         self._asked_all_at = -math.inf
 
@@ -83,7 +85,7 @@ class Observer:
         # after the status, so that it shows whether a socket was opened shortly before that
         log_is_known = False
         with did.may_fail(Operation.QBITTORRENT_LOG):
-            bound = self._qbittorrent.bind_result(did, listening.port)
+            bound = self._proof.read(did, listening.port)
             log_is_known = True
         if listening.on_loopback_alone:
             bound = BindResult.LOOPBACK

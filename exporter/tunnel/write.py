@@ -16,10 +16,8 @@ from exporter.model import (
 from exporter.servers.operations import Operations
 from exporter.servers.qbittorrent import Qbittorrent
 from exporter.tunnel.decide import state_of
+from exporter.tunnel.proof import BindProof
 from exporter.tunnel.state import MOST_REBINDS, REBINDS_WITHIN
-
-BIND_PROOF_SECONDS = 3.0
-"""How long qBittorrent's log may take to show a socket (measured: 2 to 3 ms)."""
 
 
 class PortWriter:
@@ -27,7 +25,7 @@ class PortWriter:
 
     def __init__(self, qbittorrent: Qbittorrent, clock: Clock) -> None:
         self._qbittorrent = qbittorrent
-        self._clock = clock
+        self._proof = BindProof(qbittorrent, clock)
 
     def write(
         self, port: int, reading: QbittorrentReading, did: Operations, *, by_another_port: bool
@@ -59,14 +57,8 @@ class PortWriter:
     def _with_proof(
         self, port: int, reading: QbittorrentReading, did: Operations
     ) -> QbittorrentReading:
-        """Wait until qBittorrent's log shows whether the port is bound."""
-        result = self._qbittorrent.bind_result(did, port)
-        deadline = self._clock.monotonic() + BIND_PROOF_SECONDS
-        pause = 0.002
-        while result is BindResult.UNKNOWN and self._clock.monotonic() < deadline:
-            self._clock.sleep(pause)
-            pause = min(2 * pause, 0.05)
-            result = self._qbittorrent.bind_result(did, port)
+        """Add whether qBittorrent's log shows that the port is bound."""
+        result = self._proof.wait(did, port)
         if result is not BindResult.UNKNOWN:
             return reading._replace(bind_result=result)
         # nothing in the log, as where it is full of other things: the next best witness

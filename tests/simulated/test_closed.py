@@ -116,6 +116,31 @@ def test_a_port_that_is_set_on_loopback_alone_is_not_in_sync(tmp_path: Path) -> 
         assert "loopback" in outcome.failures[0].message
 
 
+def test_a_port_is_judged_when_the_log_has_told_of_all_addresses(tmp_path: Path) -> None:
+    """The loopback interface's sockets come first in it, and read alone they are no proof."""
+    with make_rig(tmp_path, interface="", lan=("192.168.1.5",)) as rig:
+        assert rig.check().in_sync
+        rig.qbittorrent.occupied_at.add(("10.2.0.2", 50001))
+        rig.gluetun.forwarded_ports = [50001]
+        assert rig.later(30).state is SyncState.NOT_LISTENING
+        rig.qbittorrent.occupied_at.clear()
+        rig.qbittorrent.occupied_at.add(("127.0.0.1", 50001))
+        assert rig.later(61).in_sync
+
+
+@pytest.mark.parametrize("milliseconds", [2, 3, 4])
+def test_what_qbittorrent_opens_by_itself_is_not_called_closed_meanwhile(
+    tmp_path: Path, milliseconds: int
+) -> None:
+    with make_rig(tmp_path, interface="", listening_port=FIRST_PORT) as rig:
+        rig.clock.now += 5
+        assert rig.check().in_sync
+        rig.clock.now += 30
+        rig.qbittorrent.restart()
+        rig.clock.now += milliseconds / 1000
+        assert rig.check().in_sync
+
+
 @pytest.mark.parametrize(("port", "neighbour"), [(50001, 50002), (65535, 65534)])
 def test_a_port_is_reopened_by_way_of_its_neighbour(
     tmp_path: Path, port: int, neighbour: int

@@ -95,10 +95,10 @@ def test_a_port_that_is_about_to_be_opened_again_has_to_be_proved_again() -> Non
     assert log.result(38201) is BOUND
 
 
-def test_it_says_whether_a_socket_was_opened() -> None:
+def test_it_says_of_each_new_socket_whether_it_was_opened() -> None:
     entries = [LogEntry(0, *VPN_FAILED), LogEntry(1, OK, "Torrent added"), LogEntry(2, *VPN)]
-    assert not BindLog().fold(entries[:2])
-    assert BindLog().fold([entries[2], entries[0]])
+    assert BindLog().fold(entries) == [False, True]
+    assert BindLog().fold(entries[1:2]) == []
 
 
 def test_a_session_of_years_does_not_fill_the_memory() -> None:

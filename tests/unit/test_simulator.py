@@ -148,8 +148,11 @@ def test_nobody_gets_in_through_loopback_or_the_local_network(clock: FakeClock) 
 
 
 def test_nobody_gets_in_over_ipv4_where_only_ipv6_is_open(clock: FakeClock) -> None:
-    with SimulatedQbittorrent("4.5.2", clock=clock.monotonic) as qbittorrent:
-        qbittorrent.occupied_ipv4.add(PORT)
+    addresses = ("10.2.0.2", "fd00::2")
+    with SimulatedQbittorrent(
+        "4.5.2", clock=clock.monotonic, interface="tun0", addresses=addresses
+    ) as qbittorrent:
+        qbittorrent.occupied_at.add(("10.2.0.2", PORT))
         qbittorrent.listening_port = PORT
         assert status_of(qbittorrent) == "firewalled"
         assert not qbittorrent.peer_gets_in(PORT)
