@@ -14,9 +14,11 @@ from exporter.servers.qbittorrent import Qbittorrent
 
 PROOF_SECONDS = 3.0
 """How long the log may take to show a socket (measured: 2 to 3 ms)."""
-SILENT_SECONDS = 0.05
+SILENT_SECONDS = 0.005
 """For how long the log has to say nothing more of sockets, until it has said all."""
-_SHORTEST_PAUSE = 0.002
+SILENT_SECONDS_IF_BAD = 0.05
+"""The same before a port is called closed, however busy the machine may be."""
+_SHORTEST_PAUSE, _LONGEST_PAUSE = 0.002, 0.05
 
 
 class BindProof:
@@ -40,18 +42,19 @@ class BindProof:
         pause = _SHORTEST_PAUSE
         while result is BindResult.UNKNOWN and self._clock.monotonic() < deadline:
             self._clock.sleep(pause)
-            pause = min(2 * pause, SILENT_SECONDS)
+            pause = min(2 * pause, _LONGEST_PAUSE)
             result = self._qbittorrent.bind_result(did, port)
         return self._after_all_is_said(did, port, result)
 
     def _after_all_is_said(self, did: Operations, port: int, result: BindResult) -> BindResult:
         deadline = self._clock.monotonic() + PROOF_SECONDS
-        while (left := self._silent_at() - self._clock.monotonic()) > 0:
+        while (left := self._silent_at(result) - self._clock.monotonic()) > 0:
             if self._clock.monotonic() >= deadline:
                 break  # it opens sockets all the time
             self._clock.sleep(left)
             result = self._qbittorrent.bind_result(did, port)
         return result
 
-    def _silent_at(self) -> float:
-        return self._qbittorrent.tried_at + SILENT_SECONDS
+    def _silent_at(self, result: BindResult) -> float:
+        needed = SILENT_SECONDS if result is BindResult.BOUND else SILENT_SECONDS_IF_BAD
+        return self._qbittorrent.tried_at + needed
