@@ -21,8 +21,14 @@ class ConnectionClosed(Unreachable):
 
 
 def from_exception(error: Exception, where: str, timeout_seconds: float) -> ServerError:
-    """Turn an error of requests, urllib3 or the operating system into one of ours."""
+    """Turn an error of requests, urllib3 or the operating system into one of ours.
+
+    What it holds of a body, which may hold passwords, it holds no longer.
+    """
     chain = _chain(error)
+    for link in chain:
+        if isinstance(link, http.client.IncompleteRead):
+            link.partial, link.args = b"", ()
     for kinds, make in _MEANINGS:
         if any(isinstance(link, kinds) for link in chain):
             return make(where, timeout_seconds, chain)

@@ -407,6 +407,16 @@ def test_an_answer_that_is_not_http_is_invalid(content: bytes) -> None:
     assert error.reason is Reason.INVALID_RESPONSE
 
 
+@pytest.mark.parametrize("kind", ["cut", "cut chunk"])
+def test_a_body_that_is_cut_is_not_kept_in_the_error(kind: str) -> None:
+    """It may be preferences, which hold passwords."""
+    with scripted(answers(NO_HTTP[kind])) as server:
+        error: BaseException | None = failure(lambda: transport(server.port).get("/"))
+    while error:
+        assert "hal" not in repr(error.args)
+        error = error.__cause__ or error.__context__
+
+
 def test_what_follows_a_body_is_no_part_of_it_nor_of_the_next_one(echo: EchoServer) -> None:
     client = transport(echo.port)
     echo.fail(None, Fault.WRONG_LENGTH, times=1)
