@@ -9,22 +9,19 @@ password or certificate from the environment.
 from __future__ import annotations
 
 import http.client
-import io
 import json
 import re
-import time
 from collections.abc import Mapping
-from socket import socket
-from typing import Any, Literal, NamedTuple, cast
+from typing import Any, NamedTuple, cast
 from urllib.parse import urlencode, urlsplit
 
 import urllib3
 from urllib3 import HTTPHeaderDict
-from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.response import BaseHTTPResponse
 
 from exporter.config.load import Server
 from exporter.errors import HttpError, InvalidResponse, Unauthorized
+from exporter.servers.connection import DirectConnection, ProxiedConnection
 from exporter.servers.http_errors import ConnectionClosed, from_exception
 from exporter.servers.http_library import requests
 
@@ -82,11 +79,14 @@ class Transport:
         if server.https and not server.verify:
             # the user has chosen so; Python's warning would be a stray line in the log
             urllib3.disable_warnings(urllib3.exceptions.InsecureRequestWarning)
-        self._adapter = _DeadlineAdapter(proxy)
-        self._timeout = urllib3.Timeout(connect=timeout_seconds, read=timeout_seconds)
+        self._connection = (
+            ProxiedConnection(proxy, timeout_seconds, server.verify)
+            if proxy
+            else DirectConnection(timeout_seconds, server.verify)
+        )
         self._headers: dict[str, str | bytes] = {
             "User-Agent": "qsticky",
-            "Accept-Encoding": "gzip, deflate",
+            "Accept-Encoding": "identity",
         }
         self._prepared: dict[str, requests.PreparedRequest] = {}
 
@@ -148,7 +148,12 @@ class Transport:
 
     def close(self) -> None:
         """Close the connection that is kept open."""
-        self._adapter.close()
+        self._connection.close()
+
+    @property
+    def is_open(self) -> bool:
+        """Whether a connection is kept open."""
+        return self._connection.is_open
 
     def _get_request(self, target: str) -> requests.PreparedRequest:
         """Return the request as prepared before: that costs more than the exchange."""
@@ -170,14 +175,9 @@ class Transport:
 
     def _send(self, request: requests.PreparedRequest, limit: int) -> Response:
         try:
-            # past requests' session, which would look for proxies, redirects, cookies and hooks
-            answer = self._adapter.exchange(request, self._timeout, self.server.verify)
-            try:
+            with self._connection.exchange(request) as answer:
                 body = self._read(answer, limit)
                 return Response(answer.status, answer.headers, body, self.where)
-            finally:
-                answer.close()
-                answer.release_conn()
         except _FOREIGN_ERRORS as error:
             raise from_exception(error, self.where, self.timeout_seconds) from error
 
@@ -205,98 +205,3 @@ _FOREIGN_ERRORS = (
     OSError,
     ValueError,
 )
-
-
-class _DeadlineReader(io.RawIOBase):
-    """Reads from a socket until a fixed time, however slowly the bytes drip."""
-
-    def __init__(self, sock: socket, raw: io.RawIOBase) -> None:
-        self._sock, self._raw = sock, raw
-        timeout = sock.gettimeout()
-        self._deadline = None if timeout is None else time.monotonic() + timeout
-
-    def readable(self) -> bool:
-        return True
-
-    def readinto(self, buffer: Any) -> int | None:
-        if self._deadline is not None:
-            left = self._deadline - time.monotonic()
-            if left <= 0:
-                raise TimeoutError("the response took too long")
-            self._sock.settimeout(left)
-        return self._raw.readinto(buffer)
-
-    def close(self) -> None:
-        self._raw.close()
-        super().close()
-
-
-class _DeadlineSocket:
-    """What a response reads from: the socket, until a fixed time."""
-
-    def __init__(self, sock: socket) -> None:
-        self._sock = sock
-
-    def makefile(self, mode: Literal["rb"]) -> io.BufferedReader:
-        return io.BufferedReader(_DeadlineReader(self._sock, self._sock.makefile(mode, 0)))
-
-
-class _DeadlineResponse(http.client.HTTPResponse):
-    """A response whose head and body together keep to the read timeout."""
-
-    def __init__(self, sock: socket, *args: Any, **kwargs: Any) -> None:
-        # it asks for nothing but a file
-        super().__init__(cast("socket", _DeadlineSocket(sock)), *args, **kwargs)
-
-
-class _HTTPConnection(HTTPConnection):
-    response_class = _DeadlineResponse
-
-
-class _HTTPSConnection(HTTPSConnection):
-    response_class = _DeadlineResponse
-
-
-_CONNECTIONS = {"http": _HTTPConnection, "https": _HTTPSConnection}
-
-
-class _DeadlineAdapter(requests.adapters.HTTPAdapter):
-    """requests' adapter, one connection to one server, without retries of its own."""
-
-    def __init__(self, proxy: str) -> None:
-        super().__init__(pool_connections=1, pool_maxsize=1, max_retries=0)
-        self._proxies = {"http": proxy, "https": proxy} if proxy else {}
-        self._pool: Any = None
-
-    def get_connection_with_tls_context(self, *args: Any, **kwargs: Any) -> Any:
-        """Return the one pool: its server and how that is verified stay the same."""
-        if self._pool is None:
-            self._pool = super().get_connection_with_tls_context(*args, **kwargs)
-            self._pool.ConnectionCls = _CONNECTIONS[self._pool.scheme]
-        return self._pool
-
-    def request_url(self, request: requests.PreparedRequest, proxies: Any) -> str:
-        """Return the path, or the whole URL where a proxy needs it."""
-        return super().request_url(request, proxies) if proxies else request.path_url
-
-    def exchange(
-        self, request: requests.PreparedRequest, timeout: urllib3.Timeout, verify: bool | str
-    ) -> BaseHTTPResponse:
-        """Send, and hand out urllib3's response with its body still to be read."""
-        answer: Any = self.send(
-            request,
-            stream=True,
-            timeout=timeout,  # type: ignore[arg-type]  # the published types leave Timeout out
-            verify=verify,
-            proxies=self._proxies,
-        )
-        return cast("BaseHTTPResponse", answer)
-
-    def build_response(self, _: requests.PreparedRequest, answer: BaseHTTPResponse) -> Any:
-        """Pass urllib3's response on: nobody reads what requests would make of it."""
-        return answer
-
-    def close(self) -> None:
-        """Close the connection."""
-        self._pool = None
-        super().close()

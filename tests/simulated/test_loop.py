@@ -55,11 +55,11 @@ def test_first_checks_of_many_take_no_longer_than_an_interval(
 def test_a_connection_is_closed_before_a_long_pause_and_kept_for_a_short_one(rig: Rig) -> None:
     rig.check()
     assert rig.later(3).next_check_seconds == 30
-    assert rig.tunnel._gluetun._transport._adapter._pool is None
+    assert not rig.tunnel._gluetun._transport.is_open
     rig.gluetun.forwarded_ports = []
     rig.check()
     assert rig.last.next_check_seconds == 1
-    assert rig.tunnel._gluetun._transport._adapter._pool is not None
+    assert rig.tunnel._gluetun._transport.is_open
 
 
 def test_many_tunnels_that_all_hurry_leave_time_for_one_another(

@@ -29,7 +29,7 @@ def shown(rig: Rig) -> list[str]:
 
 
 def is_connected(tunnel: Tunnel) -> bool:
-    return tunnel._gluetun._transport._adapter._pool is not None
+    return tunnel._gluetun._transport.is_open
 
 
 def test_of_20_tunnels_those_that_did_not_change_are_kept_with_all_that_they_know(
