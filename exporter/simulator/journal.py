@@ -18,7 +18,6 @@ class Words:
     success: str
     failure: str
     no_interface: str
-    performance: str
     udp: str
     milliseconds: bool
 
@@ -28,7 +27,6 @@ WORDS_4_2 = Words(
     "Successfully listening on IP: {address}, port: {kind}/{port}",
     "Failed to listen on IP: {address}, port: {kind}/{port}. Reason: {reason}",
     "The network interface defined is invalid: {interface}",
-    "Performance alert: {torrent}: performance warning: {reason}",
     "UDP",
     milliseconds=True,
 )
@@ -37,8 +35,6 @@ WORDS = Words(
     'Successfully listening on IP. IP: "{address}". Port: "{kind}/{port}"',
     'Failed to listen on IP. IP: "{address}". Port: "{kind}/{port}". Reason: "{reason}"',
     'The configured network interface is invalid. Interface: "{interface}"',
-    "Performance alert: {torrent}: performance warning: {reason}. More info: "
-    "https://libtorrent.org/reference-Alerts.html#enum-performance-warning-t",
     "UTP",
     milliseconds=False,
 )

@@ -47,7 +47,6 @@ class Listening:
     privileged: bool
     occupied: set[int] = field(default_factory=set)
     occupied_at: set[tuple[str, int]] = field(default_factory=set)
-    occupied_udp: set[int] = field(default_factory=set)
     _interface: str = ALL_INTERFACES
     _port: int = 0
     _sockets: dict[str, Socket] = field(default_factory=dict)
@@ -219,13 +218,10 @@ class Listening:
             self._open_one(address, port, at + number * BETWEEN_ADDRESSES_SECONDS)
 
     def _open_one(self, address: str, port: int, at: float) -> None:
-        reason = "Address already in use"
         if not self.privileged and port < _FIRST_UNPRIVILEGED_PORT:
             self._report("TCP", address, port, "Permission denied", at)
         elif port in self.occupied or (address, port) in self.occupied_at:
-            self._report("TCP", address, port, reason, at)
-        elif port in self.occupied_udp:
-            self._report(self.journal.words.udp, address, port, reason, at)
+            self._report("TCP", address, port, "Address already in use", at)
         else:
             number = self._interface_number if address in self._vpn_addresses else 0
             self._sockets[address] = Socket(port, number)

@@ -12,7 +12,7 @@ from exporter.simulator.connection_status import ConnectionStatus
 from exporter.simulator.dialect import Dialect
 from exporter.simulator.http import Answer, Request
 from exporter.simulator.interface import NAME, VPN_ADDRESSES, VpnInterface
-from exporter.simulator.journal import INFO, NORMAL, Journal
+from exporter.simulator.journal import NORMAL, Journal
 from exporter.simulator.listening import Listening
 from exporter.simulator.preferences import Preferences
 from exporter.simulator.server import SimulatedServer
@@ -102,8 +102,6 @@ class SimulatedQbittorrent(SimulatedServer):
         """Ports that another program holds; to be added to."""
         self.occupied_at = self._listening.occupied_at
         """The same on one address: pairs of address and port."""
-        self.occupied_udp = self._listening.occupied_udp
-        """The same for UDP only."""
         self.login_attempts = self._access.login_attempts
         """When a login was tried, by the clock: each POST to auth/login without a session."""
         self.torrents = self._web.torrents
@@ -164,13 +162,6 @@ class SimulatedQbittorrent(SimulatedServer):
         """Tell whether a peer from outside would be heard on that port now; leaves no trace."""
         with self._lock:
             return self.running and self._listening.open_to_the_outside(port)
-
-    def log_performance_alert(self, torrent: str) -> None:
-        """Write a log entry that begins with a torrent's name, which may be any text."""
-        reason = "send buffer watermark too low (upload rate will suffer)"
-        alert = self._journal.words.performance.format(torrent=torrent, reason=reason)
-        with self._lock:
-            self._journal.write(INFO, alert)
 
     # What can be set or looked at
 
