@@ -82,15 +82,17 @@ class Observer:
         status, bound = ConnectionStatus.UNKNOWN, BindResult.UNKNOWN
         with did.may_fail(Operation.QBITTORRENT_TRANSFER):
             status = self._qbittorrent.connection_status(did)
+        forwarded = NO_PORT if isinstance(gluetun, Failure) else gluetun.forwarded_port
+        is_set = forwarded == listening.port and not listening.random_port
         # after the status, so that it shows whether a socket was opened shortly before that
         log_is_known = False
         with did.may_fail(Operation.QBITTORRENT_LOG):
-            bound = self._proof.read(did, listening.port)
+            # nobody waits for what is said of a port that is not the one
+            read = self._proof.read if is_set else self._qbittorrent.bind_result
+            bound = read(did, listening.port)
             log_is_known = True
         if listening.on_loopback_alone:
             bound = BindResult.LOOPBACK
-        forwarded = NO_PORT if isinstance(gluetun, Failure) else gluetun.forwarded_port
-        is_set = forwarded == listening.port and not listening.random_port
         if is_set and status is ConnectionStatus.DISCONNECTED:
             status = self._settled_status(self._stale_until(last, log_is_known=log_is_known), did)
         if is_set:

@@ -7,13 +7,16 @@ on all interfaces: 2 to 4 of 100 times; the rest came within 1.5 ms).
 
 from __future__ import annotations
 
+import math
+
 from exporter.clock import Clock
-from exporter.model import BindResult
+from exporter.errors import ServerError
+from exporter.model import BindResult, Operation
 from exporter.servers.operations import Operations
 from exporter.servers.qbittorrent import Qbittorrent
 
 PROOF_SECONDS = 3.0
-"""How long the log may take to show a socket (measured: 2 to 3 ms)."""
+"""How long the log may take to show a socket (measured: 2 to 3 ms), and to have said all."""
 SILENT_SECONDS = 0.005
 """For how long the log has to say nothing more of sockets, until it has said all."""
 SILENT_SECONDS_IF_BAD = 0.05
@@ -29,32 +32,39 @@ class BindProof:
         self._clock = clock
 
     def read(self, did: Operations, port: int) -> BindResult:
-        """Return what the log says of a port; where that is bad and new, once it has said all."""
+        """Return what the log says of a port; where that is new, once it has said all."""
         result = self._qbittorrent.bind_result(did, port)
-        if result in (BindResult.BOUND, BindResult.UNKNOWN):
+        if result is BindResult.UNKNOWN:
             return result
-        return self._after_all_is_said(did, port, result)
+        return self._when_all_is_said(did, port, result)
 
     def wait(self, did: Operations, port: int) -> BindResult:
         """Wait for what the log says of a port that was just set; UNKNOWN where it says nothing."""
-        result = self._qbittorrent.bind_result(did, port)
+        return self._when_all_is_said(did, port, self._qbittorrent.bind_result(did, port))
+
+    def _when_all_is_said(self, did: Operations, port: int, result: BindResult) -> BindResult:
         deadline = self._clock.monotonic() + PROOF_SECONDS
         pause = _SHORTEST_PAUSE
-        while result is BindResult.UNKNOWN and self._clock.monotonic() < deadline:
-            self._clock.sleep(pause)
+        while (now := self._clock.monotonic()) < deadline:
+            left = self._silent_at(result) - now
+            if left <= 0:
+                break
+            self._clock.sleep(pause if math.isinf(left) else max(pause, left))
             pause = min(2 * pause, _LONGEST_PAUSE)
-            result = self._qbittorrent.bind_result(did, port)
-        return self._after_all_is_said(did, port, result)
-
-    def _after_all_is_said(self, did: Operations, port: int, result: BindResult) -> BindResult:
-        deadline = self._clock.monotonic() + PROOF_SECONDS
-        while (left := self._silent_at(result) - self._clock.monotonic()) > 0:
-            if self._clock.monotonic() >= deadline:
-                break  # it opens sockets all the time
-            self._clock.sleep(left)
-            result = self._qbittorrent.bind_result(did, port)
+            try:
+                result = self._qbittorrent.bind_result(did, port)
+            except ServerError as error:
+                if result is BindResult.UNKNOWN:
+                    raise
+                did.fail(Operation.QBITTORRENT_LOG, error)
+                break  # what was read is still true
         return result
 
     def _silent_at(self, result: BindResult) -> float:
-        needed = SILENT_SECONDS if result is BindResult.BOUND else SILENT_SECONDS_IF_BAD
-        return self._qbittorrent.tried_at + needed
+        match result:
+            case BindResult.UNKNOWN:
+                return math.inf
+            case BindResult.BOUND:
+                return self._qbittorrent.tried_at + SILENT_SECONDS
+            case _:
+                return self._qbittorrent.tried_at + SILENT_SECONDS_IF_BAD

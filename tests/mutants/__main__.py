@@ -53,6 +53,7 @@ TESTS = {
         "simulated/test_faults",
         "simulated/test_messages",
     ],
+    "tunnel.proof": ["simulated/test_closed", "simulated/test_port"],
     "tunnel.history": ["unit/test_history"],
     "tunnel.events": ["unit/test_events"],
     "tunnel.outside": ["unit/test_outside", "simulated/test_reachability"],

@@ -1,5 +1,7 @@
 """A port on which no peer gets in is said to be closed, and one that opens in time is not."""
 
+import itertools
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -128,6 +130,107 @@ def test_a_port_is_judged_when_the_log_has_told_of_all_addresses(tmp_path: Path)
         assert rig.later(61).in_sync
 
 
+@pytest.mark.parametrize("milliseconds", [3.6, 4.9])
+def test_what_is_open_on_the_lan_and_closed_on_the_vpn_is_not_called_open_meanwhile(
+    calm: Rig, milliseconds: float
+) -> None:
+    with calm as rig:
+        rig.clock.now += 5
+        assert rig.check().in_sync
+        rig.qbittorrent._listening.lan = ("192.168.1.5",)
+        rig.qbittorrent.occupied_at.add(("10.2.0.2", FIRST_PORT))
+        rig.qbittorrent.set_preferences({"current_network_interface": ""})
+        rig.clock.now += milliseconds / 1000
+        assert rig.check().state is SyncState.NOT_LISTENING
+
+
+def at_pauses(rig: Rig, monkeypatch: pytest.MonkeyPatch, event: Callable[[int], None]) -> None:
+    """Let something happen at each pause from now on; it is told which."""
+    pauses, sleep = itertools.count(1), rig.clock.sleep
+
+    def paused(seconds: float) -> None:
+        sleep(seconds)
+        event(next(pauses))
+
+    monkeypatch.setattr(rig.clock, "sleep", paused)
+
+
+def test_a_log_that_fails_when_it_is_read_again_takes_nothing_back(
+    rig: Rig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def event(pause: int) -> None:
+        if pause == 2:  # it showed the socket after the first
+            rig.qbittorrent.fail("/api/v2/log/main", Status(500), times=1)
+
+    at_pauses(rig, monkeypatch, event)
+    outcome = rig.check()
+    assert outcome.in_sync
+    assert EventKind.PORT_UPDATE in kinds(outcome)
+    assert [failure.reason for failure in outcome.failures] == [Reason.HTTP_5XX]
+
+
+def test_a_log_that_fails_before_it_showed_the_socket_proves_nothing(
+    rig: Rig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rig.qbittorrent.fail("/api/v2/log/main", Status(200, "[]"))
+
+    def event(pause: int) -> None:
+        rig.qbittorrent.heal()
+        rig.qbittorrent.fail("/api/v2/log/main", Status(500))
+
+    at_pauses(rig, monkeypatch, event)
+    assert rig.check().state is SyncState.QBITTORRENT_UNREACHABLE
+
+
+def test_qbittorrent_may_restart_while_its_log_is_read(
+    rig: Rig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def event(pause: int) -> None:
+        if pause == 2:
+            rig.qbittorrent.restart()
+
+    at_pauses(rig, monkeypatch, event)
+    outcome = rig.check()
+    assert outcome.in_sync
+    assert outcome.port_bound
+
+
+def test_a_log_that_never_ends_is_read_for_3_seconds(
+    rig: Rig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    said = rig.qbittorrent._journal.words.success
+    another = said.format(address="192.168.1.5", kind="TCP", port=50009)
+    at_pauses(rig, monkeypatch, lambda _: rig.qbittorrent._journal.write(2, another))
+    outcome = rig.check()
+    assert outcome.in_sync
+    assert outcome.finished_at == pytest.approx(1003.0, abs=0.1)
+    assert len(asked(rig.qbittorrent)) < 100
+
+
+def test_a_port_is_called_closed_50_ms_after_the_log_began_to_say_so(calm: Rig) -> None:
+    with calm as rig:
+        rig.check()
+        rig.qbittorrent.occupied.add(50001)
+        rig.gluetun.forwarded_ports = [50001]
+        outcome = rig.later(30)
+        assert outcome.state is SyncState.NOT_LISTENING
+        assert outcome.finished_at == pytest.approx(rig.clock.now, abs=0.001)
+        took = rig.clock.now - (outcome.saved.port_changed_at or 0.0)
+        assert took == pytest.approx(0.05, abs=0.01)
+        # and no longer than that where it says nothing new
+        assert (before := rig.later(5)).qbittorrent
+        assert before.qbittorrent.bind_result is BindResult.FAILED
+        assert rig.check().finished_at == before.finished_at
+
+
+def test_a_log_that_is_late_is_read_often(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("exporter.simulator.listening.BIND_SECONDS", 0.9)
+    with make_rig(tmp_path) as rig:
+        begin = rig.clock.now
+        assert rig.check().in_sync
+        assert rig.clock.now - begin == pytest.approx(0.94, abs=0.04)
+
+
 @pytest.mark.parametrize("milliseconds", [2, 3, 4])
 def test_what_qbittorrent_opens_by_itself_is_not_called_closed_meanwhile(
     tmp_path: Path, milliseconds: int
@@ -159,6 +262,8 @@ def test_where_the_log_says_nothing_the_status_is_the_next_best_witness(rig: Rig
     # 5.1.0 shows a status that is up to 1.5 s old, and its log had 3 s to say something
     assert outcome.in_sync
     assert outcome.finished_at == pytest.approx(1003.0, abs=0.1)
+    assert (calm := rig.later(3).qbittorrent)
+    assert calm.bind_result is BindResult.UNKNOWN
     rig.gluetun.forwarded_ports = [50001]
     rig.qbittorrent.fail("/api/v2/transfer/info", CLOSED)
     assert rig.later(30).state is SyncState.NOT_LISTENING

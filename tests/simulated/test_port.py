@@ -216,8 +216,12 @@ def test_a_log_without_times_proves_as_much(rig: Rig, stamp: str) -> None:
 
 def test_an_occupied_port_is_not_in_sync_and_is_repaired_once_it_is_free(rig: Rig) -> None:
     rig.qbittorrent.occupied.add(45720)
+    rig.gluetun.fail("/v1/publicip/ip", Status(500))
     outcome = rig.check()
     assert outcome.state is SyncState.NOT_LISTENING
+    # what explains the state comes first
+    assert [failure.reason for failure in outcome.failures] == [Reason.BIND_FAILED, Reason.HTTP_5XX]
+    rig.gluetun.heal()
     assert (outcome.listening_port, outcome.port_bound) == (45720, False)
     assert EventKind.PORT_UPDATE not in kinds(outcome)
     name = "qsticky_operation_failures_total"
