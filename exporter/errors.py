@@ -83,14 +83,14 @@ class Unreachable(ServerError):
     """No connection, or one that broke before an answer came."""
 
     reason = Reason.CONNECTION
-    default_fix = "check that the container is running, and the host and port settings"
+    default_fix = "check that the container is running, and …_HOST and …_PORT"
 
 
 class TimedOut(Unreachable):
     """No whole answer within REQUEST_TIMEOUT: we know nothing about the server's state."""
 
     reason = Reason.TIMEOUT
-    default_fix = "check that the server is not overloaded; https to a plain http port hangs too"
+    default_fix = "check that the server is not overloaded; …_HTTPS to a plain http port hangs too"
 
 
 class TlsFailed(Unreachable):

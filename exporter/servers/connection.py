@@ -10,7 +10,6 @@ import http.client
 import io
 import ssl
 import time
-import weakref
 from collections.abc import Iterator
 from contextlib import contextmanager
 from socket import socket
@@ -24,20 +23,20 @@ from exporter.servers.http_library import requests
 
 
 class DirectConnection:
-    """Sends what requests prepared on one connection of urllib3's, which requests stands on.
+    """Sends what requests prepared on a connection of urllib3's, which requests stands on.
 
     A pool between the two, which looks for proxies and free connections and prepares to try again,
-    would take a quarter of the time of an exchange.
+    would take a quarter of the time of an exchange. For one thread at a time.
     """
 
     def __init__(self, timeout_seconds: float, verify: bool | str) -> None:
-        """`verify` is whether to verify the server's certificate, or the authorities to do it by.
-
-        What was not verified is warned of by urllib3.
-        """
+        """`verify` is whether to verify the server's certificate, or the authorities for that."""
         self._timeout = timeout_seconds
         self._verify = verify
         self._connection: HTTPConnection | None = None
+
+    def __del__(self) -> None:
+        self.close()  # as urllib3's pool does where nobody closed it
 
     @property
     def is_open(self) -> bool:
@@ -50,14 +49,8 @@ class DirectConnection:
 
         Raises what urllib3, http.client and the operating system raise.
         """
-        if self._connection is None:
-            self._connection = self._made_for(request)
-            weakref.finalize(self, self._connection.close)  # as urllib3's pool does
-        connection = self._connection
         try:
-            if not connection.is_connected:  # or there is something that nobody asked for
-                connection.close()
-                connection.connect()
+            connection = self._connected(request)
             # a server may answer, and close before it has read all
             with contextlib.suppress(BrokenPipeError, ConnectionResetError):
                 connection.request(
@@ -70,8 +63,16 @@ class DirectConnection:
                 )
             yield connection.getresponse()
         except BaseException:
-            connection.close()  # nobody knows what would come next on it
+            self.close()  # nobody knows what would come next on it
             raise
+
+    def _connected(self, request: requests.PreparedRequest) -> HTTPConnection:
+        """Return the open connection, or another where it was closed or has unexpected bytes."""
+        if self._connection is None or not self._connection.is_connected:
+            self.close()
+            self._connection = self._made_for(request)
+            self._connection.connect()
+        return self._connection
 
     def _made_for(self, request: requests.PreparedRequest) -> HTTPConnection:
         url = urllib3.util.parse_url(cast("str", request.url))
@@ -91,8 +92,9 @@ class DirectConnection:
 
     def close(self) -> None:
         """Close the connection."""
-        if self._connection is not None:
-            self._connection.close()
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            connection.close()
 
 
 class ProxiedConnection(requests.adapters.HTTPAdapter):
@@ -100,6 +102,9 @@ class ProxiedConnection(requests.adapters.HTTPAdapter):
 
     def __init__(self, proxy: str, timeout_seconds: float, verify: bool | str) -> None:
         """`proxy` is its URL; the rest is as for a direct one."""
+        if verify is False:
+            # the user has chosen so; Python's warning would be a stray line in the log
+            urllib3.disable_warnings(urllib3.exceptions.InsecureRequestWarning)
         super().__init__(pool_connections=1, pool_maxsize=1, max_retries=0)
         self._proxies = {"http": proxy, "https": proxy}
         self._timeout = urllib3.Timeout(connect=timeout_seconds, read=timeout_seconds)

@@ -76,9 +76,6 @@ class Transport:
         self.timeout_seconds = timeout_seconds
         self.where = f"{name} at {server.place}"
         """The server in words for messages, such as `Gluetun at gluetun:8000`."""
-        if server.https and not server.verify:
-            # the user has chosen so; Python's warning would be a stray line in the log
-            urllib3.disable_warnings(urllib3.exceptions.InsecureRequestWarning)
         self._connection = (
             ProxiedConnection(proxy, timeout_seconds, server.verify)
             if proxy

@@ -27,17 +27,24 @@ def from_exception(error: Exception, where: str, timeout_seconds: float) -> Serv
     """
     chain = _chain(error)
     for link in chain:
-        if isinstance(link, http.client.IncompleteRead):
+        partial = getattr(link, "partial", None)  # urllib3's is a number
+        if isinstance(link, http.client.IncompleteRead) and isinstance(partial, bytes):
             link.partial, link.args = b"", ()
     for kinds, make in _MEANINGS:
         if any(isinstance(link, kinds) for link in chain):
-            return make(where, timeout_seconds, chain)
-    return Unreachable(f"{where} can't be reached")
+            return _with_names(make(where, timeout_seconds, chain), where)
+    return _with_names(Unreachable(f"{where} can't be reached"), where)
+
+
+def _with_names(error: ServerError, where: str) -> ServerError:
+    """Name in the fix the settings of this server: `…_HOST` is QBITTORRENT_HOST."""
+    error.fix = error.fix.replace("…", where.partition(" at ")[0].upper())
+    return error
 
 
 def _unknown_name(where: str, _: float, __: Chain) -> ServerError:
     host = where.rpartition(" at ")[2].rpartition(":")[0]
-    fix = "check the host setting; containers know each other's names in a common network only"
+    fix = "check …_HOST; containers know each other's names in a common network only"
     if where.startswith("qBittorrent"):
         fix += "; behind Gluetun, qBittorrent has Gluetun's name"
     return Unreachable(f"{where} can't be reached: cannot resolve host {host!r}", fix)
@@ -57,6 +64,11 @@ _CERTIFICATE_FIXES = {
 
 
 def _tls_failed(where: str, _: float, chain: Chain) -> ServerError:
+    if any(map(_is_about_authorities, chain)):
+        return TlsFailed(
+            f"{where} was not asked: the certificate authority can't be read",
+            "check the file that …_CA_FILE names; where a mount is missing, restart the container",
+        )
     verify_errors = [e for e in chain if isinstance(e, ssl.SSLCertVerificationError)]
     if verify_errors:
         why = verify_errors[0].verify_message.rstrip(".")
@@ -66,6 +78,11 @@ def _tls_failed(where: str, _: float, chain: Chain) -> ServerError:
         f"the TLS handshake with {where} failed",
         "check that it speaks HTTPS on that port, or switch …_HTTPS off",
     )
+
+
+def _is_about_authorities(error: BaseException) -> bool:
+    """Whether it is about the file of the authorities, as where it went since the start."""
+    return isinstance(error, FileNotFoundError | PermissionError | IsADirectoryError)
 
 
 def _timed_out(where: str, limit: float, _: Chain) -> ServerError:
@@ -115,7 +132,12 @@ _MEANINGS: tuple[
         lambda where, *_: ConnectionClosed(f"{where} closed the connection without a response"),
     ),
     (
-        (http.client.HTTPException, urllib3.exceptions.ProtocolError, ValueError),
+        (
+            http.client.HTTPException,
+            urllib3.exceptions.ProtocolError,
+            urllib3.exceptions.InvalidHeader,
+            ValueError,
+        ),
         lambda where, *_: InvalidResponse(f"{where} sent an invalid HTTP response"),
     ),
     ((OSError,), _system_error),

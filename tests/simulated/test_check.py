@@ -141,12 +141,12 @@ IN_PLACE = set_vpn("running", PORT)
 FAULTS: dict[str, tuple[Scene, str, Scene]] = {
     "Gluetun is away": (
         lambda bench: bench.gluetun.stop(),
-        "host and port",
+        "GLUETUN_HOST and GLUETUN_PORT",
         lambda bench: bench.gluetun.start(),
     ),
     "qBittorrent is away": (
         lambda bench: bench.qbittorrent.stop(),
-        "host and port",
+        "QBITTORRENT_HOST and QBITTORRENT_PORT",
         restart_beside(),
     ),
     "no port": (set_vpn("running"), "VPN_PORT_FORWARDING=on", IN_PLACE),
@@ -179,8 +179,8 @@ def test_a_fault_is_the_only_one_named_and_over_once_its_fix_is_done(
 @pytest.mark.parametrize(
     ("setting", "wrong", "words"),
     [
-        ("GLUETUN_HOST", "nosuchhost.invalid", "check the host setting"),
-        ("QBITTORRENT_HOST", "nosuchhost.invalid", "check the host setting"),
+        ("GLUETUN_HOST", "nosuchhost.invalid", "check GLUETUN_HOST;"),
+        ("QBITTORRENT_HOST", "nosuchhost.invalid", "check QBITTORRENT_HOST;"),
         ("GLUETUN_APIKEY", "another", "check GLUETUN_APIKEY against the apikey in"),
         ("GLUETUN_PORT", "qBittorrent's", "GLUETUN_HOST and GLUETUN_PORT"),
     ],

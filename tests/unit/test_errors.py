@@ -168,11 +168,11 @@ _REQUESTS = {
 
 _URLLIB3 = {
     CONNECTION: "BodyNotHttplibCompatible ClosedPoolError EmptyPoolError FullPoolError HTTPError "
-    "HeaderParsingError HostChangedError InvalidHeader MaxRetryError PoolError "
+    "HeaderParsingError HostChangedError MaxRetryError PoolError "
     "RequestError ResponseError TimeoutStateError UnrewindableBodyError",
     TLS: "SSLError",
     PACKED: "DecodeError",
-    BAD_HTTP: "ConnectionError LocationValueError ProtocolError ProxySchemeUnknown "
+    BAD_HTTP: "ConnectionError InvalidHeader LocationValueError ProtocolError ProxySchemeUnknown "
     "ProxySchemeUnsupported ResponseNotChunked URLSchemeUnknown",
     TIMED_OUT: "ConnectTimeoutError ReadTimeoutError TimeoutError",
     NETWORK: "NewConnectionError",
@@ -233,7 +233,7 @@ def test_a_certificate_is_refused_with_its_reason_and_what_to_do_about_that() ->
     error.verify_code, error.verify_message = 10, "certificate has expired."
     found = from_exception(requests.exceptions.SSLError(error), WHERE, 5.0)
     assert found.message == (f"{WHERE} presented an untrusted certificate: certificate has expired")
-    assert found.fix == "renew the certificate, or switch …_VERIFY_SSL off"
+    assert found.fix == "renew the certificate, or switch GLUETUN_VERIFY_SSL off"
 
 
 def test_the_cause_counts_however_deep_it_is_hidden() -> None:

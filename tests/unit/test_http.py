@@ -345,7 +345,7 @@ def test_a_get_is_asked_again_only_once_and_fails_with_the_last_error() -> None:
     with scripted(closes) as server:
         error = failure(lambda: transport(server.port).get("/"))
         assert error.reason is Reason.CONNECTION
-        assert error.fix.endswith("if it speaks HTTPS only, switch …_HTTPS on")
+        assert error.fix.endswith("if it speaks HTTPS only, switch GLUETUN_HTTPS on")
         assert server.count == 2
     with scripted(closes, answers(b"SSH-2.0-OpenSSH_9.2\r\n")) as server:
         assert failure(lambda: transport(server.port).get("/")).reason is Reason.INVALID_RESPONSE
@@ -395,6 +395,8 @@ NO_HTTP = {
     "many headers": b"HTTP/1.1 200 OK\r\n" + b"A: b\r\n" * 200 + b"\r\n",
     "cut": b"HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nhalf",
     "cut chunk": CHUNKED + b"5\r\nhal",
+    "cut gzip": b"HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\nContent-Length: 10\r\n\r\n\x1f\x8b",
+    "two lengths": b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nContent-Length: 3\r\n\r\nOk",
     "no chunk": CHUNKED + b"xyz\r\n",
     "chunk of a negative size": CHUNKED + b"-5\r\nhello\r\n",
 }
@@ -407,14 +409,23 @@ def test_an_answer_that_is_not_http_is_invalid(content: bytes) -> None:
     assert error.reason is Reason.INVALID_RESPONSE
 
 
-@pytest.mark.parametrize("kind", ["cut", "cut chunk"])
+@pytest.mark.parametrize("kind", ["cut", "cut chunk", "cut gzip"])
 def test_a_body_that_is_cut_is_not_kept_in_the_error(kind: str) -> None:
     """It may be preferences, which hold passwords."""
     with scripted(answers(NO_HTTP[kind])) as server:
         error: BaseException | None = failure(lambda: transport(server.port).get("/"))
     while error:
-        assert "hal" not in repr(error.args)
+        assert "hal" not in repr(error) + repr(error.args)
         error = error.__cause__ or error.__context__
+
+
+def test_what_could_not_be_sent_is_not_sent_with_the_next_request(echo: EchoServer) -> None:
+    client = transport(echo.port)
+    client.set_header("X-Kind", "\N{SNOWMAN}")
+    with pytest.raises(ServerError):
+        client.get("/")
+    client.set_header("X-Kind", None)
+    assert client.get("/next").body == b"GET\n/next\n"
 
 
 def test_what_follows_a_body_is_no_part_of_it_nor_of_the_next_one(echo: EchoServer) -> None:
@@ -509,12 +520,20 @@ def test_an_unknown_authority_is_said_whatever_the_environment_names(
     assert error.message.endswith("presented an untrusted certificate: self-signed certificate")
 
 
+def test_an_authority_that_is_gone_since_the_start_is_said(tmp_path: Path) -> None:
+    with scripted(closes) as server:
+        client = transport(server.port, https=True, verify=str(tmp_path / "gone.pem"))
+        error = failure(lambda: client.get("/"))
+    assert error.message.endswith("was not asked: the certificate authority can't be read")
+    assert "GLUETUN_CA_FILE" in error.fix
+
+
 def test_a_certificate_for_another_name_is_said(certificate: Certificate) -> None:
     with https_server(certificate, "127.0.0.2") as server:
         client = transport(server.port, host="127.0.0.2", https=True, verify=str(certificate.file))
         error = failure(lambda: client.get("/"))
     assert "IP address mismatch" in error.message
-    assert error.fix.startswith("set …_HOST to a name in the certificate's subjectAltName; ")
+    assert error.fix.startswith("set GLUETUN_HOST to a name in the certificate's subjectAltName; ")
 
 
 def test_a_drip_over_https_ends_at_the_timeout_too(certificate: Certificate) -> None:
@@ -587,7 +606,7 @@ def test_a_port_that_does_not_speak_tls_is_said() -> None:
         error = failure(lambda: transport(server.port, https=True).get("/"))
 
     assert error.reason is Reason.TLS
-    assert error.fix == "check that it speaks HTTPS on that port, or switch …_HTTPS off"
+    assert error.fix == "check that it speaks HTTPS on that port, or switch GLUETUN_HTTPS off"
 
 
 # What it brings along
