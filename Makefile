@@ -40,7 +40,7 @@ test: $(VENV)/dev.stamp ## the tests that need nothing but Python, in three minu
 test-real: $(VENV)/dev.stamp ## the tests on real servers, Docker and browsers, in ten minutes
 	$(BIN)/python -m pytest -n $$(($(JOBS) + 1)) --dist loadfile --durations 12 tests/real tests/alerts $(ARGS)
 
-bench: $(VENV)/dev.stamp ## how fast and how small it is; ARGS="--against v2.0.0" compares, --docs writes
+bench: $(VENV)/dev.stamp ## how fast and how small it is; ARGS="--against HEAD~9" compares, --docs writes
 	$(BIN)/python -m bench $(ARGS)
 
 lint: $(VENV)/dev.stamp ## style, types and the import contract
@@ -53,7 +53,7 @@ format: $(VENV)/dev.stamp ## rewrite the code in the house style
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-docs: $(VENV)/dev.stamp ## write the generated tables in README.md and docs/ again
+docs: $(VENV)/dev.stamp ## write what is generated in README.md, docs/ and deploy/ again
 	$(BIN)/python -m docs.generate
 
 soak: $(VENV)/dev.stamp ## a day with faults, flapping servers, 200 x kill -9; ARGS="--kills 0" leaves one out

@@ -9,8 +9,11 @@ def main() -> int:
         from exporter.healthcheck import main as check_health
 
         return check_health()
+    import logging
+
     from exporter.cli import main as run_command
 
+    logging.raiseExceptions = False  # with nobody left who reads it, a traceback for each line
     return run_command()
 
 

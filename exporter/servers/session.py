@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping
 from typing import NamedTuple, TypeVar
 
 from exporter.config.load import QbittorrentConfig
+from exporter.config.settings import BY_NAME
 from exporter.errors import (
     Banned,
     ForbiddenHost,
@@ -216,7 +217,12 @@ class Session:
 
     @property
     def _login_fix(self) -> str:
-        return self._config.password.current().fix_prefix + LoginRejected.default_fix
+        password = self._config.password.current()
+        if password.value == BY_NAME["QBITTORRENT_PASS"].default:
+            return (
+                f"set QBITTORRENT_PASS: the default of older versions was tried; {_NEW_PASSWORDS}"
+            )
+        return password.fix_prefix + LoginRejected.default_fix
 
     def _suspended(self) -> LoginSuspended:
         reason = self._logins.state.reason
@@ -291,6 +297,7 @@ class Session:
 
 _GLUETUN_DENIES = b"Unauthorized\n"
 """What Gluetun up to 3.41 says of routes that it lacks, in Go's words; qBittorrent ends no line."""
+_NEW_PASSWORDS = LoginRejected.default_fix.partition("; ")[2]
 _THE_WAY = (
     "check that QBITTORRENT_HOST, QBITTORRENT_PORT and, behind a reverse proxy, QBITTORRENT_PATH "
     "lead to the right server"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import tempfile
 import threading
 from pathlib import Path
@@ -36,6 +37,7 @@ def run_demo() -> None:
         service = Service(settings, Clock())
         _introduce(settings, world)
         service.start()
+        signal.signal(signal.SIGHUP, signal.getsignal(signal.SIGTERM))  # the terminal was closed
         ended = threading.Event()
         storyteller = threading.Thread(target=_narrate, args=(world, ended), daemon=True)
         storyteller.start()

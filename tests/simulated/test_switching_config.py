@@ -220,6 +220,11 @@ REJECTED = {
     "a variable of Windows": (Row({"QBITTORRENT_PASS": "%QBT_PASS%"}), UNREPLACED + LOGIN, 1),
     "a path": (Row({"QBITTORRENT_PASS": "/run/secrets/qbt"}), A_PATH + LOGIN, 1),
     "a path of Windows": (Row({"QBITTORRENT_PASS": "C:\\secrets\\qbt"}), A_PATH + LOGIN, 1),
+    "none at all": (
+        Row({"QBITTORRENT_PASS": ""}),
+        "set QBITTORRENT_PASS: the default of older versions was tried; qBittorrent 4.6.1 and",
+        1,
+    ),
     "an empty secret": (
         Row(secrets={"QBITTORRENT_PASS": "\n"}),
         empty("QBITTORRENT_PASS") + LOGIN,
