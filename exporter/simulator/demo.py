@@ -37,7 +37,8 @@ def run_demo() -> None:
         service = Service(settings, Clock())
         _introduce(settings, world)
         service.start()
-        signal.signal(signal.SIGHUP, signal.getsignal(signal.SIGTERM))  # the terminal was closed
+        # the terminal was closed
+        signal.signal(signal.SIGHUP, lambda *_: signal.raise_signal(signal.SIGTERM))
         ended = threading.Event()
         storyteller = threading.Thread(target=_narrate, args=(world, ended), daemon=True)
         storyteller.start()

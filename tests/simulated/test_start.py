@@ -1,5 +1,6 @@
 """A start: what must not keep the port from being set, and what ends it at once."""
 
+import signal
 import socket
 from collections.abc import Iterator
 from pathlib import Path
@@ -64,7 +65,7 @@ def test_a_reload_before_the_web_server_runs_moves_it_nowhere(
     assert starting.service.address.startswith("127.0.0.1:")
 
 
-def test_the_demo_takes_another_port_for_its_page_where_the_usual_one_is_taken(
+def test_the_demo_finds_a_port_for_its_page_and_ends_with_its_terminal(
     tmp_path: Path,
 ) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
@@ -76,6 +77,8 @@ def test_the_demo_takes_another_port_for_its_page_where_the_usual_one_is_taken(
             url = said.rpartition(" at ")[2].strip()
             assert urlopen(url, timeout=10).status == 200
             assert "ERROR" not in demo.output
+            demo.process.send_signal(signal.SIGHUP)  # as a terminal does that is closed
+            assert demo.process.wait(10) == 0
 
 
 def test_a_broken_users_file_ends_it_rather_than_leave_the_pages_open(rig: Rig) -> None:
