@@ -39,19 +39,21 @@ class Figure:
 
 
 def start(measured: Sequence[Tree]) -> list[Figure]:
-    """Cold start until the port is set, and the health check, beside a Python that does nothing."""
+    """Cold start until the port is set, and the health check, beside Python alone."""
     with ManyServers() as servers:
         numbers = iter(range(TUNNELS))
         started = in_turn(
             9, *[lambda tree=tree: _until_set(tree, servers, next(numbers)) for tree in measured]
         )
-    (nothing,) = in_turn(9, lambda: measured[0].seconds(["-c", ""]))
+    python = measured[0].seconds
+    nothing, json = in_turn(15, lambda: python(["-c", ""]), lambda: python(["-c", "import json"]))
     command = [*QSTICKY, "healthcheck"]
     checked = in_turn(15, *[lambda tree=tree: tree.seconds(command) for tree in measured])
     return [
         Figure("start until the port is set", "ms", scaled(started, 1e3)),
         Figure("`qsticky healthcheck`", "ms", scaled(checked, 1e3)),
-        Figure("`qsticky healthcheck` / Python alone", TIMES, scaled(checked, 1 / nothing), 1.6),
+        Figure("`qsticky healthcheck` / Python alone", TIMES, scaled(checked, 1 / nothing)),
+        Figure("`qsticky healthcheck` / Python with json", TIMES, scaled(checked, 1 / json), 1.3),
     ]
 
 
