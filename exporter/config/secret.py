@@ -61,6 +61,16 @@ class Secret:
         fresh.problem, fresh._last = problem, self._last
         return fresh
 
+    def advice(self, fix: str, variable: str) -> str:
+        """Return what to do where the value was rejected: a fix that names the variable.
+
+        Before it goes what is likely wrong, and the file is named that the value came from.
+        """
+        prefix = self.fix_prefix
+        if self.path and str(self.path) not in prefix:
+            fix = fix.replace(variable, f"{variable} (in {self.path})", 1)
+        return prefix + fix
+
     @property
     def fix_prefix(self) -> str:
         """Return what has to be done first, or is the likely cause of a rejection; else empty."""

@@ -10,7 +10,6 @@ from base64 import b64encode
 from collections.abc import Mapping
 
 from exporter.config.load import GluetunConfig
-from exporter.config.secret import Secret
 from exporter.errors import HttpError, InvalidResponse, ServerError, Unauthorized
 from exporter.model import HIGHEST_PORT, LOWEST_PORT, NO_PORT, Operation, VpnStatus
 from exporter.servers.http import Response, Transport
@@ -197,17 +196,23 @@ class Gluetun:
 
     def _unauthorized(self, role_fix: str) -> Unauthorized:
         self._missing_routes = role_fix
-        credentials = {
-            "apikey": "check GLUETUN_APIKEY against the apikey in",
-            "basic": "check GLUETUN_USERNAME and GLUETUN_PASSWORD against the role in",
-        }.get(self._config.auth_in_use, "set GLUETUN_AUTH_TYPE and its credentials as in")
-        secrets = {"apikey": self._config.apikey, "basic": self._config.password}
-        fix_prefix = secrets.get(self._config.auth_in_use, Secret()).current().fix_prefix
         return Unauthorized(
             f"{self._transport.where} denied access to the forwarded port",
-            f"{fix_prefix}{credentials} /gluetun/auth/config.toml, and {role_fix}; "
+            f"{self._credentials_fix()} /gluetun/auth/config.toml, and {role_fix}; "
             "then restart Gluetun",
         )
+
+    def _credentials_fix(self) -> str:
+        match self._config.auth_in_use:
+            case "apikey":
+                secret, name = self._config.apikey.current(), "GLUETUN_APIKEY"
+                fix = f"check {name} against the apikey in"
+            case "basic":
+                secret, name = self._config.password.current(), "GLUETUN_PASSWORD"
+                fix = f"check GLUETUN_USERNAME and {name} against the role in"
+            case _:
+                return "set GLUETUN_AUTH_TYPE and its credentials as in"
+        return secret.advice(fix, name)
 
     def _get(self, route: str) -> Response:
         self._authenticate()

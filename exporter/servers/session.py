@@ -164,8 +164,7 @@ class Session:
         if response.status == 403 and api_key.value:
             raise Unauthorized(
                 f"{self.where} does not accept the API key",
-                f"{api_key.fix_prefix}correct QBITTORRENT_API_KEY (Options, Web UI; qBittorrent "
-                "5.2 and later), or unset it and use QBITTORRENT_USER and QBITTORRENT_PASS",
+                api_key.advice(_CORRECT_KEY, "QBITTORRENT_API_KEY"),
             )
         if response.status == 401:
             if response.body == _GLUETUN_DENIES:
@@ -222,7 +221,7 @@ class Session:
             return (
                 f"set QBITTORRENT_PASS: the default of older versions was tried; {_NEW_PASSWORDS}"
             )
-        return password.fix_prefix + LoginRejected.default_fix
+        return password.advice(LoginRejected.default_fix, "QBITTORRENT_PASS")
 
     def _suspended(self) -> LoginSuspended:
         reason = self._logins.state.reason
@@ -297,6 +296,10 @@ class Session:
 
 _GLUETUN_DENIES = b"Unauthorized\n"
 """What Gluetun up to 3.41 says of routes that it lacks, in Go's words; qBittorrent ends no line."""
+_CORRECT_KEY = (
+    "correct QBITTORRENT_API_KEY, of Options, Web UI (qBittorrent 5.2 and later), or unset it and "
+    "use QBITTORRENT_USER and QBITTORRENT_PASS"
+)
 _NEW_PASSWORDS = LoginRejected.default_fix.partition("; ")[2]
 _THE_WAY = (
     "check that QBITTORRENT_HOST, QBITTORRENT_PORT and, behind a reverse proxy, QBITTORRENT_PATH "

@@ -210,6 +210,11 @@ def empty(name: str) -> str:
 
 REJECTED = {
     "in quotes": (Row({"QBITTORRENT_PASS": '"<QBITTORRENT_PASS>"'}), QUOTES + LOGIN, 1),
+    "in a file": (
+        Row(secrets={"qbittorrent_pass": "wrong"}),
+        LOGIN + " (in /run/secrets/qbittorrent_pass); ",
+        1,
+    ),
     "in a file, in quotes": (
         Row(secrets={"qbittorrent_pass": "'<QBITTORRENT_PASS>'\n"}),
         QUOTES + LOGIN,
