@@ -15,6 +15,7 @@ from exporter.config.load import Config, TunnelConfig, load_config
 from exporter.daemon.service import Service
 from exporter.model import EventKind, Operation, Outcome, SyncState
 from exporter.report.log import logger, set_up
+from exporter.servers.connection import DirectConnection
 from exporter.simulator.world import (
     Generation,
     Role,
@@ -284,6 +285,12 @@ def make_rig(  # noqa: PLR0913  # each is an option, given by name
 def role_with(*routes: str) -> Role:
     """Return a role of our key for these routes of Gluetun; for all where none is named."""
     return Role(auth="apikey", apikey=GLUETUN_KEY, routes=routes or None)
+
+
+def is_connected(tunnel: Tunnel) -> bool:
+    """Return whether a tunnel keeps its connection to Gluetun open."""
+    way = tunnel._gluetun._transport._connection
+    return isinstance(way, DirectConnection) and way._connection is not None
 
 
 def named(names: Iterable[str]) -> list[dict[str, object]]:

@@ -1,4 +1,4 @@
-"""One connection to one server, kept open: directly, or by way of a proxy.
+"""One connection to one server: directly and kept open, or by way of a proxy.
 
 Facts: urllib3 2.2 to 2.8 and requests 2.32 to 2.34, from their source.
 """
@@ -37,11 +37,6 @@ class DirectConnection:
 
     def __del__(self) -> None:
         self.close()  # as urllib3's pool does where nobody closed it
-
-    @property
-    def is_open(self) -> bool:
-        """Whether the connection is open, as far as is known."""
-        return self._connection is not None and not self._connection.is_closed
 
     @contextmanager
     def exchange(self, request: requests.PreparedRequest) -> Iterator[BaseHTTPResponse]:
@@ -98,18 +93,14 @@ class DirectConnection:
 
 
 class ProxiedConnection(requests.adapters.HTTPAdapter):
-    """Sends by way of a proxy, which is what requests' adapter knows how to do; never twice."""
+    """Sends by way of a proxy, which is what requests' adapter knows how to do, and closes."""
 
     def __init__(self, proxy: str, timeout_seconds: float, verify: bool | str) -> None:
         """`proxy` is its URL; the rest is as for a direct one."""
-        if verify is False:
-            # the user has chosen so; Python's warning would be a stray line in the log
-            urllib3.disable_warnings(urllib3.exceptions.InsecureRequestWarning)
-        super().__init__(pool_connections=1, pool_maxsize=1, max_retries=0)
+        super().__init__()
         self._proxies = {"http": proxy, "https": proxy}
         self._timeout = urllib3.Timeout(connect=timeout_seconds, read=timeout_seconds)
         self._verify = verify
-        self.is_open = False
 
     def get_connection_with_tls_context(self, *args: Any, **kwargs: Any) -> Any:
         """Return the pool, with connections that keep to a deadline."""
@@ -120,23 +111,15 @@ class ProxiedConnection(requests.adapters.HTTPAdapter):
     @contextmanager
     def exchange(self, request: requests.PreparedRequest) -> Iterator[BaseHTTPResponse]:
         """Send, as a direct connection does."""
-        self.is_open = True
         # past requests' session, which would look for other proxies, redirects and cookies
         answer: Any = self.send(
             request,
-            stream=True,
             timeout=self._timeout,  # type: ignore[arg-type]  # published types leave Timeout out
             verify=self._verify,
             proxies=self._proxies,
         )
         with contextlib.closing(answer.raw) as raw:
             yield raw
-            raw.release_conn()
-
-    def close(self) -> None:
-        """Close the connection."""
-        self.is_open = False
-        super().close()
 
 
 class _DeadlineReader(io.RawIOBase):

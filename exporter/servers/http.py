@@ -65,7 +65,7 @@ class Response(NamedTuple):
 
 
 class Transport:
-    """One server, and one connection to it that is kept open."""
+    """One server, and one connection to it, kept open where no proxy is on the way."""
 
     def __init__(
         self, name: str, server: Server, timeout_seconds: float, *, proxy: str = ""
@@ -146,11 +146,6 @@ class Transport:
     def close(self) -> None:
         """Close the connection that is kept open."""
         self._connection.close()
-
-    @property
-    def is_open(self) -> bool:
-        """Whether a connection is kept open."""
-        return self._connection.is_open
 
     def _get_request(self, target: str) -> requests.PreparedRequest:
         """Return the request as prepared before: that costs more than the exchange."""

@@ -77,6 +77,7 @@ TESTS = {
         "simulated/test_faults",
     ],
     "servers.operations": ["unit/test_operations"],
+    "servers.connection": ["unit/test_http"],
     "servers.cookies": ["unit/test_session", "simulated/test_logins"],
     "servers.reachability": ["unit/test_reachability", "simulated/test_reachability"],
     "daemon.loop": [

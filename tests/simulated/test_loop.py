@@ -10,7 +10,7 @@ import pytest
 
 from exporter.model import Reason, SyncState
 from exporter.simulator.world import Fault, Role, SimulatedGluetun
-from tests.rig import HeldExecutor, Rig, asked, make_rig, named
+from tests.rig import HeldExecutor, Rig, asked, is_connected, make_rig, named
 
 
 def checked_at(rig: Rig) -> list[int]:
@@ -55,11 +55,11 @@ def test_first_checks_of_many_take_no_longer_than_an_interval(
 def test_a_connection_is_closed_before_a_long_pause_and_kept_for_a_short_one(rig: Rig) -> None:
     rig.check()
     assert rig.later(3).next_check_seconds == 30
-    assert not rig.tunnel._gluetun._transport.is_open
+    assert not is_connected(rig.tunnel)
     rig.gluetun.forwarded_ports = []
     rig.check()
     assert rig.last.next_check_seconds == 1
-    assert rig.tunnel._gluetun._transport.is_open
+    assert is_connected(rig.tunnel)
 
 
 def test_many_tunnels_that_all_hurry_leave_time_for_one_another(

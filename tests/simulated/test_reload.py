@@ -6,8 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from exporter.tunnel.tunnel import Tunnel
-from tests.rig import HeldExecutor, Rig, named
+from tests.rig import HeldExecutor, Rig, is_connected, named
 
 
 @pytest.fixture
@@ -26,10 +25,6 @@ def syncs(rig: Rig, tunnel: str) -> float:
 
 def shown(rig: Rig) -> list[str]:
     return list(json.loads(rig.get("/status.json")[1])["tunnels"])
-
-
-def is_connected(tunnel: Tunnel) -> bool:
-    return tunnel._gluetun._transport.is_open
 
 
 def test_of_20_tunnels_those_that_did_not_change_are_kept_with_all_that_they_know(

@@ -3,6 +3,7 @@
 import gzip
 import socket
 import ssl
+import struct
 import subprocess
 import sys
 import threading
@@ -588,6 +589,20 @@ def test_https_through_a_proxy_is_verified_and_ends_at_the_timeout_too(
         client.close()
 
 
+def test_a_proxy_is_given_the_whole_url() -> None:
+    asked = []
+
+    def script(connection: socket.socket) -> None:
+        asked.append(connection.recv(65536).split(b"\r\n")[0])
+        connection.sendall(OK)
+
+    with scripted(script) as proxy:
+        client = transport(8000, host="nas.invalid", proxy=f"http://127.0.0.1:{proxy.port}")
+        assert client.get("/a").body == b"Ok"
+        client.close()
+    assert asked == [b"GET http://nas.invalid:8000/a HTTP/1.1"]
+
+
 def test_a_proxy_that_drips_ends_at_the_timeout() -> None:
     with scripted(drips(b"HTTP/1.1 200", b" ")) as proxy:
         started = time.monotonic()
@@ -607,6 +622,16 @@ def test_a_port_that_does_not_speak_tls_is_said() -> None:
 
     assert error.reason is Reason.TLS
     assert error.fix == "check that it speaks HTTPS on that port, or switch GLUETUN_HTTPS off"
+
+
+def test_a_connection_that_is_reset_in_the_handshake_is_a_failed_connection() -> None:
+    def resets(connection: socket.socket) -> None:
+        connection.recv(1)
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+
+    with scripted(resets) as server:
+        error = failure(lambda: transport(server.port, https=True).get("/"))
+    assert error.reason is Reason.CONNECTION
 
 
 # What it brings along
