@@ -13,18 +13,21 @@ from exporter.config.kinds import PASSWORD
 class Secret:
     """A value that is never printed; two are equal where value and file are."""
 
-    __slots__ = ("_last", "_parse", "path", "problem", "value")
+    __slots__ = ("_last", "_parse", "label", "path", "problem", "value")
 
     def __init__(
         self,
         value: str = "",
         path: Path | None = None,
         parse: Callable[[str], str] = PASSWORD.parse,
+        label: str = "",
     ) -> None:
         """`path` is the file that it came from, if it did.
 
-        `parse` turns what the file holds into the value; raises ValueError.
+        `parse` turns what the file holds into the value; raises ValueError. `label` is the variable
+        or the YAML path that holds the value.
         """
+        self.label = label
         self.value = value
         self.path = path
         self.problem = ""
@@ -57,18 +60,20 @@ class Secret:
             self._last[:] = [self._parse(read_value(self.path)) or self._last[0]]
         except (OSError, ValueError) as error:
             problem = why(error)
-        fresh = Secret(self._last[0], self.path, self._parse)
+        fresh = Secret(self._last[0], self.path, self._parse, self.label)
         fresh.problem, fresh._last = problem, self._last
         return fresh
 
     def advice(self, fix: str, variable: str) -> str:
-        """Return what to do where the value was rejected: a fix that names the variable.
+        """Return what to do where the value was rejected, from a fix that names its variable.
 
-        Before it goes what is likely wrong, and the file is named that the value came from.
+        Before it goes what is likely wrong, and instead of the variable its real place is named.
         """
         prefix = self.fix_prefix
-        if self.path and str(self.path) not in prefix:
-            fix = fix.replace(variable, f"{variable} (in {self.path})", 1)
+        if self.path is None:
+            fix = fix.replace(variable, self.label or variable, 1)
+        elif str(self.path) not in prefix:
+            fix = fix.replace(variable, f"what is in {self.path}", 1)
         return prefix + fix
 
     @property

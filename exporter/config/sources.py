@@ -68,7 +68,7 @@ class Sources:
             found = self._found(setting, entry)
         text, value = self._parsed(setting, found)
         if setting.kind.secret:
-            value = Secret(value, found.path, setting.kind.parse)
+            value = Secret(value, found.path, setting.kind.parse, found.label)
         shown = str(value) if setting.kind.secret else text
         self.values.append(Value(found.label, shown, found.source))
         return value

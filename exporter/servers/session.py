@@ -218,9 +218,7 @@ class Session:
     def _login_fix(self) -> str:
         password = self._config.password.current()
         if password.value == BY_NAME["QBITTORRENT_PASS"].default:
-            return (
-                f"set QBITTORRENT_PASS: the default of older versions was tried; {_NEW_PASSWORDS}"
-            )
+            return password.advice(_SET_PASSWORD, "QBITTORRENT_PASS")
         return password.advice(LoginRejected.default_fix, "QBITTORRENT_PASS")
 
     def _suspended(self) -> LoginSuspended:
@@ -300,7 +298,10 @@ _CORRECT_KEY = (
     "correct QBITTORRENT_API_KEY, of Options, Web UI (qBittorrent 5.2 and later), or unset it and "
     "use QBITTORRENT_USER and QBITTORRENT_PASS"
 )
-_NEW_PASSWORDS = LoginRejected.default_fix.partition("; ")[2]
+_SET_PASSWORD = (
+    "set QBITTORRENT_PASS: the default of older versions was tried; "
+    + LoginRejected.default_fix.partition("; ")[2]
+)
 _THE_WAY = (
     "check that QBITTORRENT_HOST, QBITTORRENT_PORT and, behind a reverse proxy, QBITTORRENT_PATH "
     "lead to the right server"

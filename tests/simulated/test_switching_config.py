@@ -212,12 +212,12 @@ REJECTED = {
     "in quotes": (Row({"QBITTORRENT_PASS": '"<QBITTORRENT_PASS>"'}), QUOTES + LOGIN, 1),
     "in a file": (
         Row(secrets={"qbittorrent_pass": "wrong"}),
-        LOGIN + " (in /run/secrets/qbittorrent_pass); ",
+        "correct QBITTORRENT_USER and what is in /run/secrets/qbittorrent_pass; ",
         1,
     ),
     "in a file, in quotes": (
         Row(secrets={"qbittorrent_pass": "'<QBITTORRENT_PASS>'\n"}),
-        QUOTES + LOGIN,
+        QUOTES + "correct QBITTORRENT_USER and what is in /run/secrets/qbittorrent_pass; ",
         1,
     ),
     "a variable": (Row({"QBITTORRENT_PASS": "${QBT_PASS:-}"}), UNREPLACED + LOGIN, 1),

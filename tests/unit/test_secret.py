@@ -59,6 +59,19 @@ def test_a_file_that_goes_bad_keeps_what_was_read_last_and_says_why(
     assert (secret.current().value, secret.current().fix_prefix) == ("third", "")
 
 
+def test_advice_names_the_place_where_the_value_is(file: Path) -> None:
+    fix, name = "correct QBITTORRENT_PASS; then wait", "QBITTORRENT_PASS"
+    assert Secret("x").advice(fix, name) == fix
+    in_yaml = Secret("x", label="tunnels[1].qbittorrent.pass").current()
+    assert in_yaml.advice(fix, name) == "correct tunnels[1].qbittorrent.pass; then wait"
+    in_file = Secret("x", file, label="QBITTORRENT_PASS_FILE")
+    assert in_file.advice(fix, name) == f"correct what is in {file}; then wait"
+    file.write_text("")
+    empty = Secret("", file, label="QBITTORRENT_PASS_FILE").current()
+    assert empty.advice(fix, name).startswith(f"the file {file} is empty: write the secret")
+    assert empty.advice(fix, name).endswith(f"into it, or {fix}")
+
+
 def test_a_file_that_is_gone_before_it_was_read_again_keeps_the_first_value(file: Path) -> None:
     file.unlink()
 
