@@ -52,7 +52,7 @@ def test_a_changed_port_is_followed_at_the_next_check(rig: Rig) -> None:
         EventKind.PORT_UPDATE_NEEDED,
         EventKind.PORT_UPDATE,
     ]
-    assert outcome.saved.port_changed_at == pytest.approx(rig.clock.now, abs=0.02)
+    assert outcome.saved.port_changed_at == pytest.approx(rig.clock.now, abs=0.01)
 
 
 def test_how_long_a_new_port_was_not_open_is_counted_with_the_wait_for_qbittorrent(
